@@ -1,0 +1,1 @@
+"""Gatewayz: a universal inference API."""

@@ -1,0 +1,1 @@
+"""Words: values and their laws; imports nothing of ours."""

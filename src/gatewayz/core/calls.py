@@ -1,0 +1,92 @@
+"""Calls, attempts and outcomes: one client request and all that came of it."""
+
+import os
+import time
+from typing import Literal
+
+from msgspec import Struct
+
+from gatewayz.core.money import Nanos, Price
+from gatewayz.core.requests import ChatRequest
+from gatewayz.core.usage import Usage
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_ulid() -> str:
+    """A ULID: 48 bits of milliseconds, 80 random bits, 26 characters, sortable (github.com/ulid/spec)."""
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    characters = []
+    for _ in range(26):
+        characters.append(CROCKFORD[value & 31])
+        value >>= 5
+    return "".join(reversed(characters))
+
+
+class Wire(Struct, frozen=True):
+    """An HTTP request as a value, ours or a client's. `url` is a path on the way in and absolute on the way out."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Principal(Struct, frozen=True):
+    """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use."""
+
+    account: str
+    key: str
+    scopes: frozenset[str] = frozenset({"inference"})
+    models: tuple[str, ...] = ()
+    billing: Literal["prepaid", "credit", "house"] = "house"
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One client request. Times are monotonic seconds; `deadline` bounds everything, `received_ms` tells the date."""
+
+    id: str
+    endpoint: str
+    request: ChatRequest
+    principal: Principal
+    received_at: float
+    received_ms: int
+    deadline: float
+    trace: str = ""
+    body_bytes: int = 0
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One candidate tried. Milliseconds since the call came in; `fault` is empty when it served."""
+
+    provider: str
+    model: str
+    upstream_id: str
+    credential: str = ""
+    started_ms: int = 0
+    first_event_ms: int | None = None
+    ended_ms: int = 0
+    status: int = 0
+    fault: str = ""
+    message: str = ""
+    upstream_request: str = ""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """All that came of a call: who served it, what it used and cost, how it ended. `fault` is empty for success."""
+
+    served: str = ""
+    upstream_id: str = ""
+    model: str = ""
+    usage: Usage = Usage()
+    price: Price | None = None
+    cost: Nanos = Nanos(0)
+    upstream_cost_usd: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    stop: str = ""
+    fault: str = ""
+    message: str = ""
+    status: int = 200
+    first_event_ms: int | None = None
+    duration_ms: int = 0
+    dropped: tuple[str, ...] = ()

@@ -1,0 +1,110 @@
+"""A conversation: messages made of parts, and the tools on offer.
+
+`extra` holds fields of the dialect that the request came from and that the canon does not name; they go on to an
+upstream of that dialect only.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+class Text(Struct, frozen=True, tag=True):
+    text: str
+    extra: dict[str, Any] = {}
+
+
+class Image(Struct, frozen=True, tag=True):
+    """An image by URL; bytes travel as a data URL."""
+
+    url: str
+    detail: str = ""
+    extra: dict[str, Any] = {}
+
+
+class Audio(Struct, frozen=True, tag=True):
+    """Sound as base64 text in `format` (wav, mp3 …)."""
+
+    content: str
+    format: str
+    extra: dict[str, Any] = {}
+
+
+class File(Struct, frozen=True, tag=True):
+    """A document by upload id, or as a data URL with its name."""
+
+    id: str = ""
+    name: str = ""
+    content: str = ""
+    extra: dict[str, Any] = {}
+
+
+class Reasoning(Struct, frozen=True, tag=True):
+    """What the model thought in an earlier turn; `details` are provider-bound and hold tagged seals."""
+
+    text: str = ""
+    details: tuple[dict[str, Any], ...] = ()
+
+
+class Refusal(Struct, frozen=True, tag=True):
+    text: str
+
+
+class ToolCall(Struct, frozen=True, tag=True):
+    """The model asked for a tool; `arguments` is JSON text, verbatim."""
+
+    id: str
+    name: str
+    arguments: str
+    extra: dict[str, Any] = {}
+
+
+class ToolResult(Struct, frozen=True, tag=True):
+    call_id: str
+    parts: "tuple[Text | Image | File | Opaque, ...]"
+    failed: bool = False
+
+
+class Opaque(Struct, frozen=True, tag=True):
+    """A part that only `dialect` understands, as it came."""
+
+    dialect: str
+    value: dict[str, Any]
+
+
+Part = Text | Image | Audio | File | Reasoning | Refusal | ToolCall | ToolResult | Opaque
+
+
+class Message(Struct, frozen=True):
+    role: Role
+    parts: tuple[Part, ...]
+    name: str = ""
+    extra: dict[str, Any] = {}
+
+
+class Tool(Struct, frozen=True):
+    """A function that the model may call; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    extra: dict[str, Any] = {}
+
+
+class OpaqueTool(Struct, frozen=True):
+    """A tool that only `dialect` understands (custom grammars, server tools), as it came."""
+
+    dialect: str
+    value: dict[str, Any]
+
+
+class ToolChoice(Struct, frozen=True):
+    """`named` goes with a `name`; `opaque` holds a form that only the dialect in `dialect` understands."""
+
+    mode: Literal["auto", "none", "required", "named", "opaque"]
+    name: str = ""
+    dialect: str = ""
+    value: dict[str, Any] = {}

@@ -1,0 +1,110 @@
+"""Events: the one stream grammar that every answer is spelled in.
+
+Blocks carry a number and several may be open at once (parallel tool calls stream as they come); a choice carries the
+number of the alternative answer. `extra` belongs to the dialect that the event was read from (logprobs, audio,
+annotations) and is dropped by encoders of other dialects.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from gatewayz.core.faults import Fault
+from gatewayz.core.usage import Usage
+
+
+class Stop(StrEnum):
+    """Why the model stopped, unified; `ChoiceEnded.raw` keeps the provider's word."""
+
+    END = "end"
+    LENGTH = "length"
+    TOOL = "tool"
+    FILTER = "filter"
+    SEQUENCE = "sequence"
+
+
+class Kind(StrEnum):
+    """What a block holds."""
+
+    TEXT = "text"
+    REASONING = "reasoning"
+    REFUSAL = "refusal"
+    TOOL = "tool"
+    AUDIO = "audio"
+
+
+class Started(Struct, frozen=True):
+    """The provider has begun: its id for the answer and its name for the model."""
+
+    id: str = ""
+    model: str = ""
+    extra: dict[str, Any] = {}
+
+
+class BlockStarted(Struct, frozen=True):
+    """A block opens; `id` and `name` are a tool call's."""
+
+    block: int
+    kind: Kind
+    id: str = ""
+    name: str = ""
+    choice: int = 0
+
+
+class BlockDelta(Struct, frozen=True):
+    """A piece of a block: text, or for tools the next piece of the arguments' JSON text."""
+
+    block: int
+    text: str
+    extra: dict[str, Any] | None = None
+
+
+class BlockEnded(Struct, frozen=True):
+    """A block closes; `sealed` is opaque state that only its provider can read, tagged."""
+
+    block: int
+    sealed: str = ""
+
+
+class ChoiceEnded(Struct, frozen=True):
+    """An alternative answer is complete; `raw` is the provider's own word for why."""
+
+    choice: int
+    stop: Stop
+    raw: str = ""
+
+
+class UsageReported(Struct, frozen=True):
+    """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure."""
+
+    usage: Usage
+    cost_usd: str = ""
+
+
+class Finished(Struct, frozen=True):
+    """The answer is complete: the upstream's terminal marker was seen."""
+
+
+class Failed(Struct, frozen=True):
+    """The answer ends here and is not complete."""
+
+    fault: Fault
+
+
+Event = Started | BlockStarted | BlockDelta | BlockEnded | ChoiceEnded | UsageReported | Finished | Failed
+
+
+class Frame(Struct, frozen=True):
+    """Events that were read together, and the bytes they were read from where those may be sent on.
+
+    `source` is one JSON text of the upstream's dialect with every repair already made; only the client's id and model
+    are still to be put in. `whole` marks a complete body, as against one chunk of a stream.
+    """
+
+    events: tuple[Event, ...]
+    source: bytes | None = None
+    whole: bool = False
+
+
+FINISHED = Frame((Finished(),))

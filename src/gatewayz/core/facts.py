@@ -1,0 +1,58 @@
+"""Facts: things that happened, for observers. A closed union; no fact holds a prompt, an answer or a secret."""
+
+from msgspec import Struct
+
+from gatewayz.core.calls import Attempt, Outcome
+
+
+class CallEnded(Struct, frozen=True, kw_only=True):
+    """A call is over. Written once per call, whatever came of it."""
+
+    id: str
+    endpoint: str
+    dialect: str
+    model: str
+    streamed: bool
+    account: str
+    key: str
+    received_ms: int
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    trace: str = ""
+
+
+class AttemptEnded(Struct, frozen=True, kw_only=True):
+    """One candidate was tried."""
+
+    call: str
+    endpoint: str
+    attempt: Attempt
+    failover: bool = False
+
+
+class BreakerMoved(Struct, frozen=True, kw_only=True):
+    """A breaker changed its state: closed, open, half_open."""
+
+    provider: str
+    subject: str
+    state: str
+    why: str = ""
+
+
+class CallRefused(Struct, frozen=True, kw_only=True):
+    """A request was refused before it became a call: no key, bad body, too fast."""
+
+    id: str
+    endpoint: str
+    fault: str
+    status: int
+
+
+class Warned(Struct, frozen=True, kw_only=True):
+    """Something that an operator should look at."""
+
+    subject: str
+    message: str
+
+
+Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned

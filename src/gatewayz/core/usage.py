@@ -1,0 +1,56 @@
+"""Usage: counted units in disjoint buckets, so that cost is a dot product.
+
+Law: a unit is in exactly one bucket. Providers disagree (OpenAI's prompt contains cached tokens, Anthropic's does
+not); decoders normalise once.
+"""
+
+from msgspec import Struct
+
+BUCKETS = (
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+    "image_input",
+    "image_output",
+    "images",
+    "requests",
+    "seconds",
+)
+TOKEN_BUCKETS = frozenset(BUCKETS[:10])
+MAX_UNITS = 10**12
+"""More than any call can use; a larger report is absurd and is clamped."""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Disjoint counts; `estimated` where the provider reported nothing, `repaired` where its report made no sense."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    output: int = 0
+    reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    images: int = 0
+    requests: int = 0
+    seconds: int = 0
+    estimated: bool = False
+    repaired: bool = False
+
+    @property
+    def prompt(self) -> int:
+        """All tokens that went in."""
+        return self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input + self.image_input
+
+    @property
+    def completion(self) -> int:
+        """All tokens that came out, reasoning included."""
+        return self.output + self.reasoning + self.audio_output + self.image_output

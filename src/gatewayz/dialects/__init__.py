@@ -1,0 +1,1 @@
+"""Wires: one folder per wire format, sans-IO."""

@@ -1,0 +1,1 @@
+"""The one pipeline; it knows ports, never adapters."""

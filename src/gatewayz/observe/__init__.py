@@ -1,0 +1,1 @@
+"""Rim: subscribers to facts."""

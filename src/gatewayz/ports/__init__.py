@@ -1,0 +1,1 @@
+"""The whole list of effects: Protocols that the rim implements."""

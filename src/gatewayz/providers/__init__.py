@@ -1,0 +1,1 @@
+"""Whom we can call: rows, quirks, credentials."""

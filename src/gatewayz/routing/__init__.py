@@ -1,0 +1,1 @@
+"""Which candidate, in what order, and what a fault means."""

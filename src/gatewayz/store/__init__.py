@@ -1,0 +1,1 @@
+"""Rim: what is kept."""

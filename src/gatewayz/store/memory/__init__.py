@@ -1,0 +1,1 @@
+"""Ports kept in memory and in small files, without a database."""

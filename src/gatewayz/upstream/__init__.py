@@ -1,0 +1,1 @@
+"""Rim: outbound HTTP."""
