@@ -63,15 +63,16 @@ MAX_MESSAGE = 600
 class Fault(Exception):
     """Something that the reader must act on; `kind` is a key of `FAULTS`.
 
-    `code`, `type` and `param` are an upstream's own words for a client of the same dialect; `raw` its error body.
+    `param` names the field that the client got wrong; `upstream` holds a provider's own words.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place to say everything about a failure
         self,
         kind: str,
         message: str,
         *,
         retry_after_s: float | None = None,
+        param: str = "",
         provider: str = "",
         upstream: "UpstreamWords | None" = None,
     ) -> None:
@@ -81,6 +82,7 @@ class Fault(Exception):
         self.kind = kind
         self.message = message[:MAX_MESSAGE]
         self.retry_after_s = retry_after_s
+        self.param = param
         self.provider = provider
         self.upstream = upstream
 
@@ -95,6 +97,7 @@ class Fault(Exception):
 class UpstreamWords(Struct, frozen=True):
     """What a provider said when it refused: its status, and type, code, param and message where it gave them."""
 
+    dialect: str
     status: int
     type: str = ""
     code: str = ""

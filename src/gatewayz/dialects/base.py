@@ -25,6 +25,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     `think`: how reasoning hides in the text: `tags` for `<think>…</think>`, `open` when the text begins inside.
     `stops`: provider's words for why the model stopped → the dialect's. `error_path`: where a 200 body says no.
+    `choices` is how many answers were asked for; `echo`: hand on the source, because the client's dialect is the same.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     stops: dict[str, str] = {}
     reasoning_outside: bool = False
     error_path: tuple[str, ...] = ()
+    choices: int = 1
     echo: bool = True
 
 
@@ -61,9 +63,10 @@ class Spoken(Struct, frozen=True):
 
 
 class Decoder(Protocol):
-    """Bytes of an answer in, frames out. Both methods may raise `upstream_*` faults; neither ends without an end:
+    """Bytes of an answer in, frames out; nothing is raised, so no frame before a failure is lost.
 
-    the last frame's last event is `Finished`, or the decoder raises. An answer that stops early is `upstream_cut`.
+    The last event of all is `Finished` or `Failed`. An answer that stops early is `upstream_cut`, one that is no
+    answer `upstream_broken`, one that says an error `upstream_error` with the provider's words to be classified.
     """
 
     def feed(self, chunk: bytes) -> list[Frame]: ...

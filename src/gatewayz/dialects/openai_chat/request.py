@@ -1,0 +1,178 @@
+"""Chat requests, both ways. Law: decoding what was encoded gives the same request, but for what the gateway consumes.
+
+Consumed and never forwarded: `provider`, `models`, `route`, `session_id`.
+"""
+
+from typing import Any
+
+from gatewayz.core.requests import ChatRequest, Effort, Sampling, Wishes
+from gatewayz.dialects.base import Asking, Draft
+from gatewayz.dialects.fields import Fields
+from gatewayz.dialects.jsontext import client_object
+from gatewayz.dialects.openai_chat.messages import NAME, message_from_wire, message_to_wire
+from gatewayz.dialects.openai_chat.tools import (
+    choice_from_wire,
+    choice_to_wire,
+    format_from_wire,
+    format_to_wire,
+    tool_to_wire,
+    tools_from_wire,
+)
+
+MAX_MESSAGES = 2_000
+MAX_CHOICES = 8
+MAX_STOPS = 64
+MAX_SESSION = 256
+MAX_TOP_LOGPROBS = 20
+PATH = "/chat/completions"
+CONSUMED = frozenset({"route"})
+"""Fields of the gateway's own that have nothing to say here; the others are read by name below."""
+
+
+def request_from_wire(body: bytes) -> ChatRequest:
+    """The request in a client's body. Faults: `bad_request` names the field that is wrong or missing."""
+    fields = Fields(client_object(body))
+    model = fields.text("model") or fields.missing("model")
+    items = fields.objects("messages", MAX_MESSAGES)
+    if not items:
+        fields.missing("messages")
+    return ChatRequest(
+        dialect=NAME,
+        model=model,
+        models=fields.texts("models", 16),
+        messages=tuple(message_from_wire(item, f"messages[{index}]") for index, item in enumerate(items)),
+        tools=tools_from_wire(fields),
+        tool_choice=choice_from_wire(fields),
+        parallel_tools=fields.flag("parallel_tool_calls"),
+        sampling=_sampling(fields),
+        max_output=_max_output(fields),
+        format=format_from_wire(fields),
+        reasoning=_effort(fields),
+        user=fields.text("user"),
+        session=fields.text("session_id")[:MAX_SESSION],
+        wishes=_wishes(fields),
+        streamed=fields.flag("stream") or False,
+        wants_usage=_wants_usage(fields),
+        extra={name: value for name, value in fields.rest.items() if value is not None and name not in CONSUMED},
+    )
+
+
+def _sampling(fields: Fields) -> Sampling:
+    return Sampling(
+        temperature=fields.number("temperature"),
+        top_p=fields.number("top_p"),
+        top_k=fields.integer("top_k"),
+        seed=fields.integer("seed", -(2**63), 2**63 - 1),
+        presence_penalty=fields.number("presence_penalty"),
+        frequency_penalty=fields.number("frequency_penalty"),
+        logit_bias=fields.object("logit_bias"),
+        logprobs=fields.flag("logprobs"),
+        top_logprobs=fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS),
+        stop=fields.texts("stop", MAX_STOPS),
+        n=fields.integer("n", 1, MAX_CHOICES) or 1,
+    )
+
+
+def _max_output(fields: Fields) -> int | None:
+    old, new = fields.integer("max_tokens", 1), fields.integer("max_completion_tokens", 1)
+    return new if new is not None else old
+
+
+def _effort(fields: Fields) -> Effort | None:
+    word = fields.text("reasoning_effort")
+    given = fields.object("reasoning")
+    if given is None:
+        return Effort(effort=word) if word else None
+    inner = Fields(given, "reasoning.")
+    return Effort(
+        effort=inner.text("effort") or word,
+        budget=inner.integer("max_tokens", 1),
+        enabled=inner.flag("enabled"),
+        hidden=inner.flag("exclude") or False,
+    )
+
+
+def _wants_usage(fields: Fields) -> bool:
+    options = fields.object("stream_options") or {}
+    usage = fields.object("usage") or {}
+    return options.get("include_usage") is True or usage.get("include") is True
+
+
+def _wishes(fields: Fields) -> Wishes:
+    given = fields.object("provider")
+    if given is None:
+        return Wishes()
+    inner = Fields(given, "provider.")
+    sort = inner.rest.pop("sort", None)
+    prices = inner.object("max_price") or {}
+    return Wishes(
+        order=inner.texts("order"),
+        only=inner.texts("only"),
+        ignore=inner.texts("ignore"),
+        allow_fallbacks=inner.flag("allow_fallbacks") is not False,
+        require_parameters=inner.flag("require_parameters") or False,
+        sort=str(sort.get("by", "") if isinstance(sort, dict) else sort or ""),
+        max_price={name: str(value) for name, value in prices.items()},
+        data_collection=inner.one_of("data_collection", ("allow", "deny")),
+        zdr=inner.flag("zdr") or False,
+    )
+
+
+def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
+    """The request as OpenAI spells it. The limit stands under `max_tokens`; a provider's quirks rename it."""
+    body: dict[str, Any] = {
+        "model": asking.upstream_id,
+        "messages": [message_to_wire(message, asking.provider) for message in request.messages],
+    }
+    if request.tools:
+        body["tools"] = [tool_to_wire(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body["tool_choice"] = choice_to_wire(request.tool_choice)
+    if request.format is not None:
+        body["response_format"] = format_to_wire(request.format)
+    body |= _sampling_to_wire(request.sampling) | _effort_to_wire(request.reasoning)
+    plain = {
+        "parallel_tool_calls": request.parallel_tools,
+        "max_tokens": request.max_output,
+        "user": request.user or None,
+    }
+    body |= {name: value for name, value in plain.items() if value is not None}
+    if asking.streamed:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if request.dialect == NAME:
+        return Draft(PATH, {**request.extra, **body})
+    return Draft(PATH, body, dropped=tuple(request.extra))
+
+
+def _sampling_to_wire(sampling: Sampling) -> dict[str, Any]:
+    wire = {name: getattr(sampling, name) for name in SAMPLING}
+    kept = {name: value for name, value in wire.items() if value is not None}
+    if sampling.stop:
+        kept["stop"] = list(sampling.stop)
+    if sampling.n > 1:
+        kept["n"] = sampling.n
+    return kept
+
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+)
+
+
+def _effort_to_wire(effort: Effort | None) -> dict[str, Any]:
+    if effort is None:
+        return {}
+    wire: dict[str, Any] = {"reasoning_effort": effort.effort} if effort.effort else {}
+    if effort.budget is not None or effort.enabled is not None or effort.hidden:
+        fine = {"effort": effort.effort or None, "max_tokens": effort.budget, "enabled": effort.enabled}
+        kept = {name: value for name, value in fine.items() if value is not None}
+        wire["reasoning"] = kept | ({"exclude": True} if effort.hidden else {})
+    return wire
