@@ -66,7 +66,7 @@ class Fault(Exception):
     `param` names the field that the client got wrong; `upstream` holds a provider's own words.
     """
 
-    def __init__(  # noqa: PLR0913 - one place to say everything about a failure
+    def __init__(
         self,
         kind: str,
         message: str,

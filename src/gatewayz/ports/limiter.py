@@ -22,7 +22,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Limiter(Protocol):
     """Takes from all buckets of a call at once, or from none."""
 
-    async def take(self, call_id: str, principal: Principal, address: str) -> Decision: ...
+    async def take(self, call_id: str, principal: Principal) -> Decision: ...
 
     def give_back(self, decision: Decision) -> None:
         """Frees the concurrency slot where the call ends."""

@@ -7,12 +7,100 @@ from msgspec import Struct
 from gatewayz.core.secrets import Secret
 
 Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "none"]
+ErrorClass = Literal[
+    "auth",
+    "permission",
+    "no_credits",
+    "rate_limited",
+    "overloaded",
+    "context_length",
+    "content_filter",
+    "model_not_found",
+    "bad_request",
+    "timeout",
+    "server",
+    "cancelled",
+]
 
 
 class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Named oddities of a provider; a row states only those it has."""
+    """Named oddities of a provider; a row states only those it has. Keys of `…_by_model` are regular expressions."""
 
-    max_tokens_field: str = "max_tokens"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens", "by_model"] = "max_tokens"
+    """Name of the output limit; `by_model`: reasoning models know only `max_completion_tokens`."""
+    always_send_limit: bool = False
+    """The provider's own default limit is tiny or reserves the whole context."""
+    developer_role: Literal["keep", "system"] = "system"
+    drop: tuple[str, ...] = ()
+    drop_by_model: dict[str, tuple[str, ...]] = {}
+    drop_when_reasoning: tuple[str, ...] = ()
+    allow_only: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    extra_body_by_model: dict[str, dict[str, Any]] = {}
+    extra_body_with_streamed_tools: dict[str, Any] = {}
+    drop_message_fields: tuple[str, ...] = ()
+    flatten_content: bool = False
+    """Content must be text; a list of text parts is refused."""
+    inline_images_only: bool = False
+    """Images by web address are not fetched."""
+    tool_choice_required: bool = True
+    """`required` and named tools can be asked for; otherwise `auto` is sent."""
+    required_word: str = "required"
+    json_mode: Literal["json_schema", "json_object", "json_schema_only"] = "json_schema"
+    reasoning_send: Literal[
+        "none",
+        "reasoning_effort",
+        "reasoning_effort_none_high",
+        "reasoning_object",
+        "thinking_type",
+        "enable_thinking",
+        "template_kwargs",
+        "together",
+    ] = "none"
+    effort_by_model: dict[str, dict[str, str]] = {}
+    reasoning_history: str = ""
+    """Field in which earlier thinking is sent back; empty: it is left out."""
+    stream_usage: Literal["include_usage", "always"] = "include_usage"
+    """`always`: usage comes unasked, and `stream_options` may be refused."""
+    think: Literal["", "tags", "open"] = ""
+    stops: dict[str, str] = {}
+    reasoning_outside: bool = False
+    """`completion_tokens` does not contain the reasoning tokens."""
+    error_path: tuple[str, ...] = ()
+    """Where an answer of status 200 carries an error code."""
+    model_prefix: str = ""
+    """Put before ids that have no slash."""
+    model_prefix_strip: str = ""
+    temperature_range: tuple[float, float] | None = None
+
+
+class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"kind": "class"}):
+    """What a refusal means; every condition that is given must hold. `code` and `text` are regular expressions."""
+
+    kind: ErrorClass
+    status: tuple[int, ...] = ()
+    code: str = ""
+    text: str = ""
+
+
+class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment."""
+
+    name: str
+    dialect: str
+    base_url: str
+    key_env: tuple[str, ...] = ()
+    base_url_env: tuple[str, ...] = ()
+    variables: dict[str, tuple[str, ...]] = {}
+    header_env: dict[str, str] = {}
+    auth: Auth = "bearer"
+    local: bool = False
+    built_in: bool = False
+    free: bool = False
+    verified: bool = True
+    quirks: Quirks = Quirks()
+    errors: tuple[ErrorRule, ...] = ()
 
 
 class Credential(Struct, frozen=True, kw_only=True):
@@ -23,8 +111,34 @@ class Credential(Struct, frozen=True, kw_only=True):
     weight: int = 1
 
 
+class CredentialSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key in the operator's settings; an empty one is not set."""
+
+    key: str
+    weight: int = 1
+
+
+class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator says of a provider; with a `dialect` and a `base_url` it may be a new one."""
+
+    enabled: bool = True
+    name: str = ""
+    dialect: str = ""
+    base_url: str = ""
+    key: str = ""
+    credentials: tuple[CredentialSettings, ...] = ()
+    auth: Auth | None = None
+    headers: dict[str, str] = {}
+    priority: int = 100
+    free: bool | None = None
+    quirks: dict[str, Any] = {}
+
+
 class Provider(Struct, frozen=True, kw_only=True):
-    """A company's API: one row of providers.toml, with the operator's settings laid over it."""
+    """A company's API, ready to be called or with the reason why not in `off`. A lower `priority` comes first.
+
+    `own`: the operator made it; locks on model families do not shut it out.
+    """
 
     id: str
     name: str
@@ -36,8 +150,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     priority: int = 100
     free: bool = False
     local: bool = False
+    built_in: bool = False
+    own: bool = False
     verified: bool = True
     quirks: Quirks = Quirks()
+    errors: tuple[ErrorRule, ...] = ()
+    key_env: tuple[str, ...] = ()
     off: str = ""
-    """Why the provider is off; empty when it is on."""
-    extra: dict[str, Any] = {}

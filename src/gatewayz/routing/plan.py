@@ -1,9 +1,24 @@
-"""Which candidates, in what order, and why: a plan is a pure function of request, offers and health."""
+"""Which candidates, in what order, and why: a plan is a pure function of request, offers and health.
+
+Laws: no duplicates; locks are respected; open offers are never candidates but as a probe; wherever an offer exists
+that is allowed and on, at least one candidate survives or the plan says when to come back.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from msgspec import Struct
 
+from gatewayz.catalog.naming import Named, Shelf
 from gatewayz.catalog.offers import Offer
+from gatewayz.catalog.pricing import how_to_price
+from gatewayz.core.calls import Principal
+from gatewayz.core.faults import Fault
+from gatewayz.core.money import pico_from_usd
+from gatewayz.core.requests import ChatRequest, needs, prompt_tokens
+from gatewayz.providers.quirks import cannot
 from gatewayz.providers.spec import Credential, Provider
+from gatewayz.routing.rules import Lock, RoutingRules
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -24,9 +39,221 @@ class Reason(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Candidates in order, with reasons. `model` is the canonical id that was understood."""
+    """Candidates in order, with reasons, and the canonical `model`; `retry_after_s` is set when all breakers are open."""
 
     model: str
     candidates: tuple[Candidate, ...]
     reasons: tuple[Reason, ...] = ()
     retry_after_s: float | None = None
+
+
+class Standing(Struct, frozen=True):
+    """How an offer or a credential stands now. `wait_s` is until its breaker lets a probe through."""
+
+    usable: bool = True
+    degraded: bool = False
+    why: str = ""
+    wait_s: float = 0.0
+    latency_ms: float = 0.0
+
+
+class HealthView(Protocol):
+    """What a plan reads of health."""
+
+    def offer(self, provider: str, upstream_id: str) -> Standing: ...
+
+    def credential(self, provider: str, credential: str) -> Standing: ...
+
+
+Dice = Callable[[], float]
+"""Random numbers in [0, 1): an argument, so that a test can say what is drawn."""
+
+
+class Planner:
+    """Makes plans from what is on the shelf, under the rules."""
+
+    def __init__(self, shelf: Shelf, rules: RoutingRules, dice: Dice) -> None:
+        self._shelf = shelf
+        self._rules = rules
+        self._dice = dice
+
+    def plan(self, request: ChatRequest, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
+        """The plan for a request. Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`."""
+        names = (request.model, *(name for name in request.models if name != request.model))
+        named = [self._shelf.resolve(name) for name in names]
+        reasons: list[Reason] = []
+        candidates: list[Candidate] = []
+        for one in named:
+            _allowed(one, principal)
+            kept = self._filtered(one, request, principal, reasons)
+            candidates += self._ordered(kept, one, request, health, affinity, reasons)
+        if not candidates:
+            raise _nothing(named[0], reasons)
+        usable, wait_s = _usable(candidates, health, reasons)
+        bound = self._rules.max_candidates
+        return Plan(
+            model=named[0].model,
+            candidates=_distinct(usable)[:bound],
+            reasons=tuple(reasons),
+            retry_after_s=None if usable else wait_s,
+        )
+
+    def _filtered(
+        self, named: Named, request: ChatRequest, principal: Principal, reasons: list[Reason]
+    ) -> list[Candidate]:
+        lock = self._rules.lock_for(named.model)
+        kept: list[Candidate] = []
+        for offer in named.offers:
+            provider = self._shelf.providers[offer.provider]
+            why = _why_not(offer, provider, named, request, lock) or _unpriced(offer, principal)
+            if why:
+                reasons.append(Reason(offer.provider, offer.upstream_id, kept=False, why=why))
+            else:
+                kept.append(Candidate(offer=offer, provider=provider))
+        return kept
+
+    def _ordered(
+        self,
+        kept: list[Candidate],
+        named: Named,
+        request: ChatRequest,
+        health: HealthView,
+        affinity: str,
+        reasons: list[Reason],
+    ) -> list[Candidate]:
+        lock = self._rules.lock_for(named.model)
+        ranked = sorted(
+            ((self._rank(one, request, lock, health, affinity), self._dice(), one) for one in kept),
+            key=lambda item: (item[0], item[1]),
+        )
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0] and not request.wishes.sort:
+            # Power of two choices: of two drawn at random the quicker one goes first.
+            ranked[:2] = sorted(ranked[:2], key=lambda item: _latency(health, item[2]))
+        result: list[Candidate] = []
+        for rank, _, one in ranked:
+            standing = f"{'degraded' if rank[0] else 'healthy'}, rank {rank[2:]}"
+            reasons.append(Reason(one.offer.provider, one.offer.upstream_id, kept=True, why=standing))
+            result += self._with_credentials(one)
+        return result
+
+    def _rank(
+        self, one: Candidate, request: ChatRequest, lock: Lock, health: HealthView, affinity: str
+    ) -> tuple[float, ...]:
+        provider, offer = one.provider, one.offer
+        degraded = health.offer(provider.id, offer.upstream_id).degraded
+        bound = f"{provider.id}/{offer.upstream_id}" == affinity
+        wishes = request.wishes
+        wished = wishes.order.index(provider.id) if provider.id in wishes.order else len(wishes.order)
+        preferred = lock.first.index(provider.id) if provider.id in lock.first else len(lock.first)
+        chain = self._rules.chain
+        place = chain.index(provider.id) if provider.id in chain else len(chain)
+        sort = _sorted_by(wishes.sort, one, health)
+        return (degraded, not (bound and not wishes.order), wished, sort, preferred, provider.priority, place)
+
+    def _with_credentials(self, one: Candidate) -> list[Candidate]:
+        if not one.provider.credentials:
+            return [one]
+        # Weighted random order: the key of an exponential race (Efraimidis and Spirakis, 2006).
+        drawn = sorted(one.provider.credentials, key=lambda held: -(max(self._dice(), 1e-12) ** (1 / held.weight)))
+        return [Candidate(offer=one.offer, provider=one.provider, credential=held) for held in drawn]
+
+
+def _allowed(named: Named, principal: Principal) -> None:
+    if principal.models and named.model not in principal.models:
+        raise Fault("forbidden", f"This key may not use the model '{named.model}'.", param="model")
+
+
+def _why_not(
+    offer: Offer, provider: Provider, named: Named, request: ChatRequest, lock: Lock
+) -> str:
+    wishes = request.wishes
+    if provider.off:
+        return f"off: {provider.off}"
+    if lock.only and not named.pinned and not provider.own and provider.id not in lock.only:
+        return f"locked to {', '.join(lock.only)}"
+    if wishes.only and provider.id not in wishes.only:
+        return "not in provider.only"
+    if provider.id in wishes.ignore:
+        return "in provider.ignore"
+    if wishes.order and not wishes.allow_fallbacks and provider.id not in wishes.order:
+        return "not in provider.order, and fallbacks are not allowed"
+    if wishes.zdr or wishes.data_collection == "deny":
+        return "its data policy is not known"
+    return _why_unable(offer, provider, request)
+
+
+def _why_unable(offer: Offer, provider: Provider, request: ChatRequest) -> str:
+    missing = needs(request) - offer.can if offer.can is not None else frozenset()
+    if missing:
+        return f"it has no {', '.join(sorted(missing))}"
+    if offer.context is not None and prompt_tokens(request) + (request.max_output or 0) > offer.context:
+        return f"its context of {offer.context} tokens is too small"
+    return _too_dear(offer, request) or cannot(request, provider.quirks)
+
+
+def _too_dear(offer: Offer, request: ChatRequest) -> str:
+    for name, text in request.wishes.max_price.items():
+        bucket = {"prompt": "input", "completion": "output"}.get(name)
+        if (
+            bucket is not None
+            and offer.price is not None
+            and getattr(offer.price, bucket) > pico_from_usd(bucket, text)
+        ):
+            return f"its price of {name} is above {text}"
+    return ""
+
+
+def _unpriced(offer: Offer, principal: Principal) -> str:
+    # An account for one's own use is never refused: its calls are booked without a price until there is one.
+    if offer.price is None and principal.billing != "house":
+        return f"unpriced; to price it: {how_to_price(offer)}"
+    return ""
+
+
+def _latency(health: HealthView, one: Candidate) -> float:
+    return health.offer(one.provider.id, one.offer.upstream_id).latency_ms
+
+
+def _sorted_by(sort: str, one: Candidate, health: HealthView) -> float:
+    price = one.offer.price
+    match sort:
+        case "price" if price is not None:
+            return price.input + price.output
+        case "latency" | "throughput":
+            return _latency(health, one)
+    return 0.0
+
+
+def _usable(candidates: list[Candidate], health: HealthView, reasons: list[Reason]) -> tuple[list[Candidate], float]:
+    """Those whose breakers let them through; and how long until the first of the others may be probed."""
+    kept: list[Candidate] = []
+    waits: list[float] = []
+    for one in candidates:
+        standing = health.offer(one.provider.id, one.offer.upstream_id)
+        if standing.usable and one.credential is not None:
+            standing = health.credential(one.provider.id, one.credential.id)
+        if standing.usable:
+            kept.append(one)
+        else:
+            waits.append(standing.wait_s)
+            reasons.append(Reason(one.provider.id, one.offer.upstream_id, kept=False, why=standing.why))
+    return kept, min(waits, default=0.0)
+
+
+def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    seen = {
+        (one.provider.id, one.offer.upstream_id, one.credential.id if one.credential is not None else ""): one
+        for one in reversed(list(candidates))
+    }
+    return tuple(reversed(seen.values()))
+
+
+def _nothing(named: Named, reasons: list[Reason]) -> Fault:
+    """Why no offer is left at all."""
+    whys = "; ".join(f"{reason.provider}: {reason.why}" for reason in reasons if not reason.kept)
+    told = f"No provider can serve '{named.model}' for this request"
+    if any(reason.why.startswith("unpriced") for reason in reasons):
+        return Fault("unpriced", f"'{named.model}' has no price and is not sold without one. {whys}")
+    if reasons and all(reason.why.startswith("off") for reason in reasons):
+        return Fault("unavailable", f"{told}: {whys}.")
+    return Fault("unsupported", f"{told}: {whys or 'nobody offers it'}.")

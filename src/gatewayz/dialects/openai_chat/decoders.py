@@ -21,7 +21,7 @@ from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelt
 from gatewayz.dialects.openai_chat.errors import words_from, words_in_answer
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
-from gatewayz.dialects.openai_chat.usage import usage_from_wire
+from gatewayz.dialects.openai_chat.usage import usage_from_wire, usage_to_wire
 from gatewayz.dialects.sse import BOM, Sse, SseParser
 
 DONE = b"[DONE]"
@@ -64,6 +64,11 @@ class _Hearing:
         if found is not None:
             self.report, self.reported = report, found
         return found
+
+    def told(self) -> Any:
+        """The report as the client may see it: the provider's own, unless it made no sense."""
+        repaired = self.reported is not None and self.reported.usage.repaired
+        return usage_to_wire(self.reported.usage) if repaired and self.reported is not None else self.report
 
     def started(self, chunk: WireChunk) -> Started:
         told = {"created": chunk.created, "service_tier": chunk.service_tier}
@@ -149,7 +154,7 @@ class StreamDecoder:
             return [Frame(tuple(events))] if events else []
         return self._choices(chunk, choices, source, events, usage, resay=event.joined)
 
-    def _choices(  # noqa: PLR0913 - one chunk and all that is known of it
+    def _choices(
         self,
         chunk: WireChunk,
         choices: list[WireChoice],
@@ -194,10 +199,14 @@ class StreamDecoder:
 
     def _said(self, choice: int, delta: dict[str, Any], reason: str | None) -> bytes | None:
         """A chunk in the words of this stream, for what its provider left unsaid."""
-        head = self._head or WireChunk()
         said = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return self._echoed(encoded({**self._own_head(), "choices": [said]}))
+
+    def _own_head(self) -> dict[str, Any]:
+        head = self._head or WireChunk()
         document = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
-        return self._echoed(encoded({**document, "choices": [said]}))
+        told = {"service_tier": head.service_tier, "system_fingerprint": head.system_fingerprint}
+        return document | {name: value for name, value in told.items() if value is not None}
 
     def _finish(self) -> list[Frame]:
         """The end: choices that never said why they stopped, the usage once, and the finish."""
@@ -214,8 +223,8 @@ class StreamDecoder:
         if not self._hearing.choices:
             return [failed(Fault("upstream_broken", "the provider sent a stream without choices"))]
         if self._hearing.reported is not None:
-            told = self._echoed(encoded({"choices": [], "usage": self._hearing.report}))
-            frames.append(Frame((self._hearing.reported,), told))
+            told = {**self._own_head(), "choices": [], "usage": self._hearing.told()}
+            frames.append(Frame((self._hearing.reported,), self._echoed(encoded(told))))
         return [*frames, FINISHED]
 
 
@@ -279,8 +288,8 @@ class BodyDecoder:
         usage = self._hearing.usage(chunk)
         if usage is not None:
             events.append(usage)
-        if mends:
-            source = mended(source, "message", mends, strip_usage=False)
+        if mends or (usage is not None and (usage.usage.repaired or chunk.usage is None)):
+            source = mended(source, "message", mends, strip_usage=False, usage=self._hearing.told())
         finished = (*events, *FINISHED.events)
         return Frame(finished, source if self._hearing.reading.echo else None, whole=True)
 
@@ -289,5 +298,3 @@ def _joined(made: list[Mend], message: WireDelta, name: str, text: str) -> str:
     """The text that is already there, and what the splitter had held back."""
     said = next((value for field, value in made if field == name), None)
     return (said if said is not None else getattr(message, name) or "") + text
-
-

@@ -241,5 +241,3 @@ def _merged_logprobs(left: Any, right: Any) -> Any:
     if not isinstance(left, dict) or not isinstance(right, dict):
         return right if left is None else left
     return {name: (left.get(name) or []) + (right.get(name) or []) or None for name in {*left, *right}}
-
-

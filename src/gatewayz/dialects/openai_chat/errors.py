@@ -139,7 +139,11 @@ def _error_object(value: dict[str, Any]) -> dict[str, Any]:
         return {}
     found = {name: error.get(name) for name in ("message", "type", "code", "param")}
     details = error.get("details")
-    reasons = [item["reason"] for item in details if isinstance(item, dict) and item.get("reason")] if isinstance(details, list) else []
+    reasons = (
+        [item["reason"] for item in details if isinstance(item, dict) and item.get("reason")]
+        if isinstance(details, list)
+        else []
+    )
     inner = error.get("innererror")
     metadata = error.get("metadata")
     found["type"] = found["type"] or error.get("status")

@@ -231,9 +231,7 @@ class ChoiceTrack:
         # Some surfaces number every parallel call 0: another id with a name of its own is another call.
         return None if not at or (call.id and name and at[0].named) else at[0]
 
-    def _opened(
-        self, call: WireCall, name: str, extra: dict[str, Any] | None, events: list[Event]
-    ) -> _ToolTrack:
+    def _opened(self, call: WireCall, name: str, extra: dict[str, Any] | None, events: list[Event]) -> _ToolTrack:
         self._close_prose(events)
         taken = {tool.index for tool in self._tools}
         index = call.index if call.index is not None and call.index not in taken else len(self._tools)

@@ -22,7 +22,9 @@ def tagged(value: Any, provider: str) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: sealed(provider, inner) if isinstance(inner, str) and inner and _is_seal(value, key) else tagged(inner, provider)
+        key: sealed(provider, inner)
+        if isinstance(inner, str) and inner and _is_seal(value, key)
+        else tagged(inner, provider)
         for key, inner in value.items()
     }
 

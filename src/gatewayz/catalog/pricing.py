@@ -1,0 +1,30 @@
+"""What a call may cost at the most, and what to write to price a model that has no price."""
+
+from gatewayz.catalog.offers import Offer
+from gatewayz.core.money import Nanos, Price, cost
+from gatewayz.core.requests import ChatRequest, prompt_tokens
+from gatewayz.core.usage import Usage
+
+PROMPT_MARGIN = 1.15
+PROMPT_EXTRA_TOKENS = 64
+DEFAULT_OUTPUT_TOKENS = 4_096
+
+
+def ceiling(request: ChatRequest, offers: tuple[Offer, ...]) -> Nanos:
+    """The most that this call is expected to cost at any of the offers: an estimate that is held, not a proof."""
+    prompt = round(prompt_tokens(request) * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS
+    amounts = [cost(_worst(request, offer, prompt), offer.price or Price()) for offer in offers]
+    return max(amounts, default=Nanos(0))
+
+
+def _worst(request: ChatRequest, offer: Offer, prompt: int) -> Usage:
+    output = request.max_output or min(offer.max_output or DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS)
+    return Usage(input=prompt, output=output * request.sampling.n, requests=1)
+
+
+def how_to_price(offer: Offer) -> str:
+    """The configuration that would price this offer, ready to paste."""
+    return (
+        f"models: [{{id: {offer.model}, offers: [{{provider: {offer.provider}, upstream_id: {offer.upstream_id}, "
+        f'price: {{input: "0.50", output: "1.50"}}}}]}}]   # USD per million tokens'
+    )

@@ -1,0 +1,123 @@
+"""One attempt: a candidate is asked, and its answer heard, as batches of frames."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from gatewayz.core.calls import Call
+from gatewayz.core.clock import Clock
+from gatewayz.core.events import Failed, Finished, Frame
+from gatewayz.core.faults import Fault
+from gatewayz.dialects.base import Decoder
+from gatewayz.engine.deadline import Deadline
+from gatewayz.ports.transport import Exchange, Transport
+from gatewayz.providers.asking import ask
+from gatewayz.providers.classify import classify
+from gatewayz.providers.waiting import retry_after_s
+from gatewayz.routing.plan import Candidate
+from gatewayz.routing.rules import Deadlines
+
+MAX_REFUSAL_BYTES = 256 * 2**10
+DRAIN_S = 0.25
+"""How long the end of a finished answer is waited for, so that its connection can be used again."""
+UPSTREAM_IDS = ("x-request-id", "request-id", "x-generation-id", "cf-ray")
+
+
+class Heard:
+    """What an attempt learns on the way, for its row."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.upstream_request = ""
+        self.dropped: tuple[str, ...] = ()
+
+
+class Asker:
+    """Asks candidates over the transport, each under its deadlines."""
+
+    def __init__(self, transport: Transport, deadlines: Deadlines, clock: Clock) -> None:
+        self._transport = transport
+        self._deadlines = deadlines
+        self._clock = clock
+        self._loop_time = asyncio.get_running_loop().time
+
+    async def answer(
+        self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...] = ()
+    ) -> AsyncGenerator[list[Frame], None]:
+        """Batches as they come; the last one ends with `Finished`, or a fault is raised."""
+        wait_s = self._deadlines.first_event_for(call.request)
+        # The call's deadline is on our clock, the timer on the loop's.
+        total = self._loop_time() + call.deadline - self._clock.now()
+        first = min(self._loop_time() + wait_s, total)
+        with Deadline(first, f"{candidate.provider.id} sent nothing within {wait_s:g} s") as deadline:
+            async with aclosing(self._asked(call, candidate, heard, without)) as batches:
+                async for frames in batches:
+                    # Whoever takes the frames has deadlines of its own; the provider's clock stands still meanwhile.
+                    deadline.pause()
+                    content = any(frame.events for frame in frames)
+                    yield frames
+                    if _over(frames):
+                        deadline.move(self._loop_time() + DRAIN_S, "")
+                        await _drained(batches)
+                        return
+                    if content:
+                        idle = self._deadlines.idle_s
+                        first = min(self._loop_time() + idle, total)
+                        deadline.move(first, f"{candidate.provider.id} went silent for {idle:g} s")
+                    else:
+                        deadline.move(first, f"{candidate.provider.id} sent no content in time")
+
+    async def _asked(
+        self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...]
+    ) -> AsyncGenerator[list[Frame], None]:
+        provider = candidate.provider
+        upstream_id = candidate.offer.upstream_id
+        asked = ask(call.request, provider, candidate.credential, upstream_id, call.trace, without)
+        heard.dropped = asked.dropped
+        async with self._transport.send(asked.wire) as exchange:
+            heard.status, headers = exchange.status, exchange.headers
+            heard.upstream_request = next((headers[name] for name in UPSTREAM_IDS if name in headers), "")
+            if exchange.status != 200:
+                body = await exchange.read(MAX_REFUSAL_BYTES)
+                words = asked.role.refused(exchange.status, headers, body)
+                wait_s = retry_after_s(headers, body, self._clock.wall_ms())
+                raise classify(provider, replace(words, retry_after_s=wait_s))
+            decoder = asked.role.decoder(headers.get("content-type", ""), asked.reading)
+            async with aclosing(_heard(exchange, decoder)) as batches:
+                async for frames in batches:
+                    yield frames
+
+
+async def _heard(exchange: Exchange, decoder: Decoder) -> AsyncGenerator[list[Frame], None]:
+    cut: Fault | None = None
+    try:
+        async for chunk in exchange.chunks():
+            frames = decoder.feed(chunk)
+            if frames:
+                yield frames
+    except Fault as fault:
+        if fault.kind != "upstream_cut":
+            raise
+        cut = fault
+    # A connection that broke after the answer was complete has lost nothing: the decoder knows.
+    frames = decoder.close()
+    if cut is not None and not _over(frames):
+        raise cut
+    if frames:
+        yield frames
+
+
+async def _drained(batches: AsyncGenerator[list[Frame], None]) -> None:
+    """Reads what follows a finished answer; nothing there can change it any more."""
+    try:
+        async for _ in batches:
+            pass
+    except Fault:
+        return
+
+
+def _over(frames: list[Frame]) -> bool:
+    events = frames[-1].events if frames else ()
+    return bool(events) and isinstance(events[-1], Finished | Failed)

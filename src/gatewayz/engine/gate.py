@@ -1,0 +1,46 @@
+"""The gate: who calls. One function for the three headers that may carry a key."""
+
+from collections.abc import Mapping
+
+from gatewayz.core.calls import Principal
+from gatewayz.core.faults import Fault
+from gatewayz.core.keys import well_formed
+from gatewayz.ports.keys import Keys
+
+HEADERS = ("x-api-key", "api-key")
+HOW = "send it as 'Authorization: Bearer <key>', 'x-api-key' or 'api-key'; `gatewayz keys make` makes one"
+
+
+def credential(headers: Mapping[str, str]) -> str:
+    """The one key that the headers carry. Faults: `unauthenticated` for none, `bad_request` for two.
+
+    Of two different values the one that has our format counts, if exactly one has: SDKs insist on sending theirs.
+    """
+    found = {value for value in (_bearer(headers), *(headers.get(name, "").strip() for name in HEADERS)) if value}
+    if not found:
+        raise Fault("unauthenticated", f"No API key was given: {HOW}.")
+    if len(found) > 1:
+        ours = {value for value in found if well_formed(value)}
+        if len(ours) != 1:
+            raise Fault("bad_request", "Two different credentials were given; send one.")
+        found = ours
+    return found.pop()
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
+
+
+class Gate:
+    """Looks callers up."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    async def who(self, headers: Mapping[str, str]) -> Principal:
+        """Who calls. Faults: `unauthenticated`, `bad_request`, `unavailable`."""
+        key = credential(headers)
+        if not well_formed(key):
+            raise Fault("unauthenticated", f"Incorrect API key provided: it is not a gatewayz key; {HOW}.")
+        return await self._keys.principal(key)

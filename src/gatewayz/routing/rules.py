@@ -1,0 +1,100 @@
+"""The rules of routing as data: chain, locks, deadlines, bounds.
+
+Rank comes from an operator's priority first, then from the chain; what is not in the chain comes after it.
+"""
+
+import re
+
+from msgspec import Struct
+
+from gatewayz.core.requests import ChatRequest
+
+CHAIN = (
+    "onerouter",
+    "openai",
+    "anthropic",
+    "google-vertex",
+    "openrouter",
+    "cerebras",
+    "huggingface",
+    "featherless",
+    "vercel-ai-gateway",
+    "aihubmix",
+    "anannas",
+    "alibaba-cloud",
+    "fireworks",
+    "together",
+)
+"""The default failover order; every other provider that offers the model follows."""
+
+
+class Lock(Struct, frozen=True):
+    """Models whose id matches are served only by `only`; `first` come first, whatever the chain says."""
+
+    pattern: str
+    only: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+
+
+LOCKS = (
+    # A suffix beats a prefix: openai/x:free is OpenRouter's.
+    Lock(r":(free|exacto|extended)$", only=("openrouter",)),
+    Lock(r"^openrouter/", only=("openrouter",)),
+    # Open weights are nobody's own.
+    Lock(r"^(openai/)?gpt-oss"),
+    Lock(r"^(openai/|gpt-)", only=("openai", "openrouter", "azure-openai")),
+    Lock(r"^(anthropic/|claude-)", only=("anthropic", "openrouter", "google-vertex", "aws-bedrock")),
+    Lock(r"^(google/)?gemini-", first=("google-vertex", "google-ai-studio")),
+)
+"""The first pattern that matches a model's canonical id holds."""
+
+UNLOCKED = Lock("")
+REASONING_MODEL = re.compile(r"(^|/)(o[0-9]|gpt-5|deepseek-r|.*(reason|think|magistral))", re.IGNORECASE)
+
+
+class Deadlines(Struct, frozen=True, kw_only=True):
+    """Seconds; `first_event_s` and `idle_s` count content, not keep-alives."""
+
+    connect_s: float = 3.0
+    tls_s: float = 3.0
+    pool_s: float = 2.0
+    first_event_s: float = 60.0
+    reasoning_first_event_s: float = 300.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+    stream_total_s: float = 1_800.0
+
+    def first_event_for(self, request: ChatRequest) -> float:
+        """How long the first content may take; models that think first may take longer."""
+        thinks = request.reasoning is not None or REASONING_MODEL.search(request.model) is not None
+        return max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
+
+
+class BreakerRule(Struct, frozen=True, kw_only=True):
+    """When a breaker opens, for how long, and how it closes again."""
+
+    failures: int = 5
+    open_s: float = 300.0
+    jitter: float = 0.1
+    window_s: float = 60.0
+    window_outcomes: int = 20
+    window_share: float = 0.5
+    lease_s: float = 30.0
+    slow_start_s: float = 30.0
+    cool_s: float = 5.0
+
+
+class RoutingRules(Struct, frozen=True, kw_only=True):
+    """Everything that routing obeys. `attempts` bounds those that reached a provider and failed there."""
+
+    chain: tuple[str, ...] = CHAIN
+    attempts: int = 3
+    max_candidates: int = 16
+    retry_share: float = 0.1
+    retry_floor_per_s: float = 3.0
+    breaker: BreakerRule = BreakerRule()
+    deadlines: Deadlines = Deadlines()
+    locks: tuple[Lock, ...] = LOCKS
+
+    def lock_for(self, model: str) -> Lock:
+        return next((lock for lock in self.locks if re.search(lock.pattern, model)), UNLOCKED)
