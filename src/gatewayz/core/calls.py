@@ -73,7 +73,10 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """All that came of a call: who served it, what it used and cost, how it ended. `fault` is empty for success."""
+    """All that came of a call: who served it, what it used and cost, how it ended. `fault` is empty for success.
+
+    `unpriced`: it was served, for an account that is never refused, without anybody knowing a price.
+    """
 
     served: str = ""
     upstream_id: str = ""
@@ -81,6 +84,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     price: Price | None = None
     cost: Nanos = Nanos(0)
+    unpriced: bool = False
     upstream_cost_usd: str = ""
     attempts: tuple[Attempt, ...] = ()
     stop: str = ""

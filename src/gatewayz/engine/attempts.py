@@ -26,7 +26,7 @@ from gatewayz.engine.health import Health, Ticket
 from gatewayz.engine.tally import Tally
 from gatewayz.ports.facts import Bus
 from gatewayz.providers.classify import classify
-from gatewayz.routing.plan import Candidate
+from gatewayz.routing.plan import Candidate, Plan
 from gatewayz.routing.rules import RoutingRules
 from gatewayz.routing.verdict import Tried, client_fault, named_parameter, verdict
 
@@ -60,15 +60,16 @@ class Attempts:
     async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
         """Batches of the candidate that committed. Raises the fault for the client when none did."""
         pursuit = Pursuit(call, tally)
-        plan = tally.plan
-        queue = list(plan.candidates) if plan is not None else []
-        if plan is not None and not queue:
-            raise Fault("unavailable", "Every provider of this model is out for now.", retry_after_s=plan.retry_after_s)
+        plan = tally.plan or Plan(model=call.request.model, candidates=())
+        queue = list(plan.candidates)
+        if plan.last_resort is not None:
+            queue = [plan.last_resort]
         while queue:
             candidate = queue.pop(0)
             if self._skipped(candidate, pursuit):
                 continue
-            ticket = self._health.admit(candidate, call.id)
+            ask = self._health.admit if plan.last_resort is None else self._health.last_resort
+            ticket = ask(candidate, call.id)
             if ticket is None:
                 continue
             async with aclosing(self._tried(candidate, ticket, pursuit)) as batches:
@@ -79,7 +80,9 @@ class Attempts:
             self._next(candidate, queue, pursuit)
         if pursuit.faults:
             raise client_fault(pursuit.faults)
-        raise Fault("unavailable", "Every provider of this model is out for now.", retry_after_s=1.0)
+        raise Fault(
+            "unavailable", "Every provider of this model is out for now.", retry_after_s=plan.retry_after_s or 1.0
+        )
 
     def _skipped(self, candidate: Candidate, pursuit: Pursuit) -> bool:
         if pursuit.faults and not self._health.may_fail_over(pursuit.tried - 1):
@@ -138,8 +141,7 @@ class Attempts:
                     if tally.candidate is not None:
                         yield frames if fault is None else [*frames[:-1], Frame((Failed(fault),))]
                         continue
-                    if fault is not None and not _promises(call, frames[:-1]):
-                        raise fault
+                    _unless_promised(fault, call, frames)
                     held += frames
                     if _promises(call, held if call.request.streamed else frames):
                         tally.candidate, tally.dropped = candidate, heard.dropped
@@ -200,6 +202,12 @@ def _promises(call: Call, frames: list[Frame]) -> bool:
     """Whether these frames hold what commits the call: a block for a stream, the finish for a whole answer."""
     wanted = (BlockStarted, Finished) if call.request.streamed else (Finished,)
     return any(type(event) in wanted for frame in frames for event in frame.events)
+
+
+def _unless_promised(fault: Fault | None, call: Call, frames: list[Frame]) -> None:
+    """Raises the fault that a batch ends in, unless the batch also holds what commits the call."""
+    if fault is not None and not _promises(call, frames[:-1]):
+        raise fault
 
 
 def _filtered() -> list[Frame]:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
+from gatewayz.core.conversation import Message, Text
 from gatewayz.core.events import Failed, Finished, Frame
 from gatewayz.core.facts import CallEnded
 from gatewayz.core.faults import Fault
@@ -22,6 +23,8 @@ from gatewayz.ports.limiter import Limiter
 from gatewayz.routing.plan import Planner
 
 MAX_AFFINITIES = 50_000
+BEGINNING = 1_024
+"""Characters of a text by which a conversation is known again."""
 
 
 class Gateway:
@@ -65,14 +68,12 @@ class Gateway:
             async with aclosing(self._attempts.answer(call, tally)) as batches:
                 async for frames in batches:
                     tally.watch(frames)
-                    if not _ends(frames):
-                        yield frames
-                        continue
-                    if len(frames) > 1 and call.request.streamed:
-                        yield frames[:-1]
-                        frames = frames[-1:]
-                    await self._endings.run(self._settled(call, hold, tally))
-                    yield frames
+                    before, end = _parted(frames, call)
+                    if before:
+                        yield before
+                    if end:
+                        await self._endings.run(self._settled(call, hold, tally))
+                        yield end
         except Fault as fault:
             tally.fault = tally.fault or fault
             raise
@@ -125,19 +126,24 @@ class Gateway:
         await self._endings.finished()
 
 
-def _ends(frames: Sequence[Frame]) -> bool:
+def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
+    """What may leave at once, and the end that leaves after the settlement; a whole answer is all end."""
     events = frames[-1].events if frames else ()
-    return bool(events) and isinstance(events[-1], Finished | Failed)
+    if not events or not isinstance(events[-1], Finished | Failed):
+        return frames, []
+    return (frames[:-1], frames[-1:]) if call.request.streamed else ([], frames)
 
 
 def _conversation(call: Call) -> str:
     """Which conversation this is: the session, or what the conversation began with. Tenants never share one."""
     request = call.request
-    if request.session:
-        beginning = request.session
-    else:
-        beginning = repr([message.parts for message in request.messages[:2]])[:4_096]
+    beginning = request.session or _beginning(request.messages)
     return hashlib.blake2b(f"{call.principal.account}|{request.model}|{beginning}".encode(), digest_size=12).hexdigest()
+
+
+def _beginning(messages: Sequence[Message]) -> str:
+    texts = [part.text[:BEGINNING] for message in messages[:2] for part in message.parts[:2] if isinstance(part, Text)]
+    return "|".join(texts)
 
 
 def _fact(call: Call, tally: Tally, outcome: Outcome) -> CallEnded:

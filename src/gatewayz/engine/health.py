@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import BreakerMoved, Fact
@@ -97,7 +98,13 @@ class Health:
         if len(self._last_resort) > MAX_SUBJECTS:
             self._last_resort.clear()
         self._last_resort[model] = now + 1.0
-        return self._ticket(candidate, caller)
+        ticket = self._ticket(candidate, caller)
+        lease = now + self._rules.breaker.lease_s
+        for table, subject in self._subjects(ticket):
+            breaker = table.get(subject)
+            if breaker is not None and breaker.open_until:
+                self._keep(table, subject, replace(breaker, open_until=now, probe=caller, probe_until=lease))
+        return ticket
 
     def record(self, ticket: Ticket, fault: Fault | None, first_event_ms: float | None) -> None:
         """What became of an attempt; no fault is a success."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gatewayz.core.calls import Attempt, Call, Outcome
 from gatewayz.core.events import BlockDelta, BlockStarted, ChoiceEnded, Failed, Finished, Frame, Kind, UsageReported
 from gatewayz.core.faults import FAULTS, Fault
-from gatewayz.core.money import FREE, Nanos, cost
+from gatewayz.core.money import Nanos, cost
 from gatewayz.core.requests import BYTES_PER_TOKEN, prompt_tokens
 from gatewayz.core.usage import Usage
 from gatewayz.ports.limiter import Decision
@@ -80,7 +80,7 @@ class Tally:
         """All that came of the call, as of `now` (monotonic seconds)."""
         usage = self.usage()
         offer = self.candidate.offer if self.candidate is not None else None
-        price = (offer.price or FREE) if offer is not None else None
+        price = offer.price if offer is not None else None
         fault = self.fault
         return Outcome(
             served=self.served,
@@ -89,6 +89,7 @@ class Tally:
             usage=usage,
             price=price,
             cost=cost(usage, price) if price is not None else Nanos(0),
+            unpriced=offer is not None and price is None,
             upstream_cost_usd=self._reported.cost_usd if self._reported is not None else "",
             attempts=tuple(self.attempts),
             stop=self._stop,

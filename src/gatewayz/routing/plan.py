@@ -39,12 +39,17 @@ class Reason(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Candidates in order, with reasons, and the canonical `model`; `retry_after_s` is set when all breakers are open."""
+    """Candidates in order, with reasons, and the canonical `model`.
+
+    When all breakers are open `candidates` is empty, `retry_after_s` says when the first may be probed, and
+    `last_resort` is that one: it may be tried once a second, so that a recovery is noticed.
+    """
 
     model: str
     candidates: tuple[Candidate, ...]
     reasons: tuple[Reason, ...] = ()
     retry_after_s: float | None = None
+    last_resort: Candidate | None = None
 
 
 class Standing(Struct, frozen=True):
@@ -89,13 +94,15 @@ class Planner:
             candidates += self._ordered(kept, one, request, health, affinity, reasons)
         if not candidates:
             raise _nothing(named[0], reasons)
-        usable, wait_s = _usable(candidates, health, reasons)
+        usable, waiting = _usable(candidates, health, reasons)
+        wait_s, last_resort = min(waiting, key=lambda item: item[0], default=(0.0, None))
         bound = self._rules.max_candidates
         return Plan(
             model=named[0].model,
             candidates=_distinct(usable)[:bound],
             reasons=tuple(reasons),
             retry_after_s=None if usable else wait_s,
+            last_resort=None if usable else last_resort,
         )
 
     def _filtered(
@@ -163,9 +170,7 @@ def _allowed(named: Named, principal: Principal) -> None:
         raise Fault("forbidden", f"This key may not use the model '{named.model}'.", param="model")
 
 
-def _why_not(
-    offer: Offer, provider: Provider, named: Named, request: ChatRequest, lock: Lock
-) -> str:
+def _why_not(offer: Offer, provider: Provider, named: Named, request: ChatRequest, lock: Lock) -> str:
     wishes = request.wishes
     if provider.off:
         return f"off: {provider.off}"
@@ -224,10 +229,12 @@ def _sorted_by(sort: str, one: Candidate, health: HealthView) -> float:
     return 0.0
 
 
-def _usable(candidates: list[Candidate], health: HealthView, reasons: list[Reason]) -> tuple[list[Candidate], float]:
-    """Those whose breakers let them through; and how long until the first of the others may be probed."""
+def _usable(
+    candidates: list[Candidate], health: HealthView, reasons: list[Reason]
+) -> tuple[list[Candidate], list[tuple[float, Candidate]]]:
+    """Those whose breakers let them through, and the others with how long until they may be probed."""
     kept: list[Candidate] = []
-    waits: list[float] = []
+    waiting: list[tuple[float, Candidate]] = []
     for one in candidates:
         standing = health.offer(one.provider.id, one.offer.upstream_id)
         if standing.usable and one.credential is not None:
@@ -235,9 +242,9 @@ def _usable(candidates: list[Candidate], health: HealthView, reasons: list[Reaso
         if standing.usable:
             kept.append(one)
         else:
-            waits.append(standing.wait_s)
+            waiting.append((standing.wait_s, one))
             reasons.append(Reason(one.provider.id, one.offer.upstream_id, kept=False, why=standing.why))
-    return kept, min(waits, default=0.0)
+    return kept, waiting
 
 
 def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -1,0 +1,139 @@
+"""The log: one JSON line a call, no prompts, no keys. Fields are an allow-list: what is not named is not written.
+
+Lines of a batch leave in one write. Strings pass a second net that hides anything that looks like a key.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, Warned
+from gatewayz.core.money import usd_text
+
+SECRETS = re.compile(rb"(?:gw_(?:live|test)_|sk-|gsk_|xai-|hf_|Bearer )[A-Za-z0-9_\-.]{6,}")
+HIDDEN = b"***"
+
+
+class Line(Struct, omit_defaults=True, kw_only=True):
+    """One line of the log; a field that is not set is left out."""
+
+    ts: str
+    level: str
+    event: str
+    request_id: str = ""
+    trace: str = ""
+    account: str = ""
+    key: str = ""
+    endpoint: str = ""
+    model: str = ""
+    provider: str = ""
+    upstream_id: str = ""
+    status: int = 0
+    fault: str = ""
+    message: str = ""
+    stream: bool = False
+    first_event_ms: int | None = None
+    duration_ms: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    unpriced: bool = False
+    cost_usd: str = ""
+    attempts: int = 0
+    stop: str = ""
+    state: str = ""
+
+
+def line_of(fact: Fact, ts: str) -> Line | None:
+    """The line that a fact is worth; successful attempts are in their call's."""
+    match fact:
+        case CallEnded():
+            return _call_line(fact, ts)
+        case CallRefused(id=call, endpoint=endpoint, fault=fault, status=status):
+            return Line(
+                ts=ts, level="info", event="refused", request_id=call, endpoint=endpoint, fault=fault, status=status
+            )
+        case AttemptEnded(call=call, endpoint=endpoint, attempt=attempt):
+            if not attempt.fault or attempt.fault == "client_gone":
+                return None
+            return Line(
+                ts=ts,
+                level="warning",
+                event="attempt_failed",
+                request_id=call,
+                endpoint=endpoint,
+                provider=attempt.provider,
+                upstream_id=attempt.upstream_id,
+                status=attempt.status,
+                fault=attempt.fault,
+                message=attempt.message,
+                duration_ms=attempt.ended_ms - attempt.started_ms,
+            )
+        case BreakerMoved(provider=provider, subject=subject, state=state, why=why):
+            return Line(
+                ts=ts, level="warning", event="breaker", provider=provider, upstream_id=subject, state=state, fault=why
+            )
+        case Warned(subject=subject, message=message):
+            return Line(ts=ts, level="error", event=subject, message=message)
+
+
+def _call_line(fact: CallEnded, ts: str) -> Line:
+    outcome = fact.outcome
+    usage = outcome.usage
+    failed = outcome.fault and outcome.fault != "client_gone"
+    return Line(
+        ts=ts,
+        level="warning" if failed else "info",
+        event="call",
+        request_id=fact.id,
+        trace=fact.trace,
+        account=fact.account,
+        key=fact.key,
+        endpoint=fact.endpoint,
+        model=fact.model,
+        provider=outcome.served,
+        upstream_id=outcome.upstream_id,
+        status=outcome.status,
+        fault=outcome.fault,
+        message=outcome.message,
+        stream=fact.streamed,
+        first_event_ms=outcome.first_event_ms,
+        duration_ms=outcome.duration_ms,
+        input_tokens=usage.prompt,
+        output_tokens=usage.completion,
+        cached_tokens=usage.cache_read,
+        reasoning_tokens=usage.reasoning,
+        estimated=usage.estimated,
+        unpriced=outcome.unpriced,
+        cost_usd=usd_text(outcome.cost),
+        attempts=len(outcome.attempts),
+        stop=outcome.stop,
+    )
+
+
+class LogWriter:
+    """Writes the lines of a batch to a file descriptor in one go; when the sink is full they are dropped and counted."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._encode = msgspec.json.Encoder().encode
+        self.dropped = 0
+
+    def take(self, facts: Sequence[Fact]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        lines = [self._encode(line) for fact in facts if (line := line_of(fact, now)) is not None]
+        if not lines:
+            return
+        text = SECRETS.sub(HIDDEN, b"\n".join(lines) + b"\n")
+        try:
+            written = os.write(self._descriptor, text)
+            while written < len(text):
+                written += os.write(self._descriptor, text[written:])
+        except (BlockingIOError, BrokenPipeError):
+            self.dropped += len(lines)
