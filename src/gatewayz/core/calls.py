@@ -52,6 +52,7 @@ class Call(Struct, frozen=True, kw_only=True):
     received_at: float
     received_ms: int
     deadline: float
+    address: str = ""
     trace: str = ""
     body_bytes: int = 0
 

@@ -5,6 +5,7 @@ number of the alternative answer. `extra` belongs to the dialect that the event 
 annotations) and is dropped by encoders of other dialects.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -108,3 +109,9 @@ class Frame(Struct, frozen=True):
 
 
 FINISHED = Frame((Finished(),))
+
+
+def is_end(frames: Sequence[Frame]) -> bool:
+    """Whether a batch ends the answer, one way or the other."""
+    events = frames[-1].events if frames else ()
+    return bool(events) and type(events[-1]) in {Finished, Failed}

@@ -16,6 +16,7 @@ class CallEnded(Struct, frozen=True, kw_only=True):
     account: str
     key: str
     received_ms: int
+    address: str = ""
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     trace: str = ""

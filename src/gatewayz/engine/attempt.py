@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gatewayz.core.calls import Call
 from gatewayz.core.clock import Clock
-from gatewayz.core.events import Failed, Finished, Frame
+from gatewayz.core.events import Frame, is_end
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import Decoder
 from gatewayz.engine.deadline import Deadline
@@ -58,7 +58,7 @@ class Asker:
                     deadline.pause()
                     content = any(frame.events for frame in frames)
                     yield frames
-                    if _over(frames):
+                    if is_end(frames):
                         deadline.move(self._loop_time() + DRAIN_S, "")
                         await _drained(batches)
                         return
@@ -103,7 +103,7 @@ async def _heard(exchange: Exchange, decoder: Decoder) -> AsyncGenerator[list[Fr
         cut = fault
     # A connection that broke after the answer was complete has lost nothing: the decoder knows.
     frames = decoder.close()
-    if cut is not None and not _over(frames):
+    if cut is not None and not is_end(frames):
         raise cut
     if frames:
         yield frames
@@ -116,8 +116,3 @@ async def _drained(batches: AsyncGenerator[list[Frame], None]) -> None:
             pass
     except Fault:
         return
-
-
-def _over(frames: list[Frame]) -> bool:
-    events = frames[-1].events if frames else ()
-    return bool(events) and isinstance(events[-1], Finished | Failed)

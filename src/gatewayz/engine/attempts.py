@@ -151,7 +151,7 @@ class Attempts:
                         yield held
                         held = []
                     elif len(held) > MAX_HELD_FRAMES:
-                        raise Fault("upstream_broken", f"{candidate.provider.name} sent frames without content")
+                        raise Fault("upstream_broken", f"{candidate.provider.name} sent frames without content")  # noqa: TRY301
         except Fault as fault:
             if tally.candidate is None or tally.finished:
                 raise

@@ -9,7 +9,7 @@ from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
 from gatewayz.core.conversation import Message, Text
-from gatewayz.core.events import Failed, Finished, Frame
+from gatewayz.core.events import Frame, is_end
 from gatewayz.core.facts import CallEnded
 from gatewayz.core.faults import Fault
 from gatewayz.engine.attempts import Attempts
@@ -128,8 +128,7 @@ class Gateway:
 
 def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
     """What may leave at once, and the end that leaves after the settlement; a whole answer is all end."""
-    events = frames[-1].events if frames else ()
-    if not events or not isinstance(events[-1], Finished | Failed):
+    if not is_end(frames):
         return frames, []
     return (frames[:-1], frames[-1:]) if call.request.streamed else ([], frames)
 
@@ -157,6 +156,7 @@ def _fact(call: Call, tally: Tally, outcome: Outcome) -> CallEnded:
         account=call.principal.account,
         key=call.principal.key,
         received_ms=call.received_ms,
+        address=call.address,
         outcome=outcome,
         reasons=tuple(f"{one.provider}/{one.upstream_id}: {one.why}" for one in plan.reasons)
         if plan is not None

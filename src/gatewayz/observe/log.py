@@ -28,6 +28,7 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     trace: str = ""
     account: str = ""
     key: str = ""
+    client: str = ""
     endpoint: str = ""
     model: str = ""
     provider: str = ""
@@ -95,6 +96,7 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
         trace=fact.trace,
         account=fact.account,
         key=fact.key,
+        client=fact.address,
         endpoint=fact.endpoint,
         model=fact.model,
         provider=outcome.served,
@@ -118,7 +120,7 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
 
 
 class LogWriter:
-    """Writes the lines of a batch to a file descriptor in one go; when the sink is full they are dropped and counted."""
+    """Writes the lines of a batch to a descriptor in one go; when the sink is full they are dropped and counted."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -58,19 +58,23 @@ class _Histogram:
 
 
 class Metrics(Collector):
-    """Takes facts and shows numbers. `gauges` are read when somebody looks."""
+    """Takes facts and shows numbers. Gauges are read when somebody looks."""
 
-    def __init__(self, gauges: dict[str, Callable[[], dict[Labels, float]]] | None = None) -> None:
+    def __init__(self) -> None:
         self._counters: dict[str, dict[Labels, float]] = {
             name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "counter"
         }
         self._histograms: dict[str, dict[Labels, _Histogram]] = {
             name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "histogram"
         }
-        self._gauges = gauges or {}
+        self._gauges: dict[str, Callable[[], dict[Labels, float]]] = {}
         self._models: set[str] = set()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+
+    def gauge(self, name: str, read: Callable[[], dict[Labels, float]]) -> None:
+        """Where the numbers of a gauge come from."""
+        self._gauges[name] = read
 
     def take(self, facts: Sequence[Fact]) -> None:
         for fact in facts:

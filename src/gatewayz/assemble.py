@@ -1,0 +1,145 @@
+"""The one place where objects are wired."""
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gatewayz.catalog.naming import Shelf
+from gatewayz.core.clock import SystemClock
+from gatewayz.dialects.registry import CLIENTS
+from gatewayz.engine.attempt import Asker
+from gatewayz.engine.attempts import Attempts
+from gatewayz.engine.gate import Gate
+from gatewayz.engine.gateway import Gateway
+from gatewayz.engine.health import Health
+from gatewayz.observe.bus import FactBus, Subscriber
+from gatewayz.observe.log import LogWriter
+from gatewayz.observe.metrics import Metrics
+from gatewayz.providers.registry import providers_from, rows
+from gatewayz.providers.spec import Provider
+from gatewayz.routing.plan import Planner
+from gatewayz.settings import Loaded, models_from
+from gatewayz.simulator.server import Simulator
+from gatewayz.store.memory.books import MemoryBooks
+from gatewayz.store.memory.keys import FileKeys, KeyFile
+from gatewayz.store.memory.limiter import MemoryLimiter
+from gatewayz.upstream.aiohttp_transport import AiohttpTransport
+from gatewayz.web.app import App
+from gatewayz.web.cors import Cors
+from gatewayz.web.guard import LOCAL_HOSTS, GuardRules
+from gatewayz.web.inference import Inference, InferenceRules
+from gatewayz.web.pages import Pages
+from gatewayz.web.server import Server
+
+SIMULATOR = "simulator"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+NOT_CONFIGURED = "127.0.0.1:0"
+
+
+class Built(Struct, frozen=True):
+    """A gateway, ready to serve."""
+
+    server: Server
+    app: App
+    gateway: Gateway
+    providers: dict[str, Provider]
+    shelf: Shelf
+    books: MemoryBooks
+    keys: KeyFile
+    transport: AiohttpTransport
+    bus: FactBus
+    metrics: Metrics
+    simulator: Simulator | None
+
+
+@asynccontextmanager
+async def assembled(loaded: Loaded) -> AsyncIterator[Built]:
+    """Everything, opened in order and closed in reverse. Faults: `bad_request`, `unavailable`, in plain words."""
+    async with AsyncExitStack() as stack:
+        yield await _assembled(loaded, stack)
+
+
+async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
+    settings, clock, dice = loaded.settings, SystemClock(), random.random
+    rules = settings.routing
+    providers, simulator = await _providers(loaded, stack)
+    shelf = Shelf(models_from(settings), providers)
+    keys = KeyFile(Path(settings.data_dir), loaded.secret_key)
+
+    metrics = Metrics()
+    bus = FactBus([metrics.take, *_log(settings.observe.log, stack)])
+    stack.callback(bus.flush)
+
+    transport = AiohttpTransport(rules.deadlines)
+    stack.push_async_callback(transport.close)
+    health = Health(rules, clock, bus.emit, dice)
+    books = MemoryBooks()
+    gateway = Gateway(
+        gate=Gate(FileKeys(keys, clock, loaded.bootstrap_key)),
+        limiter=MemoryLimiter(settings.limits, clock),
+        planner=Planner(shelf, rules, dice),
+        books=books,
+        attempts=Attempts(Asker(transport, rules.deadlines, clock), health, rules, clock, bus),
+        health=health,
+        clock=clock,
+        bus=bus,
+    )
+    stack.push_async_callback(gateway.finished)
+
+    draining = asyncio.Event()
+    pages = Pages(
+        listing=shelf.listing,
+        providers=lambda: providers,
+        breakers=health.breakers,
+        metrics=metrics.render,
+        draining=draining.is_set,
+    )
+    web = settings.web
+    inference_rules = InferenceRules(deadlines=rules.deadlines, trusted_proxies=web.trusted_proxies)
+    inference = Inference(gateway, inference_rules, clock, bus)
+    metrics.gauge("gatewayz_calls_running", lambda: {(): float(len(inference.running))})
+    metrics.gauge("gatewayz_facts_dropped", lambda: {(): float(bus.dropped)})
+    metrics.gauge("gatewayz_breaker_open", lambda: _open_breakers(health))
+    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
+    hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
+    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
+    return Built(server, app, gateway, providers, shelf, books, keys, transport, bus, metrics, simulator)
+
+
+async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, Provider], Simulator | None]:
+    """The providers; the built-in simulator is started here unless it is configured elsewhere."""
+    providers = providers_from(rows(), loaded.environment, loaded.settings.providers)
+    own = providers[SIMULATOR]
+    if own.off or NOT_CONFIGURED not in own.base_url:
+        return providers, None
+    simulator = Simulator()
+    stack.push_async_callback(simulator.close)
+    url = await simulator.start()
+    return {**providers, SIMULATOR: replace(own, base_url=f"{url}/v1")}, simulator
+
+
+def _log(target: str, stack: AsyncExitStack) -> list[Subscriber]:
+    """The log's subscriber, for where it is to be written."""
+    if target == "off":
+        return []
+    if target in {"stdout", "stderr"}:
+        stream = sys.stdout if target == "stdout" else sys.stderr
+        return [LogWriter(stream.fileno()).take]
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    stack.callback(os.close, descriptor)
+    return [LogWriter(descriptor).take]
+
+
+def _open_breakers(health: Health) -> dict[tuple[str, ...], float]:
+    count: dict[tuple[str, ...], float] = {}
+    for (provider, _), state in health.breakers().items():
+        if state != "closed":
+            count[(provider,)] = count.get((provider,), 0.0) + 1.0
+    return count

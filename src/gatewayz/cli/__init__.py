@@ -1,0 +1,142 @@
+"""The command line: each command is a module, imported when it is called."""
+
+import sys
+
+import typer
+
+from gatewayz import __version__
+from gatewayz.core.faults import Fault
+
+app = typer.Typer(name="gatewayz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+providers = typer.Typer(invoke_without_command=True, help="List providers, or test one.")
+app.add_typer(keys, name="keys")
+app.add_typer(providers, name="providers")
+
+Config = typer.Option("", "--config", "-c", help="The configuration file.")
+DataDir = typer.Option(None, "--data-dir", help="Where the gateway keeps what it keeps.")
+Json = typer.Option(False, "--json", help="Print JSON.")
+
+
+@app.command()
+def serve(
+    host: str = typer.Option(None, "--host", help="The address to listen on."),
+    port: int = typer.Option(None, "--port", "-p", help="The port to listen on; 0 takes a free one."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Start the gateway."""
+    from gatewayz.cli.serving import serve as run
+
+    flags = {"web": {"host": host, "port": port}, "data_dir": data_dir}
+    raise typer.Exit(run(config, flags))
+
+
+@app.command()
+def demo() -> None:
+    """Show a call that fails over, on this machine alone."""
+    from gatewayz.cli.demo import demo as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def doctor(config: str = Config, data_dir: str = DataDir) -> None:
+    """Say what is wrong with this installation, and what to do."""
+    from gatewayz.cli.doctor import doctor as run
+
+    raise typer.Exit(run(config, {"data_dir": data_dir}))
+
+
+@app.command()
+def models(config: str = Config, json: bool = Json) -> None:
+    """List the models that can be asked for."""
+    from gatewayz.cli.showing import show_models
+
+    show_models(config, as_json=json)
+
+
+@app.command()
+def settings(
+    config: str = Config,
+    schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the configuration file."),
+    reference: bool = typer.Option(False, "--reference", help="Print the reference of all settings."),
+) -> None:
+    """Show the settings that hold, with secrets hidden."""
+    from gatewayz.cli.showing import show_settings
+
+    show_settings(config, "schema" if schema else "reference" if reference else "")
+
+
+@app.command()
+def simulator(host: str = typer.Option("127.0.0.1", "--host"), port: int = typer.Option(8899, "--port", "-p")) -> None:
+    """Run the simulated provider as a process of its own."""
+    from gatewayz.cli.serving import simulate
+
+    simulate(host, port)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"gatewayz {__version__}")
+
+
+@keys.command("make")
+def keys_make(
+    name: str = typer.Option("", "--name", help="What the key is for."),
+    scopes: str = typer.Option("inference,metrics,operator", "--scopes", help="What it may do."),
+    only_print: bool = typer.Option(False, "--print", help="Make a key without keeping it anywhere."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Make a key and print it once; without a name it takes the place of the bootstrap key."""
+    from gatewayz.cli.keyring import make
+
+    make(config, {"data_dir": data_dir}, name, scopes, only_print=only_print)
+
+
+@keys.command("list")
+def keys_list(config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
+    """List the keys, masked."""
+    from gatewayz.cli.keyring import listing
+
+    listing(config, {"data_dir": data_dir}, as_json=json)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: str, config: str = Config, data_dir: str = DataDir) -> None:
+    """Revoke a key; running gateways refuse it within two seconds."""
+    from gatewayz.cli.keyring import revoke
+
+    revoke(config, {"data_dir": data_dir}, key_id)
+
+
+@providers.callback()
+def providers_list(context: typer.Context, config: str = Config, json: bool = Json) -> None:
+    """List providers: state, key variable, base URL, why off."""
+    if context.invoked_subcommand is None:
+        from gatewayz.cli.showing import show_providers
+
+        show_providers(config, as_json=json)
+
+
+@providers.command("test")
+def providers_test(
+    name: str,
+    model: str = typer.Option("", "--model", "-m", help="The provider's own id of the model to ask."),
+    config: str = Config,
+) -> None:
+    """Make one real call to a provider."""
+    from gatewayz.cli.probing import probe
+
+    raise typer.Exit(probe(config, name, model))
+
+
+def main() -> None:
+    """The entry of the command; faults are sentences, never tracebacks."""
+    try:
+        app()
+    except Fault as fault:
+        print(f"gatewayz: {fault.message}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,130 @@
+"""`gatewayz serve` and `gatewayz simulator`: start, say what is there, ask one question, serve."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from gatewayz.assemble import SIMULATOR, Built, assembled
+from gatewayz.cli.asking import Asked, question
+from gatewayz.core.clock import SystemClock
+from gatewayz.core.faults import Fault
+from gatewayz.providers.spec import Provider
+from gatewayz.settings import Loaded, loaded
+from gatewayz.simulator.server import Simulator
+from gatewayz.store.memory.keys import SCOPES
+from gatewayz.web.server import bound
+
+T = TypeVar("T")
+SHOWN_OFF = 6
+
+
+def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs on uvloop where there is one."""
+    if sys.platform == "win32":
+        return asyncio.run(main())
+    import uvloop
+
+    return uvloop.run(main())
+
+
+def serve(config: str, flags: Mapping[str, Any]) -> int:
+    """Serves until it is told to stop; returns the exit status."""
+    found = loaded(config, flags)
+    return run_loop(lambda: _serve(found))
+
+
+async def _serve(found: Loaded) -> int:
+    web = found.settings.web
+    try:
+        listening = bound(web.host, web.port)
+    except OSError as error:
+        why = f"{web.host}:{web.port} cannot be listened on: {error.strerror or error}."
+        raise Fault("unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run.") from None
+    # What people read goes to standard error, so that standard output is the log alone.
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    async with assembled(found) as built:
+        key = _bootstrap(found, built)
+        host, port = listening.getsockname()[:2]
+        url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared, not bound
+        serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
+        await built.server.listening.wait()
+        _say_start(console, url, key, built)
+        await _say_first(console, url, found, built, key)
+        await serving
+    return 0
+
+
+def _bootstrap(found: Loaded, built: Built) -> str:
+    """The key to show: a new one at the first start, otherwise none."""
+    if found.bootstrap_key or any(not record.revoked_ms for record in built.keys.read()):
+        return ""
+    key, _ = built.keys.make("", tuple(sorted(SCOPES)), SystemClock().wall_ms(), bootstrap=True)
+    return key
+
+
+def _say_start(console: Console, url: str, key: str, built: Built) -> None:
+    on = [provider for provider in built.providers.values() if not provider.off]
+    off = [provider for provider in built.providers.values() if provider.off]
+    console.print(f"\n[bold]gatewayz[/bold] serves [bold]{url}/v1[/bold]")
+    console.print(f"  on:  {', '.join(_shown(provider) for provider in on)}")
+    reasons = "; ".join(f"{provider.id}: {provider.off}" for provider in off[:SHOWN_OFF])
+    console.print(f"  off: {reasons}; and {len(off) - SHOWN_OFF} more (`gatewayz providers` lists all with the reason)")
+    if not key:
+        console.print("  key: made before; `gatewayz keys make` replaces a lost one")
+        return
+    console.print(f"\n  [bold]API key (shown this once):[/bold] {key}\n")
+    body = '{"model": "simulator/echo", "messages": [{"role": "user", "content": "Hello"}]}'
+    console.print(
+        f"  curl {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\\n"
+        f"    -H 'Content-Type: application/json' -d '{body}'\n",
+        markup=False,
+    )
+    console.print(
+        "  from openai import OpenAI\n"
+        f'  client = OpenAI(base_url="{url}/v1", api_key="{key}")\n'
+        '  reply = client.chat.completions.create(model="simulator/echo",\n'
+        '      messages=[{"role": "user", "content": "Hello"}])\n'
+        "  print(reply.choices[0].message.content)\n",
+        markup=False,
+    )
+
+
+def _shown(provider: Provider) -> str:
+    return provider.id if provider.verified else f"{provider.id} (unverified)"
+
+
+async def _say_first(console: Console, url: str, found: Loaded, built: Built, key: str) -> None:
+    """Asks the simulator one question through the whole path, with the key of the first start or of the environment."""
+    usable = key or found.settings.bootstrap_key
+    if not usable or built.providers[SIMULATOR].off:
+        return
+    try:
+        asked: Asked = await question(url, usable, f"{SIMULATOR}/echo", "Is the gateway up?")
+    except Fault as fault:
+        console.print(f"  [bold red]the first question failed:[/bold red] {fault.message}")
+        return
+    console.print(
+        f"  asked: {asked.question!r}  answer: {asked.answer!r}  "
+        f"({asked.provider}, {asked.took_ms:.0f} ms, ${asked.cost_usd})\n"
+    )
+
+
+def simulate(host: str, port: int) -> None:
+    """Runs the simulator until it is interrupted."""
+    run_loop(lambda: _simulate(host, port))
+
+
+async def _simulate(host: str, port: int) -> None:
+    simulator = Simulator()
+    try:
+        url = await simulator.start(host, port)
+    except OSError as error:
+        raise Fault("unavailable", f"{host}:{port} cannot be listened on: {error.strerror or error}.") from None
+    print(f"The simulator serves {url}/v1", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await simulator.close()

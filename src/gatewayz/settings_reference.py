@@ -1,0 +1,155 @@
+"""The reference of all settings, generated: what each is, its type and its default."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from gatewayz.settings import Settings
+
+SECRET = ("key", "secret_key", "bootstrap_key")
+HIDDEN = "***"
+
+DESCRIPTIONS = {
+    "web.host": "Address to listen on. Beyond 127.0.0.1 put TLS in front.",
+    "web.port": "Port to listen on; 0 takes a free one.",
+    "web.hosts": "Host names this server is known by. On loopback only these and localhost are answered.",
+    "web.trusted_proxies": "Networks of proxies whose X-Forwarded-For is believed.",
+    "web.cors_origins": "Origins of web pages that may call; empty: none, `*`: all. Never with cookies.",
+    "web.grace_s": "Seconds that running calls have to end after SIGTERM, before they get a typed end.",
+    "data_dir": "Where keys and the installation's secret are kept.",
+    "providers.NAME.enabled": "False switches a provider off.",
+    "providers.NAME.name": "Name shown for a provider of your own.",
+    "providers.NAME.dialect": "Wire format of a provider of your own: openai_chat.",
+    "providers.NAME.base_url": "Where the provider is.",
+    "providers.NAME.key": "Its key, usually as ${VARIABLE}.",
+    "providers.NAME.credentials": "Several keys with weights, instead of `key`.",
+    "providers.NAME.credentials.key": "One of the keys.",
+    "providers.NAME.credentials.weight": "How often it is drawn, relative to the others.",
+    "providers.NAME.auth": "bearer, optional_bearer, api_key, x_api_key or none.",
+    "providers.NAME.headers": "Headers sent with every request to it.",
+    "providers.NAME.priority": "Lower comes first; equal ones follow the chain.",
+    "providers.NAME.free": "Models of this provider cost nothing unless they are priced.",
+    "providers.NAME.quirks": "Named oddities; docs/reference/providers.md lists them.",
+    "models.id": "Canonical id, `family/name`.",
+    "models.name": "Name shown to people.",
+    "models.aliases": "Other ids that mean this model.",
+    "models.context": "Context length in tokens.",
+    "models.offers": "Who serves it.",
+    "models.offers.provider": "A provider's name.",
+    "models.offers.upstream_id": "The model's id there.",
+    "models.offers.price": 'USD per million tokens as quoted text: {input: "2.50", output: "10.00"}; buckets of usage.',
+    "models.offers.context": "Context length there, where it differs.",
+    "models.offers.max_output": "Longest answer there, in tokens.",
+    "models.offers.can": "Capabilities there: tools, images, audio, files, choices, json_schema; absent: all.",
+    "routing.chain": "Failover order among providers of equal priority; all others follow.",
+    "routing.attempts": "Attempts of one call that may reach a provider and fail there.",
+    "routing.max_candidates": "Longest plan.",
+    "routing.retry_share": "Share of calls that may fail over more than once.",
+    "routing.retry_floor_per_s": "Second failovers that are always allowed, per second.",
+    "routing.breaker.failures": "Failures in a row that open a breaker.",
+    "routing.breaker.open_s": "Seconds it stays open.",
+    "routing.breaker.jitter": "Share by which that time varies.",
+    "routing.breaker.window_s": "Seconds of the window in which the share of failures counts.",
+    "routing.breaker.window_outcomes": "Outcomes that the window must hold.",
+    "routing.breaker.window_share": "Share of failures in the window that opens a breaker.",
+    "routing.breaker.lease_s": "Seconds a probe may take before another may try.",
+    "routing.breaker.slow_start_s": "Seconds until a closed breaker lets everything through again.",
+    "routing.breaker.cool_s": "Seconds a provider that limits us rests when it does not say how long.",
+    "routing.deadlines.connect_s": "Seconds to connect.",
+    "routing.deadlines.tls_s": "Seconds more to agree on TLS.",
+    "routing.deadlines.pool_s": "Seconds to wait for a free connection.",
+    "routing.deadlines.first_event_s": "Seconds until the first content.",
+    "routing.deadlines.reasoning_first_event_s": "The same for models that think first.",
+    "routing.deadlines.idle_s": "Seconds between pieces of content.",
+    "routing.deadlines.total_s": "Seconds for a whole answer.",
+    "routing.deadlines.stream_total_s": "Seconds for a whole stream.",
+    "routing.locks": "Which providers may serve a family of models; docs/guides/routing.md explains them.",
+    "routing.locks.pattern": "Regular expression on the model's canonical id; the first that matches holds.",
+    "routing.locks.only": "Providers that may serve it; empty: all.",
+    "routing.locks.first": "Providers that come first.",
+    "limits.key_rpm": "Calls per minute of one key.",
+    "limits.account_rpm": "Calls per minute of one account.",
+    "limits.key_per_day": "Calls per day of one key.",
+    "limits.burst": "Calls at once.",
+    "limits.key_concurrency": "Calls of one key at the same time.",
+    "limits.system_rpm": "Calls per minute of everybody.",
+    "limits.lease_s": "Seconds after which the slot of a lost call is free again.",
+    "observe.log": "Where the log goes: stdout, stderr, off, or a file.",
+    "bootstrap_key": "GATEWAYZ_BOOTSTRAP_KEY: the first key, instead of a generated one.",
+    "secret_key": "GATEWAYZ_SECRET_KEY: what key digests are made with, instead of a generated secret.",
+}
+"""Path of a setting → what it is. A test holds that none is missing and none is left over."""
+
+
+def fields() -> Iterator[tuple[str, Any, Any]]:
+    """Path, type and default of every setting; a list's items and a table's values stand under the same path."""
+    yield from _fields(Settings, "")
+
+
+def _fields(struct: type[Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
+    hints = get_type_hints(struct)
+    for field in msgspec.structs.fields(struct):
+        kind = hints[field.name]
+        here = f"{path}{field.name}"
+        inner, named = _inner(kind)
+        if inner is not None and get_origin(kind) is not dict and get_origin(kind) is None:
+            yield from _fields(inner, f"{here}.")
+            continue
+        if inner is None or here.count(".") >= 1:
+            yield here, kind, field.default if field.default is not msgspec.NODEFAULT else field.default_factory
+        if inner is not None:
+            yield from _fields(inner, f"{here}.{named}")
+
+
+def _inner(kind: Any) -> tuple[type[Struct] | None, str]:
+    """The struct inside a type, and what stands for its name in a path."""
+    options = get_args(kind)
+    if get_origin(kind) is dict and isinstance(options[1], type) and issubclass(options[1], Struct):
+        return options[1], "NAME."
+    if get_origin(kind) is tuple and isinstance(options[0], type) and issubclass(options[0], Struct):
+        return options[0], ""
+    return (kind, "") if isinstance(kind, type) and issubclass(kind, Struct) else (None, "")
+
+
+def _text(default: Any) -> str:
+    if default is msgspec.NODEFAULT or default is None or default in ("", (), {}) or callable(default):
+        return "–"
+    if isinstance(default, tuple) and default and isinstance(default[0], Struct):
+        return "built in"
+    return f"`{', '.join(default)}`" if isinstance(default, tuple) else f"`{default}`"
+
+
+def reference() -> str:
+    """docs/reference/settings.md."""
+    head = [
+        "# Settings",
+        "",
+        "None is needed. In rising order: the file (`--config`, `$GATEWAYZ_CONFIG`, `./gatewayz.yaml`,",
+        "`/etc/gatewayz/gatewayz.yaml`), `.env`, the environment, flags. The environment spells `section.key` as",
+        "`GATEWAYZ_SECTION__KEY`. `${NAME}` in a text is taken from the environment.",
+        "",
+        "| setting | default | what |",
+        "|---|---|---|",
+    ]
+    rows = [f"| `{path}` | {_text(default)} | {DESCRIPTIONS.get(path, '')} |" for path, _, default in fields()]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def schema() -> str:
+    """docs/reference/settings.schema.json."""
+    return json.dumps(msgspec.json.schema(Settings), indent=2) + "\n"
+
+
+def shown(settings: Settings) -> str:
+    """The settings as YAML with every secret hidden."""
+    return yaml.safe_dump(_hidden(msgspec.to_builtins(settings)), sort_keys=False, allow_unicode=True)
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: HIDDEN if name in SECRET and inner else _hidden(inner) for name, inner in value.items()}
+    return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,204 @@
+"""The simulator's server: a small HTTP/1.1 loop of its own, because faults need the raw connection.
+
+`POST …/chat/completions` under any prefix, `GET …/models`, and `/_simulator/…` for tests in other processes.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+import httptools
+import msgspec
+
+from gatewayz.simulator.answers import SCENES
+from gatewayz.simulator.faults import Action, Close, Reset, Send, Wait, whole
+from gatewayz.simulator.oracle import Invoice, Oracle, asked_from
+from gatewayz.simulator.plays import played
+
+CHAT = "/chat/completions"
+CONTROL = "/_simulator/"
+
+
+class Simulator(Oracle):
+    """A provider that needs no key. `async with Simulator() as simulator: simulator.url`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url = ""
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
+        """Listens; returns the URL without a path. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self, self._connections), host, port, backlog=4_096)
+        taken = self._server.sockets[0].getsockname()
+        self.url = f"http://{host}:{taken[1]}"
+        return self.url
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drop()
+        await asyncio.sleep(0)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def control(self, path: str, body: bytes) -> bytes:
+        """The pages for tests that run in another process."""
+        match path.removeprefix(CONTROL):
+            case "invoice":
+                return msgspec.json.encode(list(self.invoices))
+            case "requests":
+                return msgspec.json.encode([(one.path, one.headers, one.content) for one in self.requests])
+            case "script":
+                for scene, outcomes in json.loads(body).items():
+                    self.script(scene, outcomes)
+            case "reset":
+                self.reset()
+        return json.dumps(self.state()).encode()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: requests in turn, each answered by its actions."""
+
+    def __init__(self, simulator: Simulator, connections: "set[_Connection]") -> None:
+        self._simulator = simulator
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._queue: list[tuple[str, str, dict[str, str], bytes]] = []
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._path, self._headers, self._body = "", {}, bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+        else:
+            self._transport = transport  # type: ignore[assignment] # uvloop's transports register no base class
+        self._connections.add(self)
+        self._simulator.open_connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._simulator.open_connections -= 1
+        self._writable.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.drop()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def on_message_begin(self) -> None:
+        self._path, self._headers, self._body = "", {}, bytearray()
+
+    def on_url(self, url: bytes) -> None:
+        self._path += url.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method().decode()
+        self._queue.append((method, self._path, self._headers, bytes(self._body)))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while self._queue:
+            await self._answer(*self._queue.pop(0))
+
+    async def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        plain = path.partition("?")[0]
+        if plain.startswith(CONTROL):
+            self._write(whole(200, self._simulator.control(plain, body)))
+        elif method == "GET" and plain.endswith("/models"):
+            self._write(whole(200, _models()))
+        elif method == "POST" and plain.endswith(CHAT):
+            await self._chat(method, path, headers, body)
+        else:
+            self._write(whole(404, b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'))
+
+    async def _chat(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        simulator = self._simulator
+        asked = asked_from(simulator.next_number(), method, path, headers, body)
+        simulator.requests.append(asked)
+        invoice, actions = played(asked, simulator.scripted(asked.scene))
+        simulator.invoices.append(invoice)
+        simulator.open_streams += 1
+        try:
+            for action in actions:
+                if not await self._act(action, invoice):
+                    return
+            invoice.finished = True
+        except asyncio.CancelledError:
+            invoice.aborted = True
+        finally:
+            simulator.open_streams -= 1
+
+    async def _act(self, action: Action, invoice: Invoice) -> bool:
+        """Does one thing; false when the connection is over."""
+        match action:
+            case Send(tokens=tokens):
+                await self._writable.wait()
+                if self._transport is None or self._transport.is_closing():
+                    invoice.aborted = True
+                    return False
+                self._write(action)
+                invoice.sent_tokens += tokens
+            case Wait(seconds=seconds):
+                await asyncio.sleep(seconds)
+            case Reset():
+                self._reset()
+                return False
+            case Close():
+                if self._transport is not None:
+                    self._transport.close()
+                return False
+        return True
+
+    def _write(self, send: Send) -> None:
+        if self._transport is not None:
+            self._transport.write(send.data)
+
+    def _reset(self) -> None:
+        if self._transport is None:
+            return
+        raw = self._transport.get_extra_info("socket")
+        # With no time to linger the kernel answers with RST instead of FIN (socket(7), SO_LINGER).
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+
+def _models() -> bytes:
+    rows = [{"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "simulator"} for name in SCENES]
+    return json.dumps({"object": "list", "data": rows}).encode()

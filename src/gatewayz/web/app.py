@@ -1,0 +1,141 @@
+"""The application: a table of routes, each with who may call it, and the one function that walks it.
+
+Routes are decided on the raw path, byte for byte: another spelling of a path is another path, and there is none.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from gatewayz.core.calls import new_ulid
+from gatewayz.core.facts import CallRefused
+from gatewayz.core.faults import Fault
+from gatewayz.dialects.base import ClientRole, Spoken
+from gatewayz.engine.gateway import Gateway
+from gatewayz.ports.facts import Bus
+from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
+from gatewayz.web.cors import Cors
+from gatewayz.web.inference import Inference
+from gatewayz.web.pages import Pages
+from gatewayz.web.respond import call_headers, refuse, retry_headers
+
+Access = Literal["anonymous", "inference", "operator", "metrics"]
+Page = Callable[[str], Spoken]
+
+
+class Route(Struct, frozen=True):
+    """A path and who may call it: anybody, or a key with this scope. `tail`: the path may go on after it."""
+
+    method: str
+    path: str
+    access: Access
+    page: Page | None = None
+    tail: bool = False
+
+
+def routes_of(clients: Mapping[str, ClientRole], pages: Pages) -> tuple[Route, ...]:
+    """The whole table."""
+    return (
+        *(Route("POST", path, "inference") for path in clients),
+        Route("GET", "/v1/models", "inference", pages.models),
+        Route("GET", "/v1/models/", "inference", pages.model, tail=True),
+        Route("GET", "/health/live", "anonymous", pages.live),
+        Route("GET", "/health/ready", "anonymous", pages.ready),
+        Route("GET", "/health/providers", "operator", pages.health),
+        Route("GET", "/metrics", "metrics", pages.metrics),
+    )
+
+
+class App:
+    """The ASGI callable."""
+
+    def __init__(
+        self,
+        *,
+        clients: Mapping[str, ClientRole],
+        pages: Pages,
+        inference: Inference,
+        gateway: Gateway,
+        cors: Cors,
+        bus: Bus,
+    ) -> None:
+        self.routes = routes_of(clients, pages)
+        self.inference = inference
+        self._clients = {path.encode(): role for path, role in clients.items()}
+        self._neutral = next(iter(clients.values()))
+        self._exact = {(route.method, route.path.encode()): route for route in self.routes if not route.tail}
+        self._tails = tuple(route for route in self.routes if route.tail)
+        self._gateway = gateway
+        self._cors = cors
+        self._bus = bus
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if self._cors.origins:
+            answered, send = await self._cors.applied(scope, send)
+            if answered:
+                return
+        role = self._clients.get(scope["raw_path"]) if scope["method"] == "POST" else None
+        if role is not None and not scope["query_string"]:
+            await self.inference.serve(role, scope, receive, send)
+            return
+        await self._page(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call_id = new_ulid()
+        role = self._clients.get(scope["raw_path"], self._neutral)
+        headers = call_headers(call_id)
+        try:
+            route, tail = self._found(scope)
+            if route.page is None:
+                await self.inference.serve(role, scope, receive, send)
+                return
+            await self._may(route, scope)
+            spoken = route.page(tail)
+        except Fault as fault:
+            spoken = role.refusal(fault, call_id)
+            headers = headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
+            path = scope["path"][:200]
+            self._bus.emit(
+                CallRefused(id=call_id, endpoint=_known(path, self.routes), fault=fault.kind, status=spoken.status)
+            )
+        await refuse(send, spoken, headers)
+
+    def _found(self, scope: Scope) -> tuple[Route, str]:
+        path, query = scope["raw_path"], scope["query_string"].lower()
+        if any(query.startswith(name) or b"&" + name in query for name in KEY_PARAMETERS):
+            raise Fault("bad_request", "Keys do not belong into addresses, where logs keep them: send a header.")
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        route = self._exact.get((method, path))
+        if route is not None:
+            return route, ""
+        for route in self._tails:
+            start = route.path.encode()
+            if path.startswith(start) and len(path) > len(start) and b"/." not in path and b"//" not in path:
+                if route.method != method:
+                    raise Fault("wrong_method", f"{scope['method']} is not served here.")
+                return route, path[len(start) :].decode("latin-1")
+        if self._methods(path):
+            raise Fault("wrong_method", f"{scope['method']} is not served here.")
+        raise Fault("unknown_route", f"There is nothing at {scope['method']} {path.decode('latin-1')[:200]}.")
+
+    def _methods(self, path: bytes) -> tuple[str, ...]:
+        return tuple(method for method, known in self._exact if known == path)
+
+    async def _may(self, route: Route, scope: Scope) -> None:
+        if route.access == "anonymous":
+            return
+        principal = await self._gateway.who(headers_of(scope))
+        if route.access not in principal.scopes and "operator" not in principal.scopes:
+            raise Fault("forbidden", f"This needs a key with the scope '{route.access}'.")
+
+
+def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:
+    return [(b"allow", ", ".join(methods).encode())] if fault.kind == "wrong_method" and methods else []
+
+
+def _known(path: str, routes: tuple[Route, ...]) -> str:
+    """The route's own path: what strangers ask for must not become a label."""
+    return next((route.path for route in routes if path.startswith(route.path)), "other")

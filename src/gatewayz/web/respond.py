@@ -1,0 +1,152 @@
+"""Delivery of one answer: when the status line leaves, what it carries, and what keeps a quiet stream open.
+
+The status line of a stream waits for the first frames, at most 15 s; then 200 and keep-alive comments, still
+uncommitted. One timer a response, which looks again when it fires: nothing is paid per chunk.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec import Struct
+
+from gatewayz.core.calls import Call
+from gatewayz.core.events import Failed, Frame, is_end
+from gatewayz.core.faults import Fault
+from gatewayz.core.money import usd_text
+from gatewayz.dialects.base import ClientRole, Encoder, Spoken
+from gatewayz.engine.tally import Tally
+from gatewayz.web.asgi import RawHeaders, Send, raw
+
+STREAM_HEADERS: RawHeaders = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+BODY_HEADERS: RawHeaders = [(b"cache-control", b"no-store")]
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """Seconds: the longest silence on a stream, the longest a client may not read, and how often to look."""
+
+    keep_alive_s: float = 15.0
+    unread_s: float = 30.0
+    look_s: float = 5.0
+
+
+class Delivery:
+    """Sends one call's answer to its client."""
+
+    def __init__(self, call: Call, role: ClientRole, tally: Tally, send: Send, pace: Pace) -> None:
+        self._call = call
+        self._role = role
+        self._tally = tally
+        self._send = send
+        self._pace = pace
+        self._encoder: Encoder = role.encoder(call, call.received_ms // 1000)
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._beats: set[asyncio.Task[None]] = set()
+        self._sent_at = self._loop.time()
+        self._sending_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.started = False
+        self.over = False
+
+    async def deliver(self, batches: AsyncGenerator[list[Frame], None]) -> None:
+        """Writes the batches. A fault before anything was sent is a refusal; after that it ends the stream."""
+        if self._call.request.streamed:
+            self._timer = self._loop.call_later(self._pace.look_s, self._look)
+        try:
+            async with aclosing(batches):
+                async for frames in batches:
+                    body = self._encoder.feed(frames)
+                    if body and not self.over:
+                        await self._write(body, more=self._call.request.streamed and not is_end(frames))
+        except Fault as fault:
+            await self.fail(fault)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def fail(self, fault: Fault) -> None:
+        """Ends the answer with a fault, in the client's dialect."""
+        if self.over:
+            return
+        if self.started:
+            await self._write(self._encoder.feed([Frame((Failed(fault),))]), more=False)
+        else:
+            self.started = self.over = True
+            await refuse(self._send, self._role.refusal(fault, self._call.id), self._headers(fault))
+
+    async def _write(self, body: bytes, *, more: bool) -> None:
+        self._sending_since = self._loop.time()
+        if not self.started:
+            await self._start(len(body) if not self._call.request.streamed else None)
+        self.over = not more
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._sent_at, self._sending_since = self._loop.time(), None
+
+    async def _start(self, length: int | None) -> None:
+        self.started = True
+        headers = [(b"content-type", self._encoder.content_type.encode()), *self._headers(None)]
+        if length is None:
+            headers += STREAM_HEADERS
+        else:
+            headers += [*BODY_HEADERS, (b"content-length", str(length).encode())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    def _headers(self, fault: Fault | None) -> RawHeaders:
+        tally = self._tally
+        headers = call_headers(self._call.id)
+        if tally.served:
+            headers.append((b"x-gatewayz-provider", tally.served.encode()))
+        if tally.attempts or tally.served:
+            running = 1 if tally.served and not tally.finished else 0
+            headers.append((b"x-gatewayz-attempts", str(max(len(tally.attempts) + running, 1)).encode()))
+        if tally.cost is not None and tally.served:
+            headers.append((b"x-gatewayz-cost", usd_text(tally.cost).encode()))
+        if tally.dropped:
+            headers += raw((("x-gatewayz-dropped", ", ".join(tally.dropped)),))
+        decision = tally.decision
+        if decision is not None and decision.limit:
+            headers += [
+                (b"x-ratelimit-limit-requests", str(decision.limit).encode()),
+                (b"x-ratelimit-remaining-requests", str(decision.remaining).encode()),
+                (b"x-ratelimit-reset-requests", b"%.3fs" % decision.reset_s),
+            ]
+        return headers + (retry_headers(fault) if fault is not None else [])
+
+    def _look(self) -> None:
+        """The timer: a client that does not read is given up, a quiet stream is kept open."""
+        now = self._loop.time()
+        if self._sending_since is not None:
+            if now - self._sending_since >= self._pace.unread_s and self._task is not None:
+                self._task.cancel()
+                return
+        elif now - self._sent_at >= self._pace.keep_alive_s and not self.over and self._role.keep_alive:
+            beat = self._loop.create_task(self._beat())
+            self._beats.add(beat)
+            beat.add_done_callback(self._beats.discard)
+        self._timer = self._loop.call_later(self._pace.look_s, self._look)
+
+    async def _beat(self) -> None:
+        await self._write(self._role.keep_alive, more=True)
+
+
+def call_headers(call_id: str) -> RawHeaders:
+    """Both names under which SDKs look for the id of a request."""
+    return [(b"x-request-id", call_id.encode()), (b"request-id", call_id.encode())]
+
+
+def retry_headers(fault: Fault) -> RawHeaders:
+    """`Retry-After` where waiting helps, in whole seconds, at least one."""
+    if fault.rule.status not in {429, 503}:
+        return []
+    wait_s = fault.retry_after_s if fault.retry_after_s is not None else 1.0
+    return [(b"retry-after", str(max(round(wait_s + 0.499), 1)).encode())]
+
+
+async def refuse(send: Send, spoken: Spoken, headers: RawHeaders) -> None:
+    """Sends a whole answer that is no success."""
+    length = (b"content-length", str(len(spoken.body)).encode())
+    closing: RawHeaders = [(b"connection", b"close")] if spoken.status in {408, 413} else []
+    every = [*raw(spoken.headers), *headers, *BODY_HEADERS, length, *closing]
+    await send({"type": "http.response.start", "status": spoken.status, "headers": every})
+    await send({"type": "http.response.body", "body": spoken.body, "more_body": False})

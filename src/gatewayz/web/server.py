@@ -1,0 +1,71 @@
+"""The server: uvicorn with the guard, and a shutdown that ends streams instead of cutting them.
+
+On SIGTERM: nothing new is accepted, readiness says so, running calls may end for the grace; then each gets its
+dialect's typed end.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from gatewayz.web.app import App
+from gatewayz.web.guard import GuardRules, guarded
+
+GRACE_S = 30.0
+LAST_S = 5.0
+"""After the grace: how long the typed ends and settlements may take."""
+KEEP_ALIVE_S = 65
+BACKLOG = 4_096
+
+
+class Server(uvicorn.Server):
+    """Serves the app until it is told to stop."""
+
+    def __init__(self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            http=guarded(rules),
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(grace_s + LAST_S),
+        )
+        super().__init__(config)
+        self._guarded_app = app
+        self._grace_s = grace_s
+        self._on_drain = on_drain
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_drain()
+        timer = asyncio.get_running_loop().call_later(self._grace_s, self._guarded_app.inference.end_running)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening address, taken before anything else starts. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+    except OSError:
+        taken.close()
+        raise
+    taken.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return taken
