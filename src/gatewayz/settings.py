@@ -163,9 +163,12 @@ def _put(values: dict[str, Any], path: list[str], text: str) -> None:
 
 def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> None:
     for name, value in over.items():
-        if isinstance(value, dict) and isinstance(under.get(name), dict):
-            _merge(under[name], value)
-        elif value is not None:
+        if isinstance(value, dict):
+            inner = under.setdefault(name, {})
+            if isinstance(inner, dict):
+                _merge(inner, value)
+                continue
+        if value is not None:
             under[name] = value
 
 

@@ -18,6 +18,7 @@ from gatewayz.core.events import (
     Frame,
     Started,
     Stop,
+    is_end,
 )
 from gatewayz.core.facts import AttemptEnded
 from gatewayz.core.faults import Fault
@@ -107,26 +108,24 @@ class Attempts:
 
     async def _tried(self, candidate: Candidate, ticket: Ticket, pursuit: Pursuit) -> AsyncGenerator[list[Frame], None]:
         """One attempt; its fault, if nothing was promised, is left in the pursuit."""
-        heard, began = Heard(), self._clock.now()
-        fault: Fault | None = Fault("client_gone", "the client left")
-        first_at: float | None = None
+        one = _Tried(candidate, ticket, self._clock.now())
         try:
-            async with aclosing(self._committed(candidate, heard, pursuit)) as batches:
+            async with aclosing(self._committed(candidate, one.heard, pursuit)) as batches:
                 async for frames in batches:
-                    first_at = first_at if first_at is not None else self._clock.now()
+                    one.first_at = one.first_at if one.first_at is not None else self._clock.now()
+                    if is_end(frames):
+                        # The row stands before the settlement, which keeps it.
+                        self._closed(one, pursuit, _ending(frames))
                     yield frames
-            fault = pursuit.tally.fault
-        except Fault as met:
-            fault = met
-            if met.kind == "filtered":
+        except Fault as fault:
+            self._closed(one, pursuit, fault)
+            if fault.kind == "filtered":
                 pursuit.tally.candidate = candidate
                 yield _filtered()
             else:
-                pursuit.faults.append(met)
+                pursuit.faults.append(fault)
         finally:
-            first_event_ms = None if first_at is None else (first_at - began) * 1000
-            self._health.record(ticket, fault, first_event_ms)
-            self._row(candidate, heard, pursuit, began, first_event_ms, fault)
+            self._closed(one, pursuit, Fault("client_gone", "The client left."))
 
     async def _committed(
         self, candidate: Candidate, heard: Heard, pursuit: Pursuit
@@ -157,36 +156,50 @@ class Attempts:
                 raise
             yield [Frame((Failed(fault),))]
 
-    def _row(
-        self,
-        candidate: Candidate,
-        heard: Heard,
-        pursuit: Pursuit,
-        began: float,
-        first_event_ms: float | None,
-        fault: Fault | None,
-    ) -> None:
-        tally = pursuit.tally
+    def _closed(self, one: "_Tried", pursuit: Pursuit, fault: Fault | None) -> None:
+        """Tells health and writes the attempt's row, the first time it is called for an attempt."""
+        if one.closed:
+            return
+        one.closed = True
+        first_event_ms = None if one.first_at is None else (one.first_at - one.began) * 1000
+        self._health.record(one.ticket, fault, first_event_ms)
+        tally, offer, held = pursuit.tally, one.candidate.offer, one.candidate.credential
         failover = pursuit.tried > 0
         pursuit.tried += 1
         pursuit.counted += fault is not None and not fault.rule.free
         row = Attempt(
-            provider=candidate.provider.id,
-            model=candidate.offer.model,
-            upstream_id=candidate.offer.upstream_id,
-            credential=candidate.credential.id if candidate.credential is not None else "",
-            started_ms=tally.elapsed_ms(began),
+            provider=one.candidate.provider.id,
+            model=offer.model,
+            upstream_id=offer.upstream_id,
+            credential=held.id if held is not None else "",
+            started_ms=tally.elapsed_ms(one.began),
             first_event_ms=None if first_event_ms is None else round(first_event_ms),
             ended_ms=tally.elapsed_ms(self._clock.now()),
-            status=heard.status,
+            status=one.heard.status,
             fault=fault.kind if fault is not None else "",
             message=fault.message if fault is not None else "",
-            upstream_request=heard.upstream_request,
+            upstream_request=one.heard.upstream_request,
         )
         tally.attempts.append(row)
-        self._bus.emit(
-            AttemptEnded(call=pursuit.call.id, endpoint=pursuit.call.endpoint, attempt=row, failover=failover)
-        )
+        call = pursuit.call
+        self._bus.emit(AttemptEnded(call=call.id, endpoint=call.endpoint, attempt=row, failover=failover))
+
+
+class _Tried:
+    """One attempt under way."""
+
+    def __init__(self, candidate: Candidate, ticket: Ticket, began: float) -> None:
+        self.candidate = candidate
+        self.ticket = ticket
+        self.began = began
+        self.heard = Heard()
+        self.first_at: float | None = None
+        self.closed = False
+
+
+def _ending(frames: list[Frame]) -> Fault | None:
+    last = frames[-1].events[-1]
+    return last.fault if isinstance(last, Failed) else None
 
 
 def _failure(frames: list[Frame], candidate: Candidate) -> Fault | None:

@@ -141,7 +141,8 @@ def chunks_of(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[dict[s
     for number in range(_n(asked)):
         for delta, tokens, finish in _deltas(answer):
             sent += tokens
-            text = delta.get("content") if isinstance(delta.get("content"), str) else ""
+            content = delta.get("content")
+            text = content if isinstance(content, str) else ""
             choice = {"index": number, "delta": delta, "logprobs": _logprobs(asked, text), "finish_reason": finish}
             chunk = {**head, "choices": [choice]}
             yield chunk | _chunk_usage(asked, answer, scene, sent, last=bool(finish), first=sent == tokens), tokens

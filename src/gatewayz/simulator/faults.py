@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from gatewayz.simulator.exchanges import load_exchange
 
 HANG_S = 3_600.0
 SSE = "text/event-stream; charset=utf-8"
+STATUSES = (400, 401, 402, 403, 404, 408, 413, 422, 500, 502, 503, 504, 529)
 BIG_LINE = 10 * 2**20
 BOMB_BYTES = 256 * 2**20
 
@@ -66,11 +68,11 @@ LAST = Send(b"0\r\n\r\n")
 
 def _error(name: str, **headers: str) -> Actions:
     exchange = load_exchange(name)
-    yield whole(exchange.status, exchange.content(), **headers)
+    yield whole(exchange.status, exchange.content(), **{**exchange.headers, **headers})
 
 
-def _status(argument: str) -> Actions:
-    yield from _error(f"error_{argument}")
+def _status(status: int, argument: str) -> Actions:
+    yield from _error(f"error_{status}")
 
 
 def _limited(argument: str) -> Actions:
@@ -173,9 +175,7 @@ def _big_line(argument: str) -> Actions:
 
 
 FAULTS: dict[str, Callable[[str], Actions]] = {
-    **{str(status): (lambda _, status=status: _status(str(status))) for status in (401, 402, 403, 404, 408, 413, 422)},
-    **{str(status): (lambda _, status=status: _status(str(status))) for status in (500, 502, 503, 504, 529)},
-    "400": lambda _: _status("400"),
+    **{str(status): partial(_status, status) for status in STATUSES},
     "context": lambda _: _error("error_400_context"),
     "filter": lambda _: _error("error_400_filter"),
     "quota": lambda _: _error("error_429_quota"),

@@ -82,7 +82,9 @@ class _Connection(asyncio.Protocol):
         self._queue: list[tuple[str, str, dict[str, str], bytes]] = []
         self._writable = asyncio.Event()
         self._writable.set()
-        self._path, self._headers, self._body = "", {}, bytearray()
+        self._path = ""
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):

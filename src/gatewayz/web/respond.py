@@ -98,8 +98,9 @@ class Delivery:
         if tally.served:
             headers.append((b"x-gatewayz-provider", tally.served.encode()))
         if tally.attempts or tally.served:
-            running = 1 if tally.served and not tally.finished else 0
-            headers.append((b"x-gatewayz-attempts", str(max(len(tally.attempts) + running, 1)).encode()))
+            # The attempt that serves has its row only at its end.
+            running = bool(tally.served) and not any(not row.fault for row in tally.attempts)
+            headers.append((b"x-gatewayz-attempts", str(len(tally.attempts) + running).encode()))
         if tally.cost is not None and tally.served:
             headers.append((b"x-gatewayz-cost", usd_text(tally.cost).encode()))
         if tally.dropped:
