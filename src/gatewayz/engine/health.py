@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import BreakerMoved, Fact
 from gatewayz.core.faults import BreakerEffect, Fault
-from gatewayz.routing.breaker import Breaker, Told, admitted, state_of, step
+from gatewayz.routing.breaker import Breaker, Told, admitted, shaky, state_of, step
 from gatewayz.routing.plan import Candidate, Dice, Standing
 from gatewayz.routing.rules import RoutingRules
 
@@ -70,9 +70,10 @@ class Health:
         now = self._clock.now()
         state = state_of(breaker, now)
         if state == "closed":
-            return Standing(degraded=breaker.failures > 0, latency_ms=latency_ms)
+            return Standing(degraded=shaky(breaker, now, self._rules.breaker), latency_ms=latency_ms)
         if state == "half_open" and (not breaker.probe or now >= breaker.probe_until):
-            return Standing(degraded=True, why="its breaker wants a probe", latency_ms=latency_ms)
+            # In its own rank, or a recovery behind a healthy offer would never be noticed.
+            return Standing(why="its breaker wants a probe", latency_ms=latency_ms)
         until = {"open": breaker.open_until, "cooling": breaker.cool_until}.get(state, breaker.probe_until)
         return Standing(usable=False, why=f"its breaker is {state}", wait_s=max(until - now, 0.0))
 

@@ -69,6 +69,9 @@ class Tally:
         reported = self._reported.usage if self._reported is not None else None
         if reported is not None and (self.finished or reported.completion):
             return reported
+        if not self._characters and not self._thought:
+            # An empty answer that nobody counted costs nothing.
+            return Usage(estimated=True)
         return Usage(
             input=prompt_tokens(self.call.request),
             output=round(self._characters / BYTES_PER_TOKEN),

@@ -105,7 +105,8 @@ def class_of(provider: Provider, words: UpstreamWords) -> ErrorClass:
     for candidate in rules.texts:
         if (not candidate.status or words.status in candidate.status) and candidate.pattern.search(words.message):
             return candidate.kind
-    return rules.statuses.get(words.status) or ("server" if words.status >= 500 else "bad_request")
+    # A redirect is never followed, so it is no answer; the client did nothing wrong.
+    return rules.statuses.get(words.status) or ("bad_request" if 400 <= words.status < 500 else "server")
 
 
 def _holds(rule: ErrorRule, status: int, code: str, text: str) -> bool:

@@ -15,6 +15,7 @@ from gatewayz.routing.rules import BreakerRule
 
 SLOTS = 6
 UNKNOWN_IN_A_ROW = 2
+SHAKY_OUTCOMES, SHAKY_SHARE = 8, 0.25
 STEPS = ((0.25, 0.10), (0.50, 0.25), (0.75, 0.50))
 """Slow start: until this share of the time, this share of the calls."""
 
@@ -63,6 +64,14 @@ def admitted(breaker: Breaker, caller: str, now: float, rule: BreakerRule, dice:
             return replace(breaker, probe=caller, probe_until=now + rule.lease_s), True
         case "closed":
             return breaker, dice < _share(breaker, now, rule)
+
+
+def shaky(breaker: Breaker, now: float, rule: BreakerRule) -> bool:
+    """Whether a closed breaker has seen enough failures lately that others should be asked first."""
+    slot = int(now / rule.window_s * SLOTS)
+    lately = [item for item in breaker.window if slot - SLOTS < item[0] <= slot]
+    total, bad = sum(item[1] for item in lately), sum(item[2] for item in lately)
+    return total >= SHAKY_OUTCOMES and bad >= SHAKY_SHARE * total
 
 
 def _share(breaker: Breaker, now: float, rule: BreakerRule) -> float:

@@ -151,7 +151,7 @@ def _gzip_bomb(argument: str) -> Actions:
 
 def _wrong_length(argument: str) -> Actions:
     body = load_exchange("template_body").content()
-    yield Send(head(200, {"content-type": "application/json", "content-length": str(len(body) + 100)}) + body)
+    yield Send(head(200, {"content-type": "application/json", "content-length": str(len(body))}) + body[:-5])
     yield Close()
 
 

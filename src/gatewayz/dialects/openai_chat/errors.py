@@ -215,7 +215,8 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
         return _detail({"detail": message.get("detail")})
     if not isinstance(message, str):
         return {}
-    code = value.get("code") or value.get("reason")
+    # Novita's numeric `code` repeats the status; its `reason` is the code.
+    code = value.get("reason") or value.get("code")
     return {"message": message, "code": code, "type": value.get("type"), "param": value.get("param")}
 
 

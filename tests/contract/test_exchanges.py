@@ -1,0 +1,72 @@
+"""Every exchange file means what it says: providers' answers are understood as their documentation means them."""
+
+import pytest
+
+from gatewayz.core.events import Failed, Kind, Stop
+from gatewayz.core.faults import Fault
+from gatewayz.core.grammar import violation
+from gatewayz.core.replies import Folder
+from gatewayz.dialects.registry import UPSTREAMS
+from gatewayz.providers.asking import reading_of
+from gatewayz.providers.classify import classify, unsupported_parameter
+from gatewayz.providers.registry import providers_from, rows
+from gatewayz.simulator.exchanges import exchange_names, load_exchange
+from tests.support.wires import STREAM, call
+
+PROVIDERS = providers_from(rows(), {}, {})
+NAMES = [name for name in exchange_names() if not load_exchange(name).means.get("skip")]
+KINDS = {"text": Kind.TEXT, "reasoning": Kind.REASONING, "refusal": Kind.REFUSAL, "audio": Kind.AUDIO}
+
+
+def heard(exchange):
+    provider = PROVIDERS[exchange.provider]
+    role = UPSTREAMS["openai_chat"]
+    if exchange.status != 200:
+        headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
+        raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
+    kind = STREAM if exchange.frames is not None else "application/json"
+    decoder = role.decoder(kind, reading_of(provider, call(streamed=True).request))
+    frames = decoder.feed(exchange.content()) + decoder.close()
+    return frames
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exchange_is_understood(name):
+    exchange = load_exchange(name)
+    means, folder, fault = exchange.means, Folder(), None
+    try:
+        frames = heard(exchange)
+    except Fault as met:
+        frames, fault = [], met
+    events = [event for frame in frames for event in frame.events]
+    assert not events or violation(events) == ""
+    for event in events:
+        if isinstance(event, Failed):
+            fault = event.fault if event.fault.upstream is None else classify(PROVIDERS[exchange.provider], event.fault.upstream)
+        else:
+            folder.add(event)
+    assert (fault.kind if fault else None) == means.get("fault")
+    if fault is not None and fault.upstream is not None:
+        assert unsupported_parameter(fault.upstream) == means.get("unsupported", "")
+        assert fault.upstream.param == means.get("param", means.get("unsupported", fault.upstream.param))
+    reply = folder.reply()
+    said = {field: "".join(block.text for block in reply.choices[0].blocks if block.kind is kind) for field, kind in KINDS.items()}
+    assert said == {field: means.get(field, "") for field in KINDS}
+    tools = [[block.id, block.name, block.text] for block in reply.choices[0].blocks if block.kind is Kind.TOOL]
+    assert tools == means.get("tools", [])
+    if fault is None:
+        assert reply.choices[0].stop is Stop(means["stop"])
+    for bucket, count in means.get("usage", {}).items():
+        assert getattr(reply.usage, bucket) == count, bucket
+    assert reply.cost_usd == means.get("cost_usd", "")
+    sources = b"".join(frame.source or b"" for frame in frames)
+    assert (b"gwz." in sources) == bool(means.get("sealed"))
+    assert b'"SIG"' not in sources
+
+
+@pytest.mark.parametrize("name", exchange_names())
+def test_an_exchange_names_its_source(name):
+    exchange = load_exchange(name)
+    assert len(exchange.source) > 5
+    assert exchange.means
+    assert exchange.provider in PROVIDERS

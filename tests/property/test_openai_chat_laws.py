@@ -1,0 +1,176 @@
+"""Laws 1 to 5 for OpenAI Chat."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatewayz.core.conversation import Message, Reasoning, Text
+from gatewayz.core.events import Failed, Frame
+from gatewayz.core.grammar import violation
+from gatewayz.core.replies import fold, unfold
+from gatewayz.core.requests import ChatRequest
+from gatewayz.dialects.base import Asking
+from tests.property.strategies import replies, requests, texts
+from tests.support.wires import BODY, CLIENT, STREAM, UPSTREAM, call, encoded, events_of, failed, frames_of, reply_of
+
+cuts = st.lists(st.integers(0, 10**6), max_size=12)
+
+
+def plain(reply):
+    """A reply without what the wire replaces: id, model, and the provider's own words."""
+    chosen = tuple(msgspec.structs.replace(choice, raw="") for choice in reply.choices)
+    return msgspec.structs.replace(reply, id="", model="", extra={}, choices=chosen)
+
+
+@settings(max_examples=500)
+@given(replies())
+def test_a_reply_spelled_as_a_stream_folds_to_itself(reply):
+    events = list(unfold(reply))
+    assert violation(events) == ""
+    assert fold(events) == reply
+
+
+@settings(max_examples=2_000)
+@given(replies(), cuts)
+def test_the_cut_between_chunks_does_not_matter(reply, places):
+    wire = encoded(unfold(reply), streamed=True)
+    events = events_of(wire, STREAM, places, choices=len(reply.choices))
+    assert violation(events) == ""
+    assert events == events_of(wire, STREAM, (), choices=len(reply.choices))
+    assert plain(fold(events)) == plain(reply)
+
+
+@settings(max_examples=1_000)
+@given(replies(), st.booleans(), st.booleans(), cuts)
+def test_the_four_modes_agree(reply, upstream_streams, client_streams, places):
+    wire = encoded(unfold(reply), streamed=upstream_streams)
+    frames = frames_of(wire, STREAM if upstream_streams else BODY, places, choices=len(reply.choices))
+    encoder = CLIENT.encoder(call(streamed=client_streams), 1)
+    shown = encoder.feed(frames)
+    assert plain(reply_of(shown, STREAM if client_streams else BODY, choices=len(reply.choices))) == plain(reply)
+
+
+@settings(max_examples=1_000)
+@given(replies(), st.integers(0, 10**6))
+def test_a_stream_that_stops_early_is_a_fault_and_never_a_reply(reply, place):
+    wire = encoded(unfold(reply), streamed=True)
+    cut = place % len(wire)
+    events = events_of(wire[:cut], STREAM, choices=len(reply.choices))
+    assert violation(events) == ""
+    ended = wire[:cut].count(b'"finish_reason":"') >= len(reply.choices)
+    assert failed(events) or ended
+
+
+@settings(max_examples=500)
+@given(replies(), st.integers(0, 10**6))
+def test_a_body_that_stops_early_is_a_fault(reply, place):
+    wire = encoded(unfold(reply), streamed=False)
+    events = events_of(wire[: place % len(wire)], BODY)
+    assert isinstance(events[-1], Failed)
+
+
+@settings(max_examples=2_000)
+@given(requests())
+def test_a_request_is_understood_as_it_was_spelled(request):
+    draft = UPSTREAM.encode(request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed))
+    again = CLIENT.decode(json.dumps(draft.body).encode(), {})
+    assert again == msgspec.structs.replace(request, wants_usage=request.streamed)
+
+
+@settings(max_examples=300)
+@given(requests())
+def test_extras_of_another_dialect_stay_behind_and_are_named(request):
+    foreign = msgspec.structs.replace(request, dialect="elsewhere")
+    draft = UPSTREAM.encode(foreign, Asking(provider="maker", upstream_id="m", streamed=False))
+    assert not set(request.extra) & set(draft.body)
+    assert draft.dropped == tuple(request.extra)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(["maker", "stranger"]), texts)
+def test_no_seal_reaches_a_stranger(provider, thought):
+    delta = {"role": "assistant", "reasoning": thought, "reasoning_details": [
+        {"type": "reasoning.text", "text": thought, "signature": "SECRET-SEAL"},
+        {"type": "reasoning.encrypted", "data": "SECRET-SEAL"}]}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+             "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    frames = frames_of(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    shown = b"".join(frame.source or b"" for frame in frames)
+    assert b"gwz.maker.SECRET-SEAL" in shown
+    assert shown.count(b"SECRET-SEAL") == shown.count(b"gwz.maker.SECRET-SEAL")
+    details = json.loads(shown)["choices"][0]["delta"]["reasoning_details"]
+    request = ChatRequest(dialect="openai_chat", model="m",
+                          messages=(Message("assistant", (Reasoning(thought, tuple(details)), Text("hi"))),))
+    body = json.dumps(UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body)
+    assert ("SECRET-SEAL" in body) == (provider == "maker")
+    assert "gwz." not in body
+
+
+@settings(max_examples=1_000)
+@given(st.binary(max_size=400), cuts)
+def test_no_bytes_of_a_provider_break_the_decoder(noise, places):
+    for kind in (STREAM, BODY):
+        events = events_of(noise, kind, places)
+        assert violation(events) == ""
+        assert failed(events)
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=400))
+def test_no_body_of_a_client_is_anything_but_understood_or_refused(noise):
+    from gatewayz.core.faults import Fault
+
+    try:
+        CLIENT.decode(noise, {})
+    except Fault as fault:
+        assert fault.rule.status == 400
+
+
+def test_frames_before_a_failure_are_not_lost():
+    good = encoded(list(unfold(reply_of(encoded_hello())))[:3], streamed=True)
+    frames = frames_of(good + b'data: {"error": {"message": "late"}}\n\n')
+    assert [type(event).__name__ for frame in frames for event in frame.events][-1] == "Failed"
+    assert any(type(event).__name__ == "BlockDelta" for frame in frames for event in frame.events)
+
+
+def encoded_hello() -> bytes:
+    return (b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
+            b'{"role":"assistant","content":"hello"},"finish_reason":null}]}\n\n'
+            b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},'
+            b'"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+
+
+@pytest.mark.parametrize("model", ["family/model", 'with"quote', "ünï/çode"])
+def test_the_echo_keeps_every_byte_but_id_and_model(model):
+    wire = encoded_hello().replace(b'"finish_reason"', b'"unknown": {"k": [1, 2.50]}, "finish_reason"')
+    encoder = CLIENT.encoder(call(streamed=True, model=model), 1)
+    shown = b"".join(encoder.feed([frame]) for frame in frames_of(wire))
+    want = wire.replace(b'"model":"m"', b'"model":' + msgspec.json.encode(model))
+    own_id = shown.partition(b'"id":"')[2].partition(b'"')[0]
+    assert shown == want.replace(b'"id":"c"', b'"id":"' + own_id + b'"')
+    assert own_id.startswith(b"chatcmpl-")
+
+
+def test_a_frame_that_is_only_usage_is_shown_only_to_who_asked():
+    wire = encoded_hello().replace(b"data: [DONE]", b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
+                                   b'"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\ndata: [DONE]')
+    for wants in (True, False):
+        encoder = CLIENT.encoder(call(streamed=True, wants_usage=wants), 1)
+        shown = b"".join(encoder.feed([frame]) for frame in frames_of(wire))
+        assert (b'"usage":{"prompt_tokens":3' in shown) == wants
+        assert shown.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_failure_after_the_commit_is_an_error_chunk_and_no_done():
+    from gatewayz.core.faults import Fault
+
+    encoder = CLIENT.encoder(call(streamed=True), 1)
+    encoder.feed(frames_of(encoded_hello())[:1])
+    shown = encoder.feed([Frame((Failed(Fault("upstream_cut", "cut")),))])
+    last = json.loads(shown.removeprefix(b"data: "))
+    assert last["choices"][0]["finish_reason"] == "error"
+    assert last["error"]["code"] == "upstream_cut"
+    assert b"[DONE]" not in shown
