@@ -1,0 +1,1 @@
+"""Measures what the gateway costs, beside nginx in the same run."""

@@ -1,0 +1,174 @@
+"""`make bench`: CPU per call and per event, calls a second, added latency, memory; a JSON file and a table."""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.targets import HERE, ROOT, Target, bare, compiled, gateway, nginx
+
+PORTS = {"upstream": 18901, "paced": 18902, "nginx": 18910, "bare": 18920, "gatewayz": 18930}
+EVENTS = 102
+GAP_MS = 10
+GOALS = {"json_us": 25.0, "paced_us": 4.0}
+"""At most this many times nginx, in the same run."""
+
+
+def bodies(folder: Path) -> dict[str, Path]:
+    """The requests: 2 KB, whole and streamed."""
+    words = "the quick model answers every question about capital rivers history people science music travel code ".split()
+    text = " ".join(words[number % len(words)] for number in range(230))
+    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": text},
+                {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "What is the capital of France?"}]
+    plain: dict[str, Any] = {"model": "gpt-4o-mini", "messages": messages, "temperature": 0.7, "max_tokens": 256, "user": "user-1234"}
+    streamed = plain | {"stream": True, "stream_options": {"include_usage": True}}
+    made = {}
+    for name, body in {"json": plain, "stream": streamed}.items():
+        made[name] = folder / f"{name}.json"
+        made[name].write_text(json.dumps(body, separators=(",", ":")))
+    return made
+
+
+class Bench:
+    """Runs loads against targets and keeps every round."""
+
+    def __init__(self, loadgen: Path, requests: dict[str, Path]) -> None:
+        self._loadgen = loadgen
+        self._requests = requests
+        self.rounds: dict[str, dict[str, list[float]]] = {}
+
+    def load(self, target: Target, body: str, conns: int, count: int, rate: int = 0) -> dict[str, Any]:
+        command = [self._loadgen, "-p", target.port, "-c", conns, "-n", count, "-b", self._requests[body], "-k", target.key]
+        if rate:
+            command += ["-r", rate]
+        done = subprocess.run([str(part) for part in command], capture_output=True, timeout=120)
+        if done.returncode:
+            sys.exit(f"the load on {target.name} failed: {done.stderr.decode()}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        if result["errors"] or result["non200"]:
+            sys.exit(f"{target.name}: {result['errors']} errors, {result['non200']} answers that are no success")
+        return result
+
+    def note(self, target: str, name: str, value: float) -> None:
+        self.rounds.setdefault(target, {}).setdefault(name, []).append(value)
+
+    def cpu(self, target: Target, name: str, body: str, conns: int, count: int, units: int = 1) -> dict[str, Any]:
+        before = target.cpu_us()
+        result = self.load(target, body, conns, count)
+        self.note(target.name, name, (target.cpu_us() - before) / count / units)
+        return result
+
+
+def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
+    folder = Path(tempfile.mkdtemp(prefix="gatewayz-bench-"))
+    upstream, loadgen = compiled(folder)
+    bench = Bench(loadgen, bodies(folder))
+    running: list[subprocess.Popen[bytes]] = []
+    targets: list[Target] = []
+    notes: list[str] = []
+    try:
+        for name, arguments in (("upstream", []), ("paced", ["0", str(GAP_MS), str(EVENTS - 2)])):
+            running.append(subprocess.Popen([str(upstream), str(PORTS[name]), *arguments]))
+        for kind in ("upstream", "paced"):
+            proxy = nginx(PORTS["nginx"], PORTS[kind], folder)
+            if proxy is None:
+                notes.append("nginx is not installed: no ratios (Debian: apt-get install nginx-light)")
+            started = [proxy, bare(PORTS["bare"], PORTS[kind]), gateway(PORTS["gatewayz"], PORTS[kind], folder)]
+            targets = [target for target in started if target is not None]
+            _rounds(bench, targets, kind, quick)
+            for target in targets:
+                target.stop()
+            targets = []
+    finally:
+        for target in targets:
+            target.stop()
+        for process in running:
+            process.kill()
+    return bench.rounds, notes
+
+
+def _rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None:
+    direct = Target("direct", PORTS[kind], "sk-bench", targets[0].process)
+    for target in targets:
+        bench.load(target, "json" if kind == "upstream" else "stream", 16, 300)
+        bench.note(target.name, "memory_mib", target.pss_kib() / 1024)
+    for number in range(2 if quick else 5):
+        print(f"  {kind} round {number + 1}", file=sys.stderr, flush=True)
+        for target in targets:
+            if kind == "paced":
+                bench.cpu(target, "paced_us", "stream", 50, 100 if quick else 200, EVENTS)
+                continue
+            result = bench.cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
+            bench.note(target.name, "calls_per_s", result["rps"])
+            bench.cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
+        if kind == "upstream":
+            floor = bench.load(direct, "json", 8, 400, 200)
+            for target in targets:
+                result = bench.load(target, "json", 8, 400, 200)
+                for quantile in ("p50", "p99"):
+                    bench.note(target.name, f"added_{quantile}_us", result[quantile] - floor[quantile])
+
+
+COLUMNS = {
+    "json_us": "CPU µs per JSON call",
+    "burst_us": f"CPU µs per burst of {EVENTS} events",
+    "paced_us": f"CPU µs per event, {GAP_MS} ms apart",
+    "calls_per_s": "calls/s (c=16)",
+    "added_p50_us": "added p50 µs (200/s)",
+    "added_p99_us": "added p99 µs",
+    "memory_mib": "memory MiB",
+}
+
+
+def table(rounds: dict[str, dict[str, list[float]]]) -> str:
+    medians = {name: {key: statistics.median(values) for key, values in row.items()} for name, row in rounds.items()}
+    floor = medians.get("nginx", {})
+    lines = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    for name, row in medians.items():
+        cells = []
+        for key in COLUMNS:
+            ratio = f" ({row[key] / floor[key]:.1f}×)" if floor.get(key) and key in GOALS | {"burst_us": 0} and name != "nginx" else ""
+            cells.append(f"{row[key]:,.0f}{ratio}" if row[key] >= 100 else f"{row[key]:.1f}{ratio}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
+    if "nginx" not in rounds:
+        return []
+    said = []
+    for key, goal in GOALS.items():
+        ratio = statistics.median(rounds["gatewayz"][key]) / statistics.median(rounds["nginx"][key])
+        said.append(f"{'met ' if ratio <= goal else 'OVER'}  {COLUMNS[key]}: {ratio:.1f} × nginx, goal {goal:g} ×")
+    return said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two rounds instead of five")
+    parser.add_argument("--check", action="store_true", help="exit status 1 when a goal is missed")
+    options = parser.parse_args()
+    print("measuring, about a minute a quick run and three a full one", file=sys.stderr, flush=True)
+    rounds, notes = measured(options.quick)
+    now = datetime.now(UTC)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT).stdout.decode().strip()
+    shown, said = table(rounds), verdicts(rounds)
+    machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n{machine}, two cores shared with load generator and upstream.\n\n"
+    text += shown + "\n\n" + "\n".join(f"- {line}" for line in [*said, *notes]) + "\n"
+    (HERE / "results" / "latest.md").write_text(text)
+    saved = {"at": now.isoformat(), "commit": commit, "machine": machine, "rounds": rounds}
+    (HERE / "results" / f"{now:%Y-%m-%d}-{commit or 'none'}.json").write_text(json.dumps(saved, indent=1) + "\n")
+    print(text)
+    if options.check and any(line.startswith("OVER") for line in said):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
