@@ -11,16 +11,13 @@ from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(high + low for high in CROCKFORD for low in CROCKFORD)
 
 
 def new_ulid() -> str:
     """A ULID: 48 bits of milliseconds, 80 random bits, 26 characters, sortable (github.com/ulid/spec)."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
-    characters = []
-    for _ in range(26):
-        characters.append(CROCKFORD[value & 31])
-        value >>= 5
-    return "".join(reversed(characters))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 class Wire(Struct, frozen=True):

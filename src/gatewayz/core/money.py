@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import NewType
 
 from msgspec import Struct
@@ -15,6 +16,8 @@ from gatewayz.core.usage import BUCKETS, TOKEN_BUCKETS, Usage
 
 Nanos = NewType("Nanos", int)
 """1e-9 US dollar."""
+
+_counts, _prices = attrgetter(*BUCKETS), attrgetter(*BUCKETS)
 
 PICO_PER_NANO = 1_000
 BASIS_POINTS = 10_000
@@ -61,7 +64,7 @@ FREE = Price(free=True, version="free")
 
 def cost(usage: Usage, price: Price, markup_bp: int = 0) -> Nanos:
     """What `usage` costs at `price`, rounded up once; `markup_bp` in basis points on top."""
-    pico = sum(getattr(usage, bucket) * getattr(price, bucket) for bucket in BUCKETS)
+    pico = sum([count * each for count, each in zip(_counts(usage), _prices(price), strict=True) if count])
     return Nanos(-(-pico * (BASIS_POINTS + markup_bp) // (PICO_PER_NANO * BASIS_POINTS)))
 
 

@@ -78,7 +78,9 @@ class Gateway:
             tally.fault = tally.fault or fault
             raise
         finally:
-            await self._endings.run(self._ended(call, hold, tally))
+            if hold is not None and tally.cost is None:
+                await self._endings.run(self._unfinished(call, hold, tally))
+            self._ended(call, tally)
 
     async def _admitted(self, call: Call, tally: Tally) -> Hold:
         self._health.call_begun()
@@ -99,21 +101,22 @@ class Gateway:
     async def _settled(self, call: Call, hold: Hold, tally: Tally) -> Outcome:
         outcome = tally.outcome(self._clock.now())
         if await self._books.settle(call, hold, outcome):
-            tally.cost = outcome.cost
+            tally.cost, tally.settled = outcome.cost, outcome
         return outcome
 
-    async def _ended(self, call: Call, hold: Hold | None, tally: Tally) -> None:
-        """What every call comes to, however it ended: settled if it is not, its slot free, its fact told."""
+    async def _unfinished(self, call: Call, hold: Hold, tally: Tally) -> None:
+        """The settlement of a call that did not come to its end."""
         if not tally.finished and tally.fault is None:
             tally.fault = Fault("client_gone", "The client left before the answer was complete.")
-        outcome = tally.outcome(self._clock.now())
-        if hold is not None and tally.cost is None:
-            outcome = await self._settled(call, hold, tally)
+        await self._settled(call, hold, tally)
+
+    def _ended(self, call: Call, tally: Tally) -> None:
+        """What every call comes to, however it ended: its slot is free, its fact is told."""
         if tally.decision is not None:
             self._limiter.give_back(tally.decision)
         if tally.finished and tally.candidate is not None:
             self._remember(_conversation(call), f"{tally.served}/{tally.candidate.offer.upstream_id}")
-        self._bus.emit(_fact(call, tally, outcome))
+        self._bus.emit(_fact(call, tally, tally.settled or tally.outcome(self._clock.now())))
 
     def _remember(self, conversation: str, offer: str) -> None:
         self._affinities[conversation] = offer

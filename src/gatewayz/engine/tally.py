@@ -22,6 +22,7 @@ class Tally:
         self.attempts: list[Attempt] = []
         self.candidate: Candidate | None = None
         self.cost: Nanos | None = None
+        self.settled: Outcome | None = None
         self.dropped: tuple[str, ...] = ()
         self.first_event_at: float | None = None
         self.fault: Fault | None = None

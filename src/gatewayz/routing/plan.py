@@ -5,6 +5,7 @@ that is allowed and on, at least one candidate survives or the plan says when to
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
@@ -70,6 +71,7 @@ class HealthView(Protocol):
     def credential(self, provider: str, credential: str) -> Standing: ...
 
 
+MAX_LOCKS_KNOWN = 10_000
 Dice = Callable[[], float]
 """Random numbers in [0, 1): an argument, so that a test can say what is drawn."""
 
@@ -81,6 +83,8 @@ class Planner:
         self._shelf = shelf
         self._rules = rules
         self._dice = dice
+        # Models are few and their locks do not change: a regular expression a call is one too many.
+        self._lock_for = lru_cache(maxsize=MAX_LOCKS_KNOWN)(rules.lock_for)
 
     def plan(self, request: ChatRequest, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
         """The plan for a request. Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`."""
@@ -108,7 +112,7 @@ class Planner:
     def _filtered(
         self, named: Named, request: ChatRequest, principal: Principal, reasons: list[Reason]
     ) -> list[Candidate]:
-        lock = self._rules.lock_for(named.model)
+        lock = self._lock_for(named.model)
         kept: list[Candidate] = []
         for offer in named.offers:
             provider = self._shelf.providers[offer.provider]
@@ -128,7 +132,7 @@ class Planner:
         affinity: str,
         reasons: list[Reason],
     ) -> list[Candidate]:
-        lock = self._rules.lock_for(named.model)
+        lock = self._lock_for(named.model)
         ranked = sorted(
             ((self._rank(one, request, lock, health, affinity), self._dice(), one) for one in kept),
             key=lambda item: (item[0], item[1]),

@@ -4,6 +4,7 @@ Rank comes from an operator's priority first, then from the chain; what is not i
 """
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -66,8 +67,13 @@ class Deadlines(Struct, frozen=True, kw_only=True):
 
     def first_event_for(self, request: ChatRequest) -> float:
         """How long the first content may take; models that think first may take longer."""
-        thinks = request.reasoning is not None or REASONING_MODEL.search(request.model) is not None
+        thinks = request.reasoning is not None or _thinks(request.model)
         return max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
+
+
+@lru_cache(maxsize=10_000)
+def _thinks(model: str) -> bool:
+    return REASONING_MODEL.search(model) is not None
 
 
 class BreakerRule(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ Foreign exceptions end here. A body that nobody reads to its end closes its conn
 import asyncio
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -46,14 +47,14 @@ WITHIN_ANSWER: tuple[tuple[type[BaseException], str, str], ...] = (
 )
 
 
-@contextmanager
-def translating(table: tuple[tuple[type[BaseException], str, str], ...], host: str) -> Iterator[None]:
-    """Foreign exceptions as faults, by the first row that fits."""
-    try:
-        yield
-    except tuple(row[0] for row in table) as error:
-        kind, says = next((row[1], row[2]) for row in table if isinstance(error, row[0]))
-        raise Fault(kind, f"The provider at {host} {says}.") from error
+FOREIGN_BEFORE = tuple(row[0] for row in BEFORE_ANSWER)
+FOREIGN_WITHIN = tuple(row[0] for row in WITHIN_ANSWER)
+
+
+def translated(error: BaseException, table: tuple[tuple[type[BaseException], str, str], ...], host: str) -> Fault:
+    """A foreign exception as a fault, by the first row that fits."""
+    kind, says = next((row[1], row[2]) for row in table if isinstance(error, row[0]))
+    return Fault(kind, f"The provider at {host} {says}.")
 
 
 class AiohttpExchange:
@@ -69,19 +70,18 @@ class AiohttpExchange:
     async def chunks(self) -> AsyncIterator[bytes]:
         read = self._response.content.readany
         inflate, size = self._inflate, 0
-        with translating(WITHIN_ANSWER, self._host):
-            while True:
-                chunk = await read()
-                if not chunk:
-                    break
+        try:
+            while chunk := await read():
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     raise Fault(
                         "upstream_broken", f"The provider at {self._host} sent more than {MAX_BODY_BYTES} bytes."
                     )
                 yield chunk if inflate is None else inflate.feed(chunk)
-            if inflate is not None:
-                inflate.close()
+        except FOREIGN_WITHIN as error:
+            raise translated(error, WITHIN_ANSWER, self._host) from error
+        if inflate is not None:
+            inflate.close()
 
     async def read(self, limit_bytes: int) -> bytes:
         pieces: list[bytes] = []
@@ -157,29 +157,42 @@ class AiohttpTransport:
         )
 
     def send(self, wire: Wire) -> AbstractAsyncContextManager[AiohttpExchange]:
-        return self._sent(wire)
-
-    @asynccontextmanager
-    async def _sent(self, wire: Wire) -> AsyncIterator[AiohttpExchange]:
-        with translating(BEFORE_ANSWER, wire.url):
-            url = URL(wire.url)
-        host = url.host or wire.url
-        with translating(BEFORE_ANSWER, host):
-            # aiohttp sends again by itself only what is idempotent; a POST on a stale connection is a fault of ours
-            # to decide about, because nobody can prove that it never arrived.
-            response = await self._session.request(
-                wire.method, url, data=wire.body or None, headers=wire.headers, allow_redirects=False
-            )
-        try:
-            yield AiohttpExchange(response, host)
-        finally:
-            # Closes the connection unless the body was read to its end; then it goes back to the pool.
-            response.close()
+        return _Sending(self._session, wire)
 
     async def close(self) -> None:
         await self._session.close()
         # TLS connections need one more turn of the loop to say goodbye.
         await asyncio.sleep(0)
+
+
+class _Sending(AbstractAsyncContextManager[AiohttpExchange]):
+    """One request under way. Leaving closes the connection unless the body was read to its end."""
+
+    def __init__(self, session: aiohttp.ClientSession, wire: Wire) -> None:
+        self._session = session
+        self._wire = wire
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> AiohttpExchange:
+        wire = self._wire
+        host = wire.url
+        try:
+            url = URL(wire.url)
+            host = url.host or wire.url
+            # aiohttp sends again by itself only what is idempotent; a POST on a stale connection is a fault of ours
+            # to decide about, because nobody can prove that it never arrived.
+            self._response = await self._session.request(
+                wire.method, url, data=wire.body or None, headers=wire.headers, allow_redirects=False
+            )
+        except FOREIGN_BEFORE as error:
+            raise translated(error, BEFORE_ANSWER, host) from error
+        return AiohttpExchange(self._response, host)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._response is not None:
+            self._response.close()
 
 
 def tls_context(ca_file: str) -> ssl.SSLContext:

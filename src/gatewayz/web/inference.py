@@ -156,4 +156,7 @@ def _timeout_s(headers: dict[str, str], longest_s: float) -> float:
 
 def trace_of(given: str) -> str:
     """The client's `traceparent` when it is one (W3C Trace Context), otherwise a new one."""
-    return given if TRACEPARENT.fullmatch(given) else f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
+    if given and TRACEPARENT.fullmatch(given):
+        return given
+    made = os.urandom(24).hex()
+    return f"00-{made[:32]}-{made[32:]}-01"
