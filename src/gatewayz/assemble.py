@@ -30,7 +30,7 @@ from gatewayz.simulator.server import Simulator
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import FileKeys, KeyFile
 from gatewayz.store.memory.limiter import MemoryLimiter
-from gatewayz.upstream.aiohttp_transport import AiohttpTransport
+from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
 from gatewayz.web.guard import LOCAL_HOSTS, GuardRules
@@ -53,7 +53,7 @@ class Built(Struct, frozen=True):
     shelf: Shelf
     books: MemoryBooks
     keys: KeyFile
-    transport: AiohttpTransport
+    transport: HttpTransport
     bus: FactBus
     metrics: Metrics
     simulator: Simulator | None
@@ -77,7 +77,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     bus = FactBus([metrics.take, *_log(settings.observe.log, stack)])
     stack.callback(bus.flush)
 
-    transport = AiohttpTransport(rules.deadlines)
+    transport = HttpTransport(rules.deadlines)
     stack.push_async_callback(transport.close)
     health = Health(rules, clock, bus.emit, dice)
     books = MemoryBooks()

@@ -1,4 +1,4 @@
-"""Events: the one stream grammar that every answer is spelled in.
+"""Events: the one stream grammar that every answer is spelled in. They hold no cycles, so the collector skips them.
 
 Blocks carry a number and several may be open at once (parallel tool calls stream as they come); a choice carries the
 number of the alternative answer. `extra` belongs to the dialect that the event was read from (logprobs, audio,
@@ -35,7 +35,7 @@ class Kind(StrEnum):
     AUDIO = "audio"
 
 
-class Started(Struct, frozen=True):
+class Started(Struct, frozen=True, gc=False):
     """The provider has begun: its id for the answer and its name for the model."""
 
     id: str = ""
@@ -43,7 +43,7 @@ class Started(Struct, frozen=True):
     extra: dict[str, Any] = {}
 
 
-class BlockStarted(Struct, frozen=True):
+class BlockStarted(Struct, frozen=True, gc=False):
     """A block opens; `id` and `name` are a tool call's."""
 
     block: int
@@ -53,7 +53,7 @@ class BlockStarted(Struct, frozen=True):
     choice: int = 0
 
 
-class BlockDelta(Struct, frozen=True):
+class BlockDelta(Struct, frozen=True, gc=False):
     """A piece of a block: text, or for tools the next piece of the arguments' JSON text."""
 
     block: int
@@ -61,14 +61,14 @@ class BlockDelta(Struct, frozen=True):
     extra: dict[str, Any] | None = None
 
 
-class BlockEnded(Struct, frozen=True):
+class BlockEnded(Struct, frozen=True, gc=False):
     """A block closes; `sealed` is opaque state that only its provider can read, tagged."""
 
     block: int
     sealed: str = ""
 
 
-class ChoiceEnded(Struct, frozen=True):
+class ChoiceEnded(Struct, frozen=True, gc=False):
     """An alternative answer is complete; `raw` is the provider's own word for why."""
 
     choice: int
@@ -76,18 +76,18 @@ class ChoiceEnded(Struct, frozen=True):
     raw: str = ""
 
 
-class UsageReported(Struct, frozen=True):
+class UsageReported(Struct, frozen=True, gc=False):
     """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure."""
 
     usage: Usage
     cost_usd: str = ""
 
 
-class Finished(Struct, frozen=True):
+class Finished(Struct, frozen=True, gc=False):
     """The answer is complete: the upstream's terminal marker was seen."""
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, gc=False):
     """The answer ends here and is not complete."""
 
     fault: Fault
@@ -96,7 +96,7 @@ class Failed(Struct, frozen=True):
 Event = Started | BlockStarted | BlockDelta | BlockEnded | ChoiceEnded | UsageReported | Finished | Failed
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """Events that were read together, and the bytes they were read from where those may be sent on.
 
     `source` is one JSON text of the upstream's dialect with every repair already made; only the client's id and model

@@ -4,7 +4,7 @@ Law: any cut of the bytes gives the same events. Lines end in LF, CRLF or CR; co
 end of the stream cuts off is handed on by `close`, because some providers leave out the last blank line.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import MAX_EVENT_BYTES
@@ -12,7 +12,7 @@ from gatewayz.dialects.base import MAX_EVENT_BYTES
 BOM = b"\xef\xbb\xbf"
 
 
-class Sse(NamedTuple):
+class Sse(Struct, gc=False):
     """One event; `joined` when its data came in several lines and holds line feeds."""
 
     data: bytes
@@ -31,8 +31,20 @@ class SseParser:
         self._data_bytes = 0
         self._event = ""
         self._fresh = True
+        self._clean = False
 
     def feed(self, chunk: bytes) -> list[Sse]:
+        if self._clean and chunk.find(b"\n") == len(chunk) - 2 and chunk.startswith(b"data: ") and self._whole(chunk):
+            # What nearly every provider sends nearly always: one event in one line, whole.
+            return [Sse(chunk[6:-2])]
+        events = self._parsed(chunk)
+        self._clean = not (self._tail or self._data or self._event or self._fresh)
+        return events
+
+    def _whole(self, chunk: bytes) -> bool:
+        return chunk.endswith(b"\n\n") and b"\r" not in chunk and len(chunk) <= self._limit_bytes
+
+    def _parsed(self, chunk: bytes) -> list[Sse]:
         if b"\n" not in chunk and b"\r" not in chunk and not self._held_return():
             self._keep(chunk)
             return []

@@ -10,9 +10,8 @@ from gatewayz.core.calls import Call
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.base import Decoder
 from gatewayz.engine.deadline import Deadline
-from gatewayz.ports.transport import Exchange, Transport
+from gatewayz.ports.transport import Transport
 from gatewayz.providers.asking import ask
 from gatewayz.providers.classify import classify
 from gatewayz.providers.waiting import retry_after_s
@@ -47,27 +46,25 @@ class Asker:
         self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...] = ()
     ) -> AsyncGenerator[list[Frame], None]:
         """Batches as they come; the last one ends with `Finished`, or a fault is raised."""
+        name, idle_s = candidate.provider.id, self._deadlines.idle_s
         wait_s = self._deadlines.first_event_for(call.request)
         # The call's deadline is on our clock, the timer on the loop's.
         total = self._loop_time() + call.deadline - self._clock.now()
-        first = min(self._loop_time() + wait_s, total)
-        with Deadline(first, f"{candidate.provider.id} sent nothing within {wait_s:g} s") as deadline:
+        until, why = min(self._loop_time() + wait_s, total), f"{name} sent nothing within {wait_s:g} s"
+        silent = f"{name} went silent for {idle_s:g} s"
+        with Deadline(until, why) as deadline:
             async with aclosing(self._asked(call, candidate, heard, without)) as batches:
                 async for frames in batches:
                     # Whoever takes the frames has deadlines of its own; the provider's clock stands still meanwhile.
                     deadline.pause()
-                    content = any(frame.events for frame in frames)
                     yield frames
                     if is_end(frames):
                         deadline.move(self._loop_time() + DRAIN_S, "")
                         await _drained(batches)
                         return
-                    if content:
-                        idle = self._deadlines.idle_s
-                        first = min(self._loop_time() + idle, total)
-                        deadline.move(first, f"{candidate.provider.id} went silent for {idle:g} s")
-                    else:
-                        deadline.move(first, f"{candidate.provider.id} sent no content in time")
+                    if frames[-1].events or any(frame.events for frame in frames):
+                        until, why = min(self._loop_time() + idle_s, total), silent
+                    deadline.move(until, why)
 
     async def _asked(
         self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...]
@@ -85,28 +82,22 @@ class Asker:
                 wait_s = retry_after_s(headers, body, self._clock.wall_ms())
                 raise classify(provider, replace(words, retry_after_s=wait_s))
             decoder = asked.role.decoder(headers.get("content-type", ""), asked.reading)
-            async with aclosing(_heard(exchange, decoder)) as batches:
-                async for frames in batches:
-                    yield frames
-
-
-async def _heard(exchange: Exchange, decoder: Decoder) -> AsyncGenerator[list[Frame], None]:
-    cut: Fault | None = None
-    try:
-        async for chunk in exchange.chunks():
-            frames = decoder.feed(chunk)
+            cut: Fault | None = None
+            try:
+                async for chunk in exchange.chunks():
+                    frames = decoder.feed(chunk)
+                    if frames:
+                        yield frames
+            except Fault as fault:
+                if fault.kind != "upstream_cut":
+                    raise
+                cut = fault
+            # A connection that broke after the answer was complete has lost nothing: the decoder knows.
+            frames = decoder.close()
+            if cut is not None and not is_end(frames):
+                raise cut
             if frames:
                 yield frames
-    except Fault as fault:
-        if fault.kind != "upstream_cut":
-            raise
-        cut = fault
-    # A connection that broke after the answer was complete has lost nothing: the decoder knows.
-    frames = decoder.close()
-    if cut is not None and not is_end(frames):
-        raise cut
-    if frames:
-        yield frames
 
 
 async def _drained(batches: AsyncGenerator[list[Frame], None]) -> None:

@@ -136,7 +136,7 @@ class Attempts:
         try:
             async with aclosing(self._asker.answer(call, candidate, heard, pursuit.without)) as batches:
                 async for frames in batches:
-                    fault = _failure(frames, candidate)
+                    fault = _failure(frames, candidate) if is_end(frames) else None
                     if tally.candidate is not None:
                         yield frames if fault is None else [*frames[:-1], Frame((Failed(fault),))]
                         continue
@@ -203,11 +203,10 @@ def _ending(frames: list[Frame]) -> Fault | None:
 
 
 def _failure(frames: list[Frame], candidate: Candidate) -> Fault | None:
-    """The fault that a batch ends in, with the provider's own words understood."""
-    events = frames[-1].events
-    if not events or type(events[-1]) is not Failed:
+    """The fault that the end of an answer is, with the provider's own words understood; nothing for success."""
+    fault = _ending(frames)
+    if fault is None:
         return None
-    fault = events[-1].fault
     return classify(candidate.provider, fault.upstream) if fault.upstream is not None else fault
 
 

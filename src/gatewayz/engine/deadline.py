@@ -22,13 +22,14 @@ class Deadline:
         self._at = at
         self._why = why
         self._passed = False
+        self._armed_for = math.inf
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
 
     def move(self, at: float, why: str) -> None:
         self._at, self._why = at, why
-        if self._handle is None or self._handle.when() > at:
+        if at < self._armed_for:
             self._arm()
 
     def pause(self) -> None:
@@ -51,10 +52,11 @@ class Deadline:
     def _arm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+        self._armed_for = self._at
         self._handle = self._loop.call_at(self._at, self._fire)
 
     def _fire(self) -> None:
-        self._handle = None
+        self._handle, self._armed_for = None, math.inf
         if math.isinf(self._at):
             return
         if self._loop.time() < self._at:

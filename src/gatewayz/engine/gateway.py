@@ -68,12 +68,14 @@ class Gateway:
             async with aclosing(self._attempts.answer(call, tally)) as batches:
                 async for frames in batches:
                     tally.watch(frames)
+                    if not is_end(frames):
+                        yield frames
+                        continue
                     before, end = _parted(frames, call)
                     if before:
                         yield before
-                    if end:
-                        await self._endings.run(self._settled(call, hold, tally))
-                        yield end
+                    await self._endings.run(self._settled(call, hold, tally))
+                    yield end
         except Fault as fault:
             tally.fault = tally.fault or fault
             raise
@@ -131,8 +133,6 @@ class Gateway:
 
 def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
     """What may leave at once, and the end that leaves after the settlement; a whole answer is all end."""
-    if not is_end(frames):
-        return frames, []
     return (frames[:-1], frames[-1:]) if call.request.streamed else ([], frames)
 
 

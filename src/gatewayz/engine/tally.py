@@ -30,7 +30,7 @@ class Tally:
         self._reported: UsageReported | None = None
         self._characters = 0
         self._thought = 0
-        self._kinds: dict[int, Kind] = {}
+        self._thoughts: set[int] = set()
         self._stop = ""
 
     @property
@@ -41,18 +41,18 @@ class Tally:
     def watch(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             for event in frame.events:
-                if type(event) is BlockDelta:
-                    if self._kinds.get(event.block) is Kind.REASONING:
-                        self._thought += len(event.text)
-                    else:
-                        self._characters += len(event.text)
-                else:
+                if type(event) is not BlockDelta:
                     self._note(event)
+                elif event.block in self._thoughts:
+                    self._thought += len(event.text)
+                else:
+                    self._characters += len(event.text)
 
     def _note(self, event: object) -> None:
         match event:
             case BlockStarted(block=block, kind=kind, name=name):
-                self._kinds[block] = kind
+                if kind is Kind.REASONING:
+                    self._thoughts.add(block)
                 self._characters += len(name)
             case UsageReported():
                 self._reported = event

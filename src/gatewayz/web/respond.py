@@ -43,8 +43,10 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._beats: set[asyncio.Task[None]] = set()
-        self._sent_at = self._loop.time()
-        self._sending_since: float | None = None
+        # A timer looks at these now and then, so that a chunk pays two assignments and no clock.
+        self._sent, self._sending = 0, False
+        self._seen: tuple[int, bool] = (0, False)
+        self._seen_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.started = False
         self.over = False
@@ -76,12 +78,12 @@ class Delivery:
             await refuse(self._send, self._role.refusal(fault, self._call.id), self._headers(fault))
 
     async def _write(self, body: bytes, *, more: bool) -> None:
-        self._sending_since = self._loop.time()
+        self._sending = True
         if not self.started:
             await self._start(len(body) if not self._call.request.streamed else None)
         self.over = not more
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._sent_at, self._sending_since = self._loop.time(), None
+        self._sent, self._sending = self._sent + 1, False
 
     async def _start(self, length: int | None) -> None:
         self.started = True
@@ -116,16 +118,22 @@ class Delivery:
 
     def _look(self) -> None:
         """The timer: a client that does not read is given up, a quiet stream is kept open."""
-        now = self._loop.time()
-        if self._sending_since is not None:
-            if now - self._sending_since >= self._pace.unread_s and self._task is not None:
+        now, seen = self._loop.time(), (self._sent, self._sending)
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        elif self._sending and now - self._seen_at >= self._pace.unread_s:
+            if self._task is not None:
                 self._task.cancel()
-                return
-        elif now - self._sent_at >= self._pace.keep_alive_s and not self.over and self._role.keep_alive:
+            return
+        elif not self._sending and now - self._seen_at >= self._pace.keep_alive_s and not self.over:
+            self._keep_open()
+        self._timer = self._loop.call_later(self._pace.look_s, self._look)
+
+    def _keep_open(self) -> None:
+        if self._role.keep_alive:
             beat = self._loop.create_task(self._beat())
             self._beats.add(beat)
             beat.add_done_callback(self._beats.discard)
-        self._timer = self._loop.call_later(self._pace.look_s, self._look)
 
     async def _beat(self) -> None:
         await self._write(self._role.keep_alive, more=True)

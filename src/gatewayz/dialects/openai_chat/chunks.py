@@ -1,26 +1,27 @@
 """The chunk and the body of a chat completion as typed values: generous, because providers are not."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from gatewayz.dialects.jsontext import salvaged
 
-ABSENT = Raw()
+T = TypeVar("T")
 
 
-class WireFunction(Struct):
+class WireFunction(Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
-class WireCustom(Struct):
+class WireCustom(Struct, gc=False):
     name: str | None = None
     input: str | None = None
 
 
-class WireCall(Struct):
+class WireCall(Struct, gc=False):
     index: int | None = None
     id: str | None = None
     type: str | None = None
@@ -29,7 +30,7 @@ class WireCall(Struct):
     extra_content: Any = None
 
 
-class WireDelta(Struct):
+class WireDelta(Struct, gc=False):
     """A `delta` of a chunk or the `message` of a body."""
 
     role: str | None = None
@@ -44,7 +45,7 @@ class WireDelta(Struct):
     extra_content: Any = None
 
 
-class WireChoice(Struct):
+class WireChoice(Struct, gc=False):
     index: int | None = None
     delta: WireDelta | None = None
     message: WireDelta | None = None
@@ -53,21 +54,27 @@ class WireChoice(Struct):
     usage: Any = None
 
 
-class WireChunk(Struct):
-    """One chunk, or a whole body. `x_groq` is where Groq puts usage and errors."""
+class WirePiece(Struct, gc=False):
+    """What every chunk of a stream says anew. `x_groq` is where Groq puts usage and errors."""
 
-    id: str | int | None = None
-    model: str | None = None
-    created: Any = None
     choices: list[WireChoice] | None = None
     usage: Any = None
     error: Any = None
     x_groq: Any = None
+
+
+class WireChunk(WirePiece, gc=False):
+    """A first chunk, or a whole body: with what the others only repeat."""
+
+    id: str | int | None = None
+    model: str | None = None
+    created: Any = None
     service_tier: Any = None
     system_fingerprint: Any = None
 
 
-_decode = msgspec.json.Decoder(WireChunk).decode
+_whole = msgspec.json.Decoder(WireChunk).decode
+_piece = msgspec.json.Decoder(WirePiece).decode
 
 
 def chunk_from(source: bytes) -> tuple[WireChunk, bytes]:
@@ -75,12 +82,21 @@ def chunk_from(source: bytes) -> tuple[WireChunk, bytes]:
 
     Raises `ValueError` for what is no chat completion (`msgspec`'s errors are `ValueError`s).
     """
+    return _read(source, _whole)
+
+
+def piece_from(source: bytes) -> tuple[WirePiece, bytes]:
+    """The same for a chunk after the first."""
+    return _read(source, _piece)
+
+
+def _read(source: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
     try:
         if source.isascii() or source.decode():
-            return _decode(source), source
+            return decode(source), source
     except (msgspec.ValidationError, RecursionError) as wrong:
         raise ValueError(str(wrong)) from wrong
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     text = salvaged(source)
-    return _decode(text), text
+    return decode(text), text

@@ -17,7 +17,7 @@ from gatewayz.core.events import (
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
-from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, chunk_from
+from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
 from gatewayz.dialects.openai_chat.errors import words_from, words_in_answer
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
@@ -48,18 +48,22 @@ class _Hearing:
         self.reported: UsageReported | None = None
 
     def track(self, wire: WireChoice, position: int) -> ChoiceTrack:
-        number = position if wire.index is None else min(max(wire.index, 0), MAX_CHOICE_INDEX)
-        if number not in self.choices:
-            self.choices[number] = ChoiceTrack(number, self.numbers, self.reading)
-        return self.choices[number]
+        number = position if wire.index is None else wire.index
+        found = self.choices.get(number)
+        if found is None:
+            number = min(max(number, 0), MAX_CHOICE_INDEX)
+            found = self.choices.setdefault(number, ChoiceTrack(number, self.numbers, self.reading))
+        return found
 
-    def usage(self, chunk: WireChunk) -> UsageReported | None:
+    def usage(self, chunk: WirePiece) -> UsageReported | None:
         """The usage in this chunk, from any of its places."""
         report = chunk.usage
-        if report is None and isinstance(chunk.x_groq, dict):
-            report = chunk.x_groq.get("usage")
         if report is None:
-            report = next((choice.usage for choice in chunk.choices or () if choice.usage is not None), None)
+            report = chunk.x_groq.get("usage") if isinstance(chunk.x_groq, dict) else None
+            for choice in chunk.choices or ():
+                report = choice.usage if report is None else report
+            if report is None:
+                return None
         found = usage_from_wire(report, reasoning_outside=self.reading.reasoning_outside)
         if found is not None:
             self.report, self.reported = report, found
@@ -127,7 +131,7 @@ class StreamDecoder:
                 frames += self._finish()
                 break
             try:
-                chunk, source = chunk_from(event.data)
+                chunk, source = chunk_from(event.data) if self._head is None else piece_from(event.data)
             except ValueError as wrong:
                 # The last event of a connection that broke is half an event.
                 broken = Fault("upstream_broken", f"the provider sent an event that is no chat chunk: {wrong}")
@@ -136,8 +140,10 @@ class StreamDecoder:
             frames += self._chunk(chunk, source, event)
         return frames
 
-    def _chunk(self, chunk: WireChunk, source: bytes, event: Sse) -> list[Frame]:
-        error = chunk.error or (isinstance(chunk.x_groq, dict) and chunk.x_groq.get("error"))
+    def _chunk(self, chunk: WirePiece, source: bytes, event: Sse) -> list[Frame]:
+        error = chunk.error
+        if chunk.x_groq is not None and isinstance(chunk.x_groq, dict):
+            error = error or chunk.x_groq.get("error")
         if error or event.event == "error":
             return self._fail(_words_fault(error or decoded(source), source))
         events: list[Event] = []
@@ -145,18 +151,17 @@ class StreamDecoder:
         usage = self._hearing.usage(chunk)
         if choices is None and usage is None:
             return []
-        if self._head is None:
+        if self._head is None and isinstance(chunk, WireChunk):
             self._head = chunk
             events.append(self._hearing.started(chunk))
         if not choices:
             if usage is not None:
                 events.append(usage)
             return [Frame(tuple(events))] if events else []
-        return self._choices(chunk, choices, source, events, usage, resay=event.joined)
+        return self._choices(choices, source, events, usage, resay=event.joined)
 
     def _choices(
         self,
-        chunk: WireChunk,
         choices: list[WireChoice],
         source: bytes,
         events: list[Event],
