@@ -78,3 +78,10 @@ else \
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 fi
 endef
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write docs/reference anew from the code
+	@$(BIN)/gatewayz settings --reference > docs/reference/settings.md
+	@$(BIN)/gatewayz settings --schema > docs/reference/settings.schema.json
+	@$(BIN)/python -c "from gatewayz.observe.metrics import reference; print(reference(), end='')" > docs/reference/metrics.md
+	@$(BIN)/python -c "from gatewayz.providers.table import reference; print(reference(), end='')" > docs/reference/providers.md

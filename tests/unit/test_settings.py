@@ -1,0 +1,149 @@
+"""Settings: the sample of the README works, errors are sentences, and the reference is up to date."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gatewayz.core.faults import Fault
+from gatewayz.observe.metrics import FAMILIES, reference as metrics_reference
+from gatewayz.providers.table import reference as providers_reference
+from gatewayz.settings import loaded, models_from
+from gatewayz.settings_reference import DESCRIPTIONS, fields, reference, schema, shown
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = """
+web: {host: 127.0.0.1, port: 8080, trusted_proxies: [], cors_origins: []}
+data_dir: ./data
+providers:
+  openai:    {base_url: "http://127.0.0.1:8899/openai/v1", key: "${OPENAI_API_KEY}", priority: 1}
+  groq:      {credentials: [{key: "${GROQ_A}", weight: 2}, {key: "${GROQ_B}"}]}
+  fireworks: {enabled: false}
+  my-vllm:   {dialect: openai_chat, base_url: "http://127.0.0.1:8001/v1", free: true, quirks: {max_tokens_field: max_tokens}}
+models:
+  - id: openai/gpt-4o                      # canonical id; USD per million tokens
+    aliases: [gpt-4o]
+    context: 128000
+    offers:
+      - {provider: openai, upstream_id: gpt-4o, price: {input: "2.50", output: "10.00", cache_read: "1.25"}}
+routing: {chain: [onerouter, openai], attempts: 3, breaker: {failures: 5, open_s: 300}, deadlines: {first_event_s: 60}}
+limits: {key_rpm: 250, key_concurrency: 50}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty directory with an empty environment of ours."""
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("GATEWAYZ_", "OPENAI_", "GROQ_"))]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def providers(found):
+    from gatewayz.providers.registry import providers_from, rows
+
+    return providers_from(rows(), found.environment, found.settings.providers)
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_the_sample_works_as_it_stands(place, monkeypatch, with_keys):
+    (place / "gatewayz.yaml").write_text(SAMPLE)
+    if with_keys:
+        for name in ("OPENAI_API_KEY", "GROQ_A", "GROQ_B"):
+            monkeypatch.setenv(name, f"sk-{name}")
+    found = loaded()
+    table = providers(found)
+    assert (table["openai"].off == "") == with_keys
+    assert [held.weight for held in table["groq"].credentials] == ([2, 1] if with_keys else [])
+    assert "switched off" in table["fireworks"].off
+    assert table["my-vllm"].off == ""
+    assert table["my-vllm"].free
+    assert models_from(found.settings)[0].offers[0].price.output == 10_000_000
+    assert found.settings.routing.chain == ("onerouter", "openai")
+    assert found.settings.limits.key_rpm == 250
+
+
+def test_none_is_needed(place):
+    found = loaded()
+    assert found.source == "defaults"
+    assert found.settings.web.port == 8080
+
+
+def test_the_order_is_file_dotenv_environment_flags(place, monkeypatch):
+    (place / "gatewayz.yaml").write_text("web: {port: 1, host: file}\ndata_dir: file\n")
+    (place / ".env").write_text("GATEWAYZ_WEB__PORT=2\nGATEWAYZ_DATA_DIR=dotenv\n")
+    assert (loaded().settings.web.port, loaded().settings.web.host) == (2, "file")
+    monkeypatch.setenv("GATEWAYZ_WEB__PORT", "3")
+    assert (loaded().settings.web.port, loaded().settings.data_dir) == (3, "dotenv")
+    assert loaded(flags={"web": {"port": 4, "host": None}}).settings.web.port == 4
+    other = place / "other.yaml"
+    other.write_text("web: {host: other}\n")
+    assert loaded(str(other)).settings.web.host == "other"
+    monkeypatch.setenv("GATEWAYZ_CONFIG", str(other))
+    assert loaded().settings.web.host == "other"
+    monkeypatch.setenv("GATEWAYZ_ROUTING__BREAKER__FAILURES", "9")
+    monkeypatch.setenv("GATEWAYZ_ROUTING__CHAIN", "[a, b]")
+    assert loaded().settings.routing.breaker.failures == 9
+    assert loaded().settings.routing.chain == ("a", "b")
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("web: {prot: 1}", "web.prot: no such setting; did you mean 'port'"),
+    ("wbe: {}", "wbe: no such setting; did you mean 'web'"),
+    ("web: {port: many}", "web.port: expected `int`"),
+    ("web: {port: 99999}", "web.port: 99999 is no port"),
+    ("data_dir: ${NOBODY_SET_THIS}", "the environment has no NOBODY_SET_THIS"),
+    ("models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: 2.5}}]}]", "quote it: money is text"),
+    ("models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: '-2'}}]}]", "must be 0 or more"),
+    ("routing: {attempts: 0}", "routing.attempts"),
+    ("routing: {breaker: {failure: 3}}", "did you mean 'failures'"),
+    ("[1, 2]", "must hold sections"),
+    ("web: {", "cannot be read as YAML"),
+])
+def test_errors_are_sentences_that_say_where_and_what(place, text, says):
+    (place / "gatewayz.yaml").write_text(text)
+    with pytest.raises(Fault) as caught:
+        loaded()
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("providers: {opnai: {key: x}}", "did you mean 'openai'"),
+    ("providers: {openai: {quirks: {drops: []}}}", "did you mean 'drop'"),
+    ("providers: {mine: {dialect: smoke, base_url: 'http://x'}}", "'smoke' is none of"),
+    ("providers: {Mine.x: {dialect: openai_chat, base_url: 'http://x'}}", "lower-case"),
+])
+def test_errors_in_providers_are_sentences_too(place, text, says):
+    (place / "gatewayz.yaml").write_text(text)
+    with pytest.raises(Fault) as caught:
+        providers(loaded())
+    assert says in caught.value.message
+
+
+def test_secrets_are_hidden_when_settings_are_shown(place):
+    (place / "gatewayz.yaml").write_text("providers: {openai: {key: sk-canary, credentials: [{key: sk-canary}]}}\n")
+    assert "canary" not in shown(loaded().settings)
+
+
+def test_every_setting_is_described_and_none_is_left_over():
+    assert {path for path, _, _ in fields()} == set(DESCRIPTIONS)
+
+
+@pytest.mark.parametrize(("file", "made"), [
+    ("settings.md", reference), ("settings.schema.json", schema), ("metrics.md", metrics_reference), ("providers.md", providers_reference),
+])
+def test_the_reference_is_what_the_code_says(file, made):
+    assert (ROOT / "docs/reference" / file).read_text() == made(), f"write docs/reference/{file} anew: make docs"
+
+
+def test_the_schema_accepts_the_sample():
+    described = json.loads(schema())
+    assert set(yaml.safe_load(SAMPLE)) <= set(described["$defs"]["Settings"]["properties"])
+
+
+def test_every_metric_is_named_after_its_owner():
+    assert all(name.startswith(("gatewayz_", "gen_ai_")) for name in FAMILIES)
