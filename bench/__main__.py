@@ -22,11 +22,37 @@ GOALS = {"json_us": 25.0, "paced_us": 4.0}
 
 def bodies(folder: Path) -> dict[str, Path]:
     """The requests: 2 KB, whole and streamed."""
-    words = "the quick model answers every question about capital rivers history people science music travel code ".split()
+    words = [
+        "the",
+        "quick",
+        "model",
+        "answers",
+        "every",
+        "question",
+        "about",
+        "capital",
+        "rivers",
+        "history",
+        "people",
+        "science",
+        "music",
+        "travel",
+        "code",
+    ]
     text = " ".join(words[number % len(words)] for number in range(230))
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": text},
-                {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "What is the capital of France?"}]
-    plain: dict[str, Any] = {"model": "gpt-4o-mini", "messages": messages, "temperature": 0.7, "max_tokens": 256, "user": "user-1234"}
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": text},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ]
+    plain: dict[str, Any] = {
+        "model": "gpt-4o-mini",
+        "messages": messages,
+        "temperature": 0.7,
+        "max_tokens": 256,
+        "user": "user-1234",
+    }
     streamed = plain | {"stream": True, "stream_options": {"include_usage": True}}
     made = {}
     for name, body in {"json": plain, "stream": streamed}.items():
@@ -44,7 +70,19 @@ class Bench:
         self.rounds: dict[str, dict[str, list[float]]] = {}
 
     def load(self, target: Target, body: str, conns: int, count: int, rate: int = 0) -> dict[str, Any]:
-        command = [self._loadgen, "-p", target.port, "-c", conns, "-n", count, "-b", self._requests[body], "-k", target.key]
+        command = [
+            self._loadgen,
+            "-p",
+            target.port,
+            "-c",
+            conns,
+            "-n",
+            count,
+            "-b",
+            self._requests[body],
+            "-k",
+            target.key,
+        ]
         if rate:
             command += ["-r", rate]
         done = subprocess.run([str(part) for part in command], capture_output=True, timeout=120)
@@ -133,7 +171,11 @@ def table(rounds: dict[str, dict[str, list[float]]]) -> str:
     for name, row in medians.items():
         cells = []
         for key in COLUMNS:
-            ratio = f" ({row[key] / floor[key]:.1f}×)" if floor.get(key) and key in GOALS | {"burst_us": 0} and name != "nginx" else ""
+            ratio = (
+                f" ({row[key] / floor[key]:.1f}×)"
+                if floor.get(key) and key in GOALS | {"burst_us": 0} and name != "nginx"
+                else ""
+            )
             cells.append(f"{row[key]:,.0f}{ratio}" if row[key] >= 100 else f"{row[key]:.1f}{ratio}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -157,10 +199,12 @@ def main() -> None:
     print("measuring, about a minute a quick run and three a full one", file=sys.stderr, flush=True)
     rounds, notes = measured(options.quick)
     now = datetime.now(UTC)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT).stdout.decode().strip()
+    commit = (
+        subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT).stdout.decode().strip()
+    )
     shown, said = table(rounds), verdicts(rounds)
     machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n{machine}, two cores shared with load generator and upstream.\n\n"
+    text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n{machine}; load and upstream on the same two cores.\n\n"
     text += shown + "\n\n" + "\n".join(f"- {line}" for line in [*said, *notes]) + "\n"
     (HERE / "results" / "latest.md").write_text(text)
     saved = {"at": now.isoformat(), "commit": commit, "machine": machine, "rounds": rounds}

@@ -138,7 +138,9 @@ def gateway(port: int, upstream: int, folder: Path) -> Target:
     """The gateway as people run it, log and metrics on."""
     place = Path(tempfile.mkdtemp(dir=folder))
     (place / "bench.yaml").write_text(CONFIG.format(dir=place, port=port, upstream=upstream))
-    made = subprocess.run([sys.executable, "-m", "gatewayz", "keys", "make", "--print"], capture_output=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "gatewayz", "keys", "make", "--print"], capture_output=True, check=True
+    )
     key = made.stdout.decode().strip()
     command = [sys.executable, "-m", "gatewayz", "serve", "--config", str(place / "bench.yaml")]
     environment = {**os.environ, "GATEWAYZ_BOOTSTRAP_KEY": key}

@@ -178,7 +178,7 @@ def test_rows_of_low_confidence_are_marked(name):
 
 def test_dialects_of_later_versions_are_off_and_say_so():
     for name, dialect in LATER.items():
-        provider = providers_from(rows(), {key: "k" for key in rows()[name].key_env}, {})[name]
+        provider = providers_from(rows(), dict.fromkeys(rows()[name].key_env, "k"), {})[name]
         assert dialect in provider.off
 
 
@@ -271,3 +271,16 @@ def test_model_prefixes_are_added_and_taken_away():
     assert native_id("llama", fireworks) == "accounts/fireworks/models/llama"
     assert native_id("accounts/me/models/x", fireworks) == "accounts/me/models/x"
     assert native_id("models/gemini-3", google) == "gemini-3"
+
+
+def test_quirks_of_answers_reach_the_reader():
+    from gatewayz.providers.asking import native_id, reading_of
+
+    quirks = Quirks(think="tags", stops={"eos": "stop"}, reasoning_outside=True, error_path=("base_resp", "status_code"),
+                    model_prefix="p/", model_prefix_strip="models/")
+    provider = msgspec.structs.replace(providers_from(rows(), {}, {})["openai"], quirks=quirks)
+    reading = reading_of(provider, EVERYTHING)
+    assert (reading.think, reading.stops, reading.reasoning_outside, reading.error_path) == (
+        "tags", {"eos": "stop"}, True, ("base_resp", "status_code"))
+    assert native_id("x", provider) == "p/x"
+    assert native_id("models/x", provider) == "x"

@@ -6,7 +6,18 @@ import string
 from hypothesis import strategies as st
 
 from gatewayz.core.conversation import (
-    Audio, File, Image, Message, Opaque, Reasoning, Refusal, Text, Tool, ToolCall, ToolChoice, ToolResult,
+    Audio,
+    File,
+    Image,
+    Message,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
 )
 from gatewayz.core.events import Kind, Stop
 from gatewayz.core.replies import Block, Choice, Reply

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from gatewayz.core.faults import Fault
-from gatewayz.observe.metrics import FAMILIES, reference as metrics_reference
+from gatewayz.observe.metrics import FAMILIES
+from gatewayz.observe.metrics import reference as metrics_reference
 from gatewayz.providers.table import reference as providers_reference
 from gatewayz.settings import loaded, models_from
 from gatewayz.settings_reference import DESCRIPTIONS, fields, reference, schema, shown

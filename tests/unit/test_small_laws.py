@@ -16,7 +16,7 @@ from gatewayz.limits.gcra import Bucket, take
 
 counts = st.integers(0, 10**7)
 prices = st.builds(Price, **{bucket: st.integers(0, 10**8) for bucket in BUCKETS})
-usages = st.builds(Usage, **{bucket: counts for bucket in BUCKETS})
+usages = st.builds(Usage, **dict.fromkeys(BUCKETS, counts))
 
 
 @settings(max_examples=500)

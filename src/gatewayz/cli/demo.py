@@ -17,6 +17,7 @@ from gatewayz.settings import Loaded, Settings, loaded
 from gatewayz.simulator.server import Simulator
 from gatewayz.web.server import bound
 
+SHAKY, STEADY = "shaky", "steady"
 PRICE = {"input": "1.00", "output": "2.00"}
 
 
@@ -35,7 +36,7 @@ async def _demo(data_dir: str) -> int:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
             await built.server.listening.wait()
-            console.print(f"A gateway serves {url}/v1 with two providers: 'shaky' answers 503, 'steady' answers.")
+            console.print(f"A gateway serves {url}/v1 with two providers: '{SHAKY}' answers 503, '{STEADY}' answers.")
             asked = await question(url, found.settings.bootstrap_key, "demo/model", "Hello from the demo")
             built.server.should_exit = True
             await serving
@@ -44,7 +45,7 @@ async def _demo(data_dir: str) -> int:
         ended = f"failed: {attempt.fault}" if attempt.fault else "served"
         console.print(f"  attempt {number}: {attempt.provider:7} {ended:26} {attempt.ended_ms - attempt.started_ms} ms")
     console.print(f"  answer: {asked.answer!r}  provider: {asked.provider}  cost: ${usd_text(outcome.cost)}")
-    seen = [bool(attempt.fault) for attempt in outcome.attempts] == [True, False] and asked.provider == "steady"
+    seen = [bool(attempt.fault) for attempt in outcome.attempts] == [True, False] and asked.provider == STEADY
     console.print(
         "The client saw one answer and no error." if seen else "[bold red]The failover did not happen.[/bold red]"
     )
@@ -53,13 +54,13 @@ async def _demo(data_dir: str) -> int:
 
 def _settings(data_dir: str, url: str) -> Loaded:
     offers = [
-        {"provider": "shaky", "upstream_id": "fault-503", "price": PRICE},
-        {"provider": "steady", "upstream_id": "echo", "price": PRICE},
+        {"provider": SHAKY, "upstream_id": "fault-503", "price": PRICE},
+        {"provider": STEADY, "upstream_id": "echo", "price": PRICE},
     ]
     own = {
         "providers": {
-            "shaky": {"dialect": "openai_chat", "base_url": f"{url}/v1", "priority": 1},
-            "steady": {"dialect": "openai_chat", "base_url": f"{url}/v1", "priority": 2},
+            SHAKY: {"dialect": "openai_chat", "base_url": f"{url}/v1", "priority": 1},
+            STEADY: {"dialect": "openai_chat", "base_url": f"{url}/v1", "priority": 2},
         },
         "models": [{"id": "demo/model", "offers": offers}],
         "data_dir": data_dir,

@@ -1,6 +1,5 @@
 """The reference of all providers, generated from the rows."""
 
-
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.registry import rows
 from gatewayz.providers.spec import Quirks, Row
@@ -11,8 +10,8 @@ def reference() -> str:
     head = [
         "# Providers",
         "",
-        "A provider is on when one of its key variables is set, or when it is configured under `providers`. *Unverified*",
-        "rows could not be confirmed in the provider's documentation: try `gatewayz providers test NAME` first.",
+        "A provider is on when one of its key variables is set, or when it is configured under `providers`. Facts of",
+        "*unverified* rows could not be confirmed: try `gatewayz providers test NAME` first.",
         "",
         "| provider | key variables | base URL | dialect | notes |",
         "|---|---|---|---|---|",
@@ -35,5 +34,3 @@ def _row(name: str, row: Row) -> str:
     variables = ", ".join(f"`{variable}`" for variable in row.key_env) or "–"
     base_url = "started with the gateway" if row.built_in else f"`{row.base_url}`"
     return f"| {name} | {variables} | {base_url} | {row.dialect} | {'; '.join(filter(None, notes))} |"
-
-

@@ -1,0 +1,209 @@
+"""The command as people use it: real processes, an empty directory, the official SDK."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import openai
+import pytest
+
+from gatewayz.core.keys import well_formed
+
+CLEAN = {name: value for name, value in os.environ.items() if not re.search(r"GATEWAYZ|API_KEY|_TOKEN", name)}
+COMMAND = [sys.executable, "-m", "gatewayz"]
+
+
+def run(place, *arguments, **more):
+    done = subprocess.run([*COMMAND, *arguments], cwd=place, env=CLEAN | more.pop("env", {}), capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Served:
+    """A `gatewayz serve` process on a free port."""
+
+    def __init__(self, place, *arguments, env=None):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(self.port), *arguments], cwd=place, env=CLEAN | (env or {}),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.said = self.log = ""
+        for stream, keep in ((self.process.stderr, "said"), (self.process.stdout, "log")):
+            threading.Thread(target=self._read, args=(stream, keep), daemon=True).start()
+
+    def _read(self, stream, keep):
+        for line in stream:
+            setattr(self, keep, getattr(self, keep) + line)
+        stream.close()
+
+    def until(self, text, wait_s=20):
+        end = time.monotonic() + wait_s
+        while text not in self.said and time.monotonic() < end:
+            assert self.process.poll() is None, self.said
+            time.sleep(0.05)
+        assert text in self.said, self.said
+        return self.said
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=30)
+        time.sleep(0.2)
+        return status, self.log
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):
+    first = Served(tmp_path)
+    said = first.until("asked: 'Is the gateway up?'")
+    key = re.search(r"gw_live_\w{49}", said)[0]
+    assert well_formed(key)
+    assert f"curl http://127.0.0.1:{first.port}/v1/chat/completions" in said
+    assert f'OpenAI(base_url="http://127.0.0.1:{first.port}/v1"' in said
+    assert "on:  simulator" in said
+    assert "set OPENAI_API_KEY" in said
+    assert re.search(r"answer: 'Is the gateway up\?'\s+\(simulator, \d+ ms, \$0\)", said)
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{first.port}/v1", api_key=key, max_retries=0) as client:
+        reply = client.chat.completions.create(model="simulator/echo", messages=[{"role": "user", "content": "PROMPT-CANARY"}])
+        assert reply.choices[0].message.content == "PROMPT-CANARY"
+        with client.chat.completions.create(model="simulator/long", messages=[{"role": "user", "content": "x"}], stream=True) as stream:
+            assert sum(1 for chunk in stream if chunk.choices[0].delta.content) == 200
+    status, log = first.stop()
+    assert status == 0
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["call"] * 3
+    assert "CANARY" not in log
+    assert key not in log
+    again = Served(tmp_path)
+    assert "gw_live_" not in again.until("key: made before")
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{again.port}/v1", api_key=key, max_retries=0) as client:
+        assert client.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}]).choices
+        status, made, _ = run(tmp_path, "keys", "make")
+        assert status == 0
+        time.sleep(2.2)
+        with pytest.raises(openai.AuthenticationError):
+            client.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}])
+        fresh = client.with_options(api_key=made.strip())
+        assert fresh.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}]).choices
+    assert again.stop()[0] == 0
+
+
+def test_a_bootstrap_key_from_the_environment_is_used(tmp_path):
+    _, key, _ = run(tmp_path, "keys", "make", "--print")
+    served = Served(tmp_path, env={"GATEWAYZ_BOOTSTRAP_KEY": key.strip()})
+    assert "gw_live_" not in served.until("asked:")
+    assert served.stop()[0] == 0
+    assert not (tmp_path / "data" / "keys.json").exists()
+    status, _, said = run(tmp_path, "serve", env={"GATEWAYZ_BOOTSTRAP_KEY": "weak"})
+    assert status == 2
+    assert "GATEWAYZ_BOOTSTRAP_KEY is not a gatewayz key" in said
+
+
+def test_a_taken_port_is_a_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status, _, said = run(tmp_path, "serve", "--port", str(taken.getsockname()[1]))
+    assert status == 2
+    assert "cannot be listened on" in said
+    assert "Traceback" not in said
+
+
+def test_the_demo_shows_a_failover(tmp_path):
+    status, said, _ = run(tmp_path, "demo")
+    assert status == 0
+    assert "failed: upstream_overloaded" in said
+    assert "steady  served" in said
+    assert "one answer and no error" in said
+
+
+def test_the_doctor_finds_what_is_planted(tmp_path):
+    status, said, _ = run(tmp_path, "doctor")
+    assert status == 0
+    assert "settings: read from defaults" in said
+    (tmp_path / "gatewayz.yaml").write_text("web: {prot: 1}\n")
+    status, said, _ = run(tmp_path, "doctor")
+    assert status == 1
+    assert "did you mean 'port'" in said
+    (tmp_path / "gatewayz.yaml").write_text(f"providers: {{ollama: {{base_url: 'http://127.0.0.1:{free_port()}/v1'}}}}\n")
+    status, said, _ = run(tmp_path, "doctor")
+    assert status == 1
+    assert "ollama: nothing answers" in said
+    (tmp_path / "gatewayz.yaml").unlink()
+    run(tmp_path, "keys", "make")
+    (tmp_path / "data" / "secret").chmod(0o644)
+    status, said, _ = run(tmp_path, "doctor")
+    assert status == 1
+    assert "chmod 600" in said
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path):
+    status, key, _ = run(tmp_path, "keys", "make", "--name", "ci", "--scopes", "inference")
+    assert status == 0
+    assert well_formed(key.strip())
+    _, listed, _ = run(tmp_path, "keys", "list", "--json")
+    (record,) = json.loads(listed)
+    assert record["name"] == "ci"
+    assert record["scopes"] == ["inference"]
+    assert key.strip() not in (tmp_path / "data" / "keys.json").read_text() + listed
+    assert (tmp_path / "data" / "keys.json").stat().st_mode & 0o077 == 0
+    assert run(tmp_path, "keys", "revoke", record["id"])[0] == 0
+    assert run(tmp_path, "keys", "revoke", record["id"])[0] == 2
+    status, _, said = run(tmp_path, "keys", "make", "--scopes", "everything")
+    assert status == 2
+    assert "Scopes are" in said
+
+
+def test_providers_are_listed_with_why_they_are_off(tmp_path):
+    _, said, _ = run(tmp_path, "providers", "--json", env={"GROQ_API_KEY": "k"})
+    rows = {row["provider"]: row for row in json.loads(said)}
+    assert len(rows) == 45
+    assert rows["groq"]["state"] == "on"
+    assert rows["openai"]["why_off"] == "set OPENAI_API_KEY"
+    assert not rows["sybil"]["verified"]
+    assert "not spoken" in rows["anthropic"]["why_off"]
+    assert "(unverified)" in run(tmp_path, "providers", env={"COLUMNS": "200"})[1]
+
+
+def test_one_real_call_to_a_provider(tmp_path):
+    status, said, _ = run(tmp_path, "providers", "test", "simulator")
+    assert status == 0
+    assert "simulator answered 'Answer with one word: ready'" in said
+    status, said, _ = run(tmp_path, "providers", "test", "simulator", "--model", "fault-401")
+    assert status == 1
+    assert "upstream_auth" in said
+    status, _, said = run(tmp_path, "providers", "test", "openai")
+    assert status == 2
+    assert "set OPENAI_API_KEY" in said
+
+
+def test_the_simulator_runs_as_its_own_process(tmp_path):
+    port = free_port()
+    process = subprocess.Popen([*COMMAND, "simulator", "--port", str(port)], cwd=tmp_path, env=CLEAN, stdout=subprocess.PIPE, text=True)
+    try:
+        assert f"http://127.0.0.1:{port}/v1" in process.stdout.readline()
+        (tmp_path / "gatewayz.yaml").write_text(
+            f"providers: {{openai: {{base_url: 'http://127.0.0.1:{port}/openai/v1', key: sk-x}}}}\n")
+        status, said, _ = run(tmp_path, "providers", "test", "openai", "--model", "gpt-4o")
+        assert status == 0, said
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_settings_models_and_version_are_shown(tmp_path):
+    (tmp_path / "gatewayz.yaml").write_text("providers: {openai: {key: sk-canary}}\nmodels: [{id: openai/gpt-4o, offers: "
+                                            "[{provider: openai, upstream_id: gpt-4o, price: {input: '2.50', output: '10'}}]}]\n")
+    assert "canary" not in run(tmp_path, "settings")[1]
+    assert "openai/gpt-4o" in run(tmp_path, "models", "--json")[1]
+    assert run(tmp_path, "version")[1].startswith("gatewayz 0.")
+    assert run(tmp_path)[0] in {0, 2}
