@@ -204,7 +204,8 @@ def main() -> None:
     )
     shown, said = table(rounds), verdicts(rounds)
     machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n{machine}; load and upstream on the same two cores.\n\n"
+    text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n"
+    text += f"{machine}; load and upstream on the same two cores.\n\n"
     text += shown + "\n\n" + "\n".join(f"- {line}" for line in [*said, *notes]) + "\n"
     (HERE / "results" / "latest.md").write_text(text)
     saved = {"at": now.isoformat(), "commit": commit, "machine": machine, "rounds": rounds}
