@@ -53,14 +53,22 @@ class Delivery:
 
     async def deliver(self, batches: AsyncGenerator[list[Frame], None]) -> None:
         """Writes the batches. A fault before anything was sent is a refusal; after that it ends the stream."""
-        if self._call.request.streamed:
+        streamed, send = self._call.request.streamed, self._send
+        if streamed:
             self._timer = self._loop.call_later(self._pace.look_s, self._look)
         try:
             async with aclosing(batches):
                 async for frames in batches:
                     body = self._encoder.feed(frames)
-                    if body and not self.over:
-                        await self._write(body, more=self._call.request.streamed and not is_end(frames))
+                    if not body or self.over:
+                        continue
+                    if not self.started or not streamed or is_end(frames):
+                        await self._write(body, more=streamed and not is_end(frames))
+                        continue
+                    # As `_write`, without a coroutine of its own: every event but the first and last comes this way.
+                    self._sending = True
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    self._sent, self._sending = self._sent + 1, False
         except Fault as fault:
             await self.fail(fault)
         finally:

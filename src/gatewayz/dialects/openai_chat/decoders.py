@@ -158,6 +158,10 @@ class StreamDecoder:
             if usage is not None:
                 events.append(usage)
             return [Frame(tuple(events))] if events else []
+        if usage is None and self._head is not None and len(choices) == 1 and not event.joined and not events:
+            more = self._hearing.track(choices[0], 0).plain(choices[0])
+            if more is not None:
+                return [Frame((more,), self._echoed(source))]
         return self._choices(choices, source, events, usage, resay=event.joined)
 
     def _choices(

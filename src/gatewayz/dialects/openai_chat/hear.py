@@ -61,6 +61,16 @@ class ChoiceTrack:
         self._prose: tuple[Kind, int] | None = None
         self._tools: list[_ToolTrack] = []
 
+    def plain(self, wire: WireChoice) -> BlockDelta | None:
+        """The event of the piece that most pieces are: more of the text that is open, and nothing else."""
+        prose, delta = self._prose, wire.delta
+        if prose is None or delta is None or prose[0] is not Kind.TEXT or self._splitter is not None or self.ended:
+            return None
+        text = delta.content
+        if type(text) is not str or not text or wire != WireChoice(wire.index, WireDelta(content=text)):
+            return None
+        return BlockDelta(prose[1], text)
+
     def hear(self, wire: WireChoice, delta: WireDelta, mends: list[Mend]) -> list[Event]:
         """The events of one piece; `mends` receives what the source must say instead."""
         events: list[Event] = []
