@@ -50,7 +50,7 @@ def client_fault(faults: Sequence[Fault]) -> Fault:
     if last.rule.verdict == "stop" or last.kind == "upstream_too_long":
         return last
     if all(fault.kind == "upstream_unknown_model" for fault in faults):
-        return Fault("unknown_model", "No provider knows this model any more.", param="model", provider=last.provider)
+        return Fault("unknown_model", f"{last.message}, under the id that was asked for.", param="model")
     told = [fault for fault in faults if fault.kind != "upstream_unknown_model"] or list(faults)
     worst = min(told, key=lambda fault: SEVERITY.get(fault.rule.status, len(SEVERITY)))
     waits = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
