@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.catalog.naming import Shelf
+from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.clock import SystemClock
 from gatewayz.dialects.registry import CLIENTS
 from gatewayz.engine.attempt import Asker
@@ -39,6 +40,7 @@ from gatewayz.web.pages import Pages
 from gatewayz.web.server import Server
 
 SIMULATOR = "simulator"
+SHOWN_SCENES = ("echo", "hello", "tools", "reasoning", "json", "vision", "long", "slow")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NOT_CONFIGURED = "127.0.0.1:0"
 
@@ -70,7 +72,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     settings, clock, dice = loaded.settings, SystemClock(), random.random
     rules = settings.routing
     providers, simulator = await _providers(loaded, stack)
-    shelf = Shelf(models_from(settings), providers)
+    shelf = Shelf((*models_from(settings), *_simulated(providers)), providers)
     keys = KeyFile(Path(settings.data_dir), loaded.secret_key)
 
     metrics = Metrics()
@@ -123,6 +125,20 @@ async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, P
     stack.push_async_callback(simulator.close)
     url = await simulator.start()
     return {**providers, SIMULATOR: replace(own, base_url=f"{url}/v1")}, simulator
+
+
+def _simulated(providers: dict[str, Provider]) -> tuple[Model, ...]:
+    """A few scenes of the simulator as models, so that a fresh installation has something to list."""
+    if providers[SIMULATOR].off:
+        return ()
+    return tuple(
+        Model(
+            id=f"{SIMULATOR}/{scene}",
+            name=f"Simulator: {scene}",
+            offers=(Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),),
+        )
+        for scene in SHOWN_SCENES
+    )
 
 
 def _log(target: str, stack: AsyncExitStack) -> list[Subscriber]:

@@ -37,7 +37,7 @@ class House:
     @property
     def last(self) -> Any:
         """The outcome of the last call that was booked."""
-        return self.built.books.records[-1][1]
+        return self.built.books.records[-1].outcome
 
     @property
     def sent(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ async def _demo(data_dir: str) -> int:
             asked = await question(url, found.settings.bootstrap_key, "demo/model", "Hello from the demo")
             built.server.should_exit = True
             await serving
-            _, outcome = built.books.records[-1]
+            outcome = built.books.records[-1].outcome
     for number, attempt in enumerate(outcome.attempts, 1):
         ended = f"failed: {attempt.fault}" if attempt.fault else "served"
         console.print(f"  attempt {number}: {attempt.provider:7} {ended:26} {attempt.ended_ms - attempt.started_ms} ms")

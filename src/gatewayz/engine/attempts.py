@@ -6,6 +6,7 @@ dies is still a failover. After the commit a failure is the end: a `Failed` fram
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import NoReturn
 
 from gatewayz.core.calls import Attempt, Call
 from gatewayz.core.clock import Clock
@@ -65,7 +66,7 @@ class Attempts:
         queue = list(plan.candidates)
         if plan.last_resort is not None:
             queue = [plan.last_resort]
-        while queue:
+        while queue and not self._out_of_time(pursuit):
             candidate = queue.pop(0)
             if self._skipped(candidate, pursuit):
                 continue
@@ -85,11 +86,14 @@ class Attempts:
             "unavailable", "Every provider of this model is out for now.", retry_after_s=plan.retry_after_s or 1.0
         )
 
+    def _out_of_time(self, pursuit: Pursuit) -> bool:
+        late = self._clock.now() >= pursuit.call.deadline
+        if late:
+            pursuit.faults.append(Fault("upstream_timeout", "The call's time ran out."))
+        return late
+
     def _skipped(self, candidate: Candidate, pursuit: Pursuit) -> bool:
         if pursuit.faults and not self._health.may_fail_over(pursuit.tried - 1):
-            return True
-        if self._clock.now() >= pursuit.call.deadline:
-            pursuit.faults.append(Fault("upstream_timeout", "The call's time ran out."))
             return True
         context = candidate.offer.context
         return bool(pursuit.larger_than) and (context is None or context <= pursuit.larger_than)
@@ -142,15 +146,15 @@ class Attempts:
                         continue
                     _unless_promised(fault, call, frames)
                     held += frames
-                    if _promises(call, held if call.request.streamed else frames):
+                    if _promises(call, frames):
                         tally.candidate, tally.dropped = candidate, heard.dropped
                         tally.first_event_at = self._clock.now()
                         if fault is not None:
                             held[-1] = Frame((Failed(fault),))
                         yield held
                         held = []
-                    elif len(held) > MAX_HELD_FRAMES:
-                        raise Fault("upstream_broken", f"{candidate.provider.name} sent frames without content")  # noqa: TRY301
+                    elif call.request.streamed and len(held) > MAX_HELD_FRAMES:
+                        _without_content(candidate)
         except Fault as fault:
             if tally.candidate is None or tally.finished:
                 raise
@@ -220,6 +224,10 @@ def _unless_promised(fault: Fault | None, call: Call, frames: list[Frame]) -> No
     """Raises the fault that a batch ends in, unless the batch also holds what commits the call."""
     if fault is not None and not _promises(call, frames[:-1]):
         raise fault
+
+
+def _without_content(candidate: Candidate) -> NoReturn:
+    raise Fault("upstream_broken", f"{candidate.provider.name} sent frames without content.")
 
 
 def _filtered() -> list[Frame]:

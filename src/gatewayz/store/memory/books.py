@@ -5,6 +5,8 @@ Law: a hold ends once. What is kept is bounded: the last calls, and the totals.
 
 from collections import deque
 
+from msgspec import Struct
+
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.money import Nanos
 from gatewayz.ports.books import Hold
@@ -12,12 +14,23 @@ from gatewayz.ports.books import Hold
 MAX_RECORDS = 1_000
 
 
+class CallRecord(Struct, frozen=True):
+    """What is kept of a call: never what was said in it."""
+
+    id: str
+    endpoint: str
+    model: str
+    account: str
+    key: str
+    outcome: Outcome
+
+
 class MemoryBooks:
     """The port `Books` for house billing."""
 
     def __init__(self) -> None:
         self.open: dict[str, Hold] = {}
-        self.records: deque[tuple[Call, Outcome]] = deque(maxlen=MAX_RECORDS)
+        self.records: deque[CallRecord] = deque(maxlen=MAX_RECORDS)
         self.spent = Nanos(0)
         self.calls = 0
 
@@ -29,7 +42,8 @@ class MemoryBooks:
     async def settle(self, call: Call, hold: Hold, outcome: Outcome) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
-        self.records.append((call, outcome))
+        who = call.principal
+        self.records.append(CallRecord(call.id, call.endpoint, call.request.model, who.account, who.key, outcome))
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
         return True
