@@ -146,11 +146,13 @@ def _log(target: str, stack: AsyncExitStack) -> list[Subscriber]:
     if target == "off":
         return []
     if target in {"stdout", "stderr"}:
-        stream = sys.stdout if target == "stdout" else sys.stderr
-        return [LogWriter(stream.fileno()).take]
-    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-    stack.callback(os.close, descriptor)
-    return [LogWriter(descriptor).take]
+        descriptor = (sys.stdout if target == "stdout" else sys.stderr).fileno()
+    else:
+        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        stack.callback(os.close, descriptor)
+    writer = LogWriter(descriptor)
+    stack.callback(writer.close)
+    return [writer.take]
 
 
 def _open_breakers(health: Health) -> dict[tuple[str, ...], float]:

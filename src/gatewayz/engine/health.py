@@ -110,6 +110,8 @@ class Health:
     def record(self, ticket: Ticket, fault: Fault | None, first_event_ms: float | None) -> None:
         """What became of an attempt; no fault is a success."""
         if fault is None and first_event_ms is not None:
+            if len(self._latencies) > MAX_SUBJECTS:
+                self._latencies.clear()
             known = self._latencies.get(ticket.offer, first_event_ms)
             self._latencies[ticket.offer] = known + DECAY * (first_event_ms - known)
         effect = fault.rule.breaker if fault is not None else None

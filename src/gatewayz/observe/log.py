@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from queue import Full, Queue
+from threading import Thread
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +18,9 @@ from gatewayz.core.money import usd_text
 
 SECRETS = re.compile(rb"(?:gw_(?:live|test)_|sk-|gsk_|xai-|hf_|Bearer )[A-Za-z0-9_\-.]{6,}")
 HIDDEN = b"***"
+MAX_WAITING = 256
+LAST_LINES_S = 2.0
+STOP = b""
 
 
 class Line(Struct, omit_defaults=True, kw_only=True):
@@ -120,11 +125,17 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
 
 
 class LogWriter:
-    """Writes the lines of a batch to a descriptor in one go; when the sink is full they are dropped and counted."""
+    """Writes the lines of a batch in one go, in a thread of its own: a sink that is stuck holds no call up.
 
-    def __init__(self, descriptor: int) -> None:
+    Bounded: beyond `max_waiting` batches that wait for the sink, lines are dropped and counted.
+    """
+
+    def __init__(self, descriptor: int, max_waiting: int = MAX_WAITING) -> None:
         self._descriptor = descriptor
         self._encode = msgspec.json.Encoder().encode
+        self._waiting: Queue[bytes] = Queue(max_waiting)
+        self._thread = Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
         self.dropped = 0
 
     def take(self, facts: Sequence[Fact]) -> None:
@@ -132,10 +143,23 @@ class LogWriter:
         lines = [self._encode(line) for fact in facts if (line := line_of(fact, now)) is not None]
         if not lines:
             return
-        text = SECRETS.sub(HIDDEN, b"\n".join(lines) + b"\n")
         try:
-            written = os.write(self._descriptor, text)
-            while written < len(text):
-                written += os.write(self._descriptor, text[written:])
-        except (BlockingIOError, BrokenPipeError):
+            self._waiting.put_nowait(SECRETS.sub(HIDDEN, b"\n".join(lines) + b"\n"))
+        except Full:
             self.dropped += len(lines)
+
+    def close(self, wait_s: float = LAST_LINES_S) -> None:
+        """Writes what still waits, for at most `wait_s`."""
+        try:
+            self._waiting.put(STOP, timeout=wait_s)
+        except Full:
+            return
+        self._thread.join(wait_s)
+
+    def _write_all(self) -> None:
+        while (text := self._waiting.get()) != STOP:
+            try:
+                while text:
+                    text = text[os.write(self._descriptor, text) :]
+            except OSError:
+                self.dropped += text.count(b"\n")

@@ -1,0 +1,96 @@
+"""Bus, log and metrics: bounded, never in the way of a call, and without prompts or keys."""
+
+import asyncio
+import json
+import os
+import time
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gatewayz.core.calls import Attempt, Outcome
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Warned
+from gatewayz.core.money import Nanos
+from gatewayz.core.usage import Usage
+from gatewayz.observe.bus import FactBus
+from gatewayz.observe.log import LogWriter
+from gatewayz.observe.metrics import FAMILIES, MAX_MODELS, Metrics
+
+
+def ended(model="m/m", **more):
+    outcome = Outcome(served="p", model=model, usage=Usage(input=5, cache_read=2, output=3, reasoning=1), cost=Nanos(1_500), duration_ms=20,
+                      first_event_ms=10, **more)
+    return CallEnded(id="01", endpoint="/v1/chat/completions", dialect="openai_chat", model=model, streamed=True, account="a", key="k",
+                     received_ms=0, outcome=outcome)
+
+
+EVERY = [
+    ended(), ended(fault="upstream_cut", message="sk-abcdefghijkl broke"),
+    AttemptEnded(call="01", endpoint="/v1/chat/completions", attempt=Attempt(provider="p", model="m", upstream_id="u", fault="upstream_error"),
+                 failover=True),
+    BreakerMoved(provider="p", subject="u", state="open"), CallRefused(id="02", endpoint="other", fault="unknown_route", status=404),
+    Warned(subject="call_failed", message="Bearer abcdefghijklmnop"),
+]
+
+
+def test_the_page_is_what_prometheus_reads():
+    metrics = Metrics()
+    metrics.take(EVERY)
+    page = metrics.render().decode()
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert set(families) == set(FAMILIES)
+    calls = {sample.labels["fault"]: sample.value for sample in families["gatewayz_calls"].samples if sample.name.endswith("_total")}
+    assert calls == {"none": 1.0, "upstream_cut": 1.0}
+    tokens = {sample.labels["type"]: sample.value for sample in families["gen_ai_client_token_usage"].samples}
+    assert tokens == {"input": 10.0, "cache_read": 4.0, "output": 6.0, "reasoning": 2.0}
+    buckets = families["gen_ai_server_time_to_first_token_seconds"].samples
+    assert [sample.value for sample in buckets if sample.name.endswith("_count")] == [2.0]
+    assert families["gatewayz_failovers"].samples[0].value == 1.0
+
+
+def test_model_labels_are_bounded():
+    metrics = Metrics()
+    metrics.take([ended(f"m/{number}") for number in range(MAX_MODELS + 50)])
+    page = metrics.render().decode()
+    assert page.count("gatewayz_calls_total{") == MAX_MODELS + 1
+    assert 'model="other"' in page
+
+
+def test_a_line_holds_what_is_allowed_and_hides_what_looks_like_a_key(tmp_path):
+    with (tmp_path / "log").open("wb") as file:
+        writer = LogWriter(file.fileno())
+        writer.take(EVERY)
+        writer.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["call", "call", "attempt_failed", "breaker", "refused", "call_failed"]
+    assert lines[0]["cost_usd"] == "0.0000015"
+    assert lines[1]["message"] == "*** broke"
+    assert lines[5]["message"] == "***"
+
+
+def test_a_sink_that_is_stuck_holds_nobody_up():
+    read, write = os.pipe()
+    writer = LogWriter(write, max_waiting=4)
+    began = time.monotonic()
+    for _ in range(200):
+        writer.take(EVERY * 20)
+    assert time.monotonic() - began < 5
+    assert writer.dropped > 0
+    os.close(read)
+    writer.close(0.5)
+    os.close(write)
+
+
+async def test_a_full_bus_drops_and_counts_and_an_observer_that_raises_is_contained():
+    seen = []
+
+    def broken(facts):
+        raise ValueError("observer")
+
+    bus = FactBus([broken, seen.extend], max_facts=10)
+    for _ in range(25):
+        bus.emit(EVERY[0])
+    await asyncio.sleep(0.1)
+    assert len(seen) == 10
+    assert bus.dropped == 15
+    assert bus.raised == 1
+    assert bus.last_error == "ValueError: observer"
