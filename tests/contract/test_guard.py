@@ -227,6 +227,18 @@ async def test_an_unread_body_does_not_spoil_the_next_request(tmp_path):
         writer.transport.abort()
 
 
+async def test_a_refused_request_whose_body_never_ends_gets_one_answer(tmp_path):
+    async with house(tmp_path) as here:
+        here.built.server.config.http_protocol_class.rules = GuardRules(header_s=0.3, body_idle_s=0.3)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
+        writer.write(post(body=b"x" * 1_000)[:-500])
+        async with asyncio.timeout(5):
+            seen = await reader.read()
+        assert seen.startswith(b"HTTP/1.1 401")
+        assert seen.count(b"HTTP/1.1 ") == 1
+        writer.transport.abort()
+
+
 async def test_every_route_says_who_may_call_it(tmp_path):
     async with house(tmp_path) as here:
         for route in here.built.app.routes:

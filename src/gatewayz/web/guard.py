@@ -140,15 +140,19 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._closing = True
         self._disarm()
-        self.pipeline.clear()
-        if self.cycle is not None and not self.cycle.response_complete:
-            if self._phase == BODY and not self.cycle.response_started:
-                self._write_refusal()
-            elif self.cycle.response_started or self._phase != BODY:
-                # An answer is under way on this connection: it ends, and then the connection does.
-                self.cycle.keep_alive = False
-            return
-        self._write_refusal()
+        cycle = self.cycle
+        if self.pipeline:
+            # Another request waits behind an answer under way: whoever sends that gets nothing more.
+            self.pipeline.clear()
+            self.transport.close()
+        elif cycle is None or not (cycle.response_started if self._phase == BODY else not cycle.response_complete):
+            # Nothing was said yet to the request that is refused, and no other answer is under way.
+            self._write_refusal()
+        elif cycle.response_complete:
+            self.transport.close()
+        else:
+            # An answer is under way on this connection: it ends, and then the connection does.
+            cycle.keep_alive = False
 
     def _write_refusal(self) -> None:
         status, message = self._refusal
