@@ -33,7 +33,7 @@ test: check ## Everything that proves the product (minutes)
 	@$(BIN)/python -m pytest tests --ignore tests/tidy -m "not long" --durations 5
 
 test-long: check ## The tests that take long
-	@$(BIN)/python -m pytest tests -m long
+	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest tests -m long --timeout 0
 
 bench: $(VENV)/.dev ## Measure CPU per call, latency and memory, with nginx beside it where installed
 	@$(BIN)/python -m bench

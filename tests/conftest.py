@@ -1,4 +1,13 @@
-"""What the run says about tests that it leaves out."""
+"""The same examples on every run, and what a run says about tests that it leaves out."""
+
+import os
+
+from hypothesis import settings
+
+# A run of `make test` is the same everywhere; `make test-long` looks for new counterexamples.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("new", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_deselected(items):

@@ -183,7 +183,13 @@ def certificate(tmp_path, *, host="127.0.0.1", days=1, issuer=None):
                .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=9))
                .not_valid_after(now + datetime.timedelta(days=days))
                .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True))
+               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+               .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer[0] if issuer else key).public_key()), critical=False))
+    if issuer is None:
+        builder = builder.add_extension(x509.KeyUsage(
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False), critical=True)
     made = builder.sign(issuer[0] if issuer else key, hashes.SHA256())
     place = tmp_path / f"{made.serial_number}.pem"
     place.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(

@@ -108,4 +108,9 @@ def test_thinking_is_told_apart_wherever_the_text_is_cut(pieces, cuts):
         return {kind: "".join(part for each, part in found if each is kind) for kind in (Kind.TEXT, Kind.REASONING)}
 
     assert split(cuts) == split([])
-    assert "<think>" not in split([])[Kind.TEXT]
+
+
+def test_thinking_and_answer_are_told_apart():
+    splitter = ThinkSplitter(inside=False)
+    pieces = splitter.feed("<thi") + splitter.feed("nk>\nhm</think>\n\nyes") + splitter.close()
+    assert pieces == [(Kind.REASONING, "hm"), (Kind.TEXT, "yes")]
