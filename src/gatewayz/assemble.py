@@ -100,7 +100,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
         listing=shelf.listing,
         providers=lambda: providers,
         breakers=health.breakers,
-        metrics=metrics.render,
+        metrics=lambda: _page(bus, metrics),
         draining=draining.is_set,
     )
     web = settings.web
@@ -125,6 +125,12 @@ async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, P
     stack.push_async_callback(simulator.close)
     url = await simulator.start()
     return {**providers, SIMULATOR: replace(own, base_url=f"{url}/v1")}, simulator
+
+
+def _page(bus: FactBus, metrics: Metrics) -> bytes:
+    """The metrics as of now: facts that still wait are told first."""
+    bus.flush()
+    return metrics.render()
 
 
 def _simulated(providers: dict[str, Provider]) -> tuple[Model, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import aiohttp
 import openai
 import pytest
 from pydantic import BaseModel
@@ -351,6 +352,7 @@ async def test_log_and_metrics_tell_of_calls_and_hold_no_secret(here, tmp_path):
     assert lines[0]["provider"] == "first"
     assert "canary" not in log.lower()
     assert here.key not in log
-    page = here.built.metrics.render().decode()
+    async with aiohttp.ClientSession() as session, session.get(f"{here.url}/metrics", headers={"x-api-key": here.key}) as response:
+        page = await response.text()
     assert 'gatewayz_calls_total{endpoint="/v1/chat/completions",fault="none",model="first/echo",provider="first",status="200"} 1.0' in page
     assert 'gatewayz_attempts_total{endpoint="/v1/chat/completions",fault="upstream_auth",provider="first"} 1.0' in page
