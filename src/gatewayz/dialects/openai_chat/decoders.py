@@ -18,7 +18,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
 from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
-from gatewayz.dialects.openai_chat.errors import words_from, words_in_answer
+from gatewayz.dialects.openai_chat.errors import says_no, words_from, words_in_answer
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
 from gatewayz.dialects.openai_chat.usage import usage_from_wire, usage_to_wire
@@ -35,6 +35,11 @@ def failed(fault: Fault) -> Frame:
 def _words_fault(error: Any, body: bytes) -> Fault:
     words = words_in_answer(error, body)
     return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
+
+
+def _said_no(body: bytes) -> Fault:
+    words = words_from(502, body, {})
+    return Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
 
 
 class _Hearing:
@@ -150,7 +155,8 @@ class StreamDecoder:
         choices = chunk.choices
         usage = self._hearing.usage(chunk)
         if choices is None and usage is None:
-            return []
+            no = says_no(source, self._hearing.reading.error_path)
+            return self._fail(_said_no(source)) if no else []
         if self._head is None and isinstance(chunk, WireChunk):
             self._head = chunk
             events.append(self._hearing.started(chunk))
@@ -264,15 +270,15 @@ class BodyDecoder:
         return [failed(fault)] if fault is not None else [self._frame(chunk, source)]
 
     def _no_answer(self, body: bytes) -> Fault:
-        words = words_from(502, body, {})
-        if words.code or words.type:
-            return Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
+        fault = _said_no(body)
+        if fault.upstream is not None and (fault.upstream.code or fault.upstream.type):
+            return fault
         return Fault("upstream_broken", "the provider's answer is no chat completion")
 
     def _refused(self, chunk: WireChunk, body: bytes) -> Fault | None:
         if chunk.error:
             return _words_fault(chunk.error, body)
-        if self._hearing.reading.error_path and not chunk.choices:
+        if says_no(body, self._hearing.reading.error_path):
             return self._no_answer(body)
         if not chunk.choices or any(choice.message is None for choice in chunk.choices):
             return self._no_answer(body)

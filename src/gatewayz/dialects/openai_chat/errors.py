@@ -112,6 +112,14 @@ def words_in_answer(error: Any, body: bytes) -> UpstreamWords:
     return msgspec.structs.replace(words, status=status, raw=body[:MAX_RAW_BYTES])
 
 
+def says_no(body: bytes, path: tuple[str, ...]) -> bool:
+    """Whether an answer of status 200 carries an error code at `path` (MiniMax: `base_resp.status_code`)."""
+    value = _parsed(body) if path else None
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value not in (None, 0, "", "0")
+
+
 def _parsed(body: bytes) -> Any:
     try:
         return decoded(body.lstrip())
