@@ -10,17 +10,18 @@ from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.asking import reading_of
 from gatewayz.providers.classify import classify, unsupported_parameter
 from gatewayz.providers.registry import providers_from, rows
-from gatewayz.simulator.exchanges import exchange_names, load_exchange
+from gatewayz.simulator.exchanges import exchange_names, folders, load_exchange
 from tests.support.wires import STREAM, call
 
 PROVIDERS = providers_from(rows(), {}, {})
-NAMES = [name for name in exchange_names() if not load_exchange(name).means.get("skip")]
+EVERY = [(folder, name) for folder in folders() for name in exchange_names(folder)]
+NAMES = [(folder, name) for folder, name in EVERY if not load_exchange(name, folder).means.get("skip")]
 KINDS = {"text": Kind.TEXT, "reasoning": Kind.REASONING, "refusal": Kind.REFUSAL, "audio": Kind.AUDIO}
 
 
-def heard(exchange):
+def heard(exchange, dialect):
     provider = PROVIDERS[exchange.provider]
-    role = UPSTREAMS["openai_chat"]
+    role = UPSTREAMS[dialect]
     if exchange.status != 200:
         headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
         raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
@@ -30,12 +31,12 @@ def heard(exchange):
     return frames
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_exchange_is_understood(name):
-    exchange = load_exchange(name)
+@pytest.mark.parametrize(("dialect", "name"), NAMES)
+def test_an_exchange_is_understood(dialect, name):
+    exchange = load_exchange(name, dialect)
     means, folder, fault = exchange.means, Folder(), None
     try:
-        frames = heard(exchange)
+        frames = heard(exchange, dialect)
     except Fault as met:
         frames, fault = [], met
     events = [event for frame in frames for event in frame.events]
@@ -64,9 +65,9 @@ def test_an_exchange_is_understood(name):
     assert b'"SIG"' not in sources
 
 
-@pytest.mark.parametrize("name", exchange_names())
-def test_an_exchange_names_its_source(name):
-    exchange = load_exchange(name)
+@pytest.mark.parametrize(("folder", "name"), EVERY)
+def test_an_exchange_names_its_source(folder, name):
+    exchange = load_exchange(name, folder)
     assert len(exchange.source) > 5
     assert exchange.means
     assert exchange.provider in PROVIDERS

@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.simulator.oracle import Asked, tokens_of
+from gatewayz.simulator.oracle import tokens_of
+from gatewayz.simulator.prompts import Prompt
 
 LONG_CHUNKS = 200
 SLOW_GAP_S = 0.05
@@ -54,51 +55,25 @@ def said(text: str, **more: Any) -> Answer:
     return Answer(pieces=tuple(piece for piece in pieces if piece), **more)
 
 
-def last_user_text(asked: Asked) -> str:
-    for message in reversed(asked.content.get("messages", [])):
-        if message.get("role") == "user":
-            content = message.get("content") or ""
-            if isinstance(content, str):
-                return content
-            return " ".join(part["text"] for part in content if part.get("type") == "text")
-    return ""
+def echo(prompt: Prompt) -> Answer:
+    return said(prompt.text or "(nothing was said)")
 
 
-def _parts(asked: Asked, kind: str) -> list[dict[str, Any]]:
-    return [
-        part
-        for message in asked.content.get("messages", [])
-        for part in (message.get("content") if isinstance(message.get("content"), list) else [])
-        if part.get("type") == kind
-    ]
-
-
-def echo(asked: Asked) -> Answer:
-    return said(last_user_text(asked) or "(nothing was said)")
-
-
-def _tools(asked: Asked, count: int, style: str = "") -> Answer:
-    results = [message for message in asked.content.get("messages", []) if message.get("role") == "tool"]
-    tools = [tool for tool in asked.content.get("tools", []) if tool.get("type") == "function"]
-    choice = asked.content.get("tool_choice", "auto")
-    if choice == "none" or not tools:
+def _tools(prompt: Prompt, count: int, style: str = "") -> Answer:
+    tools = prompt.tools
+    if prompt.choice == "none" or not tools:
         return said("No tool was offered.")
-    if results and choice == "auto":
-        return said(f"The tool said: {results[-1].get('content')}")
-    if isinstance(choice, dict):
-        named = choice.get("function", {}).get("name")
-        tools = [tool for tool in tools if tool["function"]["name"] == named] or tools
-    if asked.content.get("parallel_tool_calls") is False:
+    if prompt.results and prompt.choice == "auto":
+        return said(f"The tool said: {prompt.results[-1]}")
+    if prompt.named:
+        tools = tuple(tool for tool in tools if tool.name == prompt.named) or tools
+    if not prompt.parallel:
         count = 1
     calls = tuple(
-        Call(f"call_{asked.number}_{number}", tool["function"]["name"], json.dumps(_instance(tool["function"])))
+        Call(f"call_{prompt.number}_{number}", tool.name, json.dumps(instance_of(tool.schema)))
         for number, tool in enumerate((tools * count)[:count])
     )
     return Answer(calls=calls, finish="tool_calls", style=style)
-
-
-def _instance(function: dict[str, Any]) -> Any:
-    return instance_of(function.get("parameters") or {"type": "object"})
 
 
 def instance_of(schema: dict[str, Any]) -> Any:
@@ -116,60 +91,56 @@ def instance_of(schema: dict[str, Any]) -> Any:
     return {"string": "Paris", "integer": 7, "number": 1.5, "boolean": True}.get(kind)
 
 
-def _json(asked: Asked) -> Answer:
-    match asked.content.get("response_format"):
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            return said(json.dumps(instance_of(schema)))
+def _json(prompt: Prompt) -> Answer:
+    if prompt.schema is not None:
+        return said(json.dumps(instance_of(prompt.schema)))
     return said('{"answer": "yes", "confidence": 1}')
 
 
-def _vision(asked: Asked) -> Answer:
-    seen = [part["image_url"]["url"] for part in _parts(asked, "image_url")]
-    shown = ", ".join(url[:40] + f" ({len(url)} characters)" for url in seen)
-    return said(f"I see {len(seen)} image(s): {shown}")
+def _vision(prompt: Prompt) -> Answer:
+    shown = ", ".join(url[:40] + f" ({len(url)} characters)" for url in prompt.images)
+    return said(f"I see {len(prompt.images)} image(s): {shown}")
 
 
-def _file(asked: Asked) -> Answer:
-    names = [part["file"].get("filename") or part["file"].get("file_id") for part in _parts(asked, "file")]
-    return said(f"I read {len(names)} file(s): {', '.join(map(str, names))}")
+def _file(prompt: Prompt) -> Answer:
+    return said(f"I read {len(prompt.files)} file(s): {', '.join(prompt.files)}")
 
 
-def _heard(asked: Asked) -> Answer:
-    formats = [part["input_audio"]["format"] for part in _parts(asked, "input_audio")]
-    return replace(said(f"I heard {len(formats)} sound(s): {', '.join(formats)}"), audio=AUDIO)
+def _heard(prompt: Prompt) -> Answer:
+    return replace(said(f"I heard {len(prompt.sounds)} sound(s): {', '.join(prompt.sounds)}"), audio=AUDIO)
 
 
-def _effort(asked: Asked) -> str:
-    more = {"minimal": 1, "low": 1, "medium": 2, "high": 4, "xhigh": 6}
-    return " ".join([THOUGHT] * more.get(str(asked.content.get("reasoning_effort", "medium")), 2))
+def _effort(prompt: Prompt) -> str:
+    more = {"minimal": 1, "low": 1, "medium": 2, "high": 4, "xhigh": 6, "max": 6}
+    return " ".join([THOUGHT] * more.get(prompt.effort, 2))
 
 
-def _citing(asked: Asked) -> Answer:
+def _citing(_: Prompt) -> Answer:
     text = "Paris is the capital of France."
     citation = {"start_index": 0, "end_index": 5, "title": "France", "url": "https://example.org/france"}
     return said(text, annotations=({"type": "url_citation", "url_citation": citation},))
 
 
-def _hidden(asked: Asked, style: str) -> Answer:
-    return replace(echo(asked), thought=_effort(asked), style=style)
+def _hidden(prompt: Prompt, style: str) -> Answer:
+    return replace(echo(prompt), thought=_effort(prompt), style=style)
 
 
-SCENES: dict[str, Callable[[Asked], Answer]] = {
+SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "echo": echo,
     "hello": lambda _: said("Hello! How can I help you today?"),
-    "tools": lambda asked: _tools(asked, 1),
-    "parallel-tools": lambda asked: _tools(asked, 2),
-    "tools-no-index": lambda asked: _tools(asked, 2, "no-index"),
-    "tools-zero-index": lambda asked: _tools(asked, 2, "zero-index"),
-    "tools-no-id": lambda asked: _tools(asked, 1, "no-id"),
-    "tools-object-arguments": lambda asked: _tools(asked, 1, "object-arguments"),
-    "tools-wrong-finish": lambda asked: replace(_tools(asked, 1), finish="stop"),
-    "reasoning": lambda asked: _hidden(asked, "reasoning_content"),
-    "reasoning-field": lambda asked: _hidden(asked, "reasoning"),
-    "reasoning-details": lambda asked: _hidden(asked, "reasoning_details"),
-    "reasoning-parts": lambda asked: _hidden(asked, "parts"),
-    "think-tags": lambda asked: _hidden(asked, "think"),
-    "think-tags-open": lambda asked: _hidden(asked, "think-open"),
+    "tools": lambda prompt: _tools(prompt, 1),
+    "parallel-tools": lambda prompt: _tools(prompt, 2),
+    "tools-no-index": lambda prompt: _tools(prompt, 2, "no-index"),
+    "tools-zero-index": lambda prompt: _tools(prompt, 2, "zero-index"),
+    "tools-no-id": lambda prompt: _tools(prompt, 1, "no-id"),
+    "tools-object-arguments": lambda prompt: _tools(prompt, 1, "object-arguments"),
+    "tools-wrong-finish": lambda prompt: replace(_tools(prompt, 1), finish="stop"),
+    "reasoning": lambda prompt: _hidden(prompt, "reasoning_content"),
+    "reasoning-field": lambda prompt: _hidden(prompt, "reasoning"),
+    "reasoning-details": lambda prompt: _hidden(prompt, "reasoning_details"),
+    "reasoning-parts": lambda prompt: _hidden(prompt, "parts"),
+    "think-tags": lambda prompt: _hidden(prompt, "think"),
+    "think-tags-open": lambda prompt: _hidden(prompt, "think-open"),
     "json": _json,
     "long": lambda _: Answer(pieces=tuple(f" word{number}" for number in range(LONG_CHUNKS))),
     "slow": lambda _: Answer(pieces=tuple(f" tick{number}" for number in range(20)), gap_s=SLOW_GAP_S),
@@ -181,8 +152,8 @@ SCENES: dict[str, Callable[[Asked], Answer]] = {
     "logprobs": echo,
     "filter": lambda _: Answer(pieces=("I was",), finish="content_filter"),
     "length": lambda _: Answer(pieces=("This is cut",), finish="length"),
-    "eos": lambda asked: replace(echo(asked), finish="eos"),
-    "no-role": lambda asked: replace(echo(asked), style="no-role"),
+    "eos": lambda prompt: replace(echo(prompt), finish="eos"),
+    "no-role": lambda prompt: replace(echo(prompt), style="no-role"),
     "unicode": lambda _: Answer(
         pieces=("line\u2028sep", "\r\n", "é\u0301", "👩‍👩‍👧", "data: not a frame\n\n", "\u0000ok")
     ),
@@ -193,7 +164,7 @@ SCENES: dict[str, Callable[[Asked], Answer]] = {
 KNOWN_MODELS = frozenset({"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model"})
 
 
-def cut_to(answer: Answer, limit: int | None, stops: list[str]) -> Answer:
+def cut_to(answer: Answer, limit: int | None, stops: tuple[str, ...]) -> Answer:
     """The answer under the client's limit and stop sequences."""
     for stop in stops:
         if stop and stop in answer.text:

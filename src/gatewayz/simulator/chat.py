@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from gatewayz.simulator.answers import Answer
+from gatewayz.simulator.chat_prompt import prompt_from
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.oracle import Asked, prompt_tokens_of, tokens_of
+from gatewayz.simulator.oracle import Asked, tokens_of
+from gatewayz.simulator.tongues import Pieces, Tongue
 
 SIGNATURE = "c2lnbmVkLWJ5LXRoZS1zaW11bGF0b3I="
 ENCRYPTED = "ZW5jcnlwdGVkLXRob3VnaHQ="
@@ -21,7 +23,7 @@ def usage_of(asked: Asked, answer: Answer, scene: str, *, completion: int | None
     """The usage object, true unless the scene is about wrong ones."""
     usage: dict[str, Any] = copy.deepcopy(load_exchange("template_usage").body)
     count = answer.completion_tokens * _n(asked) if completion is None else completion
-    usage |= {"prompt_tokens": prompt_tokens_of(asked.content), "completion_tokens": count}
+    usage |= {"prompt_tokens": prompt_from(asked).tokens, "completion_tokens": count}
     usage["total_tokens"] = usage["prompt_tokens"] + count
     usage["completion_tokens_details"]["reasoning_tokens"] = tokens_of(answer.thought)
     if asked.content.get("prediction"):
@@ -251,3 +253,29 @@ def _indexed(answer: Answer, number: int, shown: dict[str, Any]) -> dict[str, An
         case "zero-index":
             return {"index": 0, **shown}
     return {"index": number, **shown}
+
+
+def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
+    for chunk, tokens in chunks_of(asked, answer, scene):
+        yield b"data: " + json.dumps(chunk).encode() + b"\n\n", tokens
+
+
+FAILURE = {"error": {"message": "The engine fell over", "type": "server_error", "code": 500}}
+
+CHAT = Tongue(
+    folder="openai_chat",
+    prompt=prompt_from,
+    body=body_of,
+    pieces=pieces_of,
+    end=b"data: [DONE]\n\n",
+    failure=b"data: " + json.dumps(FAILURE).encode() + b"\n\n",
+    bodies={
+        "no-choices": '{"id": "x", "object": "chat.completion", "choices": []}',
+        "error-200": '{"error": {"message": "The server had an error", "code": 500}}',
+        "usage-8": '{"error": {"message": "failed late"}, "usage": {"prompt_tokens": 5}}',
+        "half-json": '{"id": "x", "choices": [{"index": 0, "mess',
+    },
+    streams={
+        "sse-error-first": b'data: {"error": {"message": "Overloaded", "type": "overloaded_error", "code": 529}}\n\n',
+    },
+)

@@ -22,6 +22,7 @@ class Asked(Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     content: dict[str, Any]
+    model: str
     scene: str
 
     @property
@@ -44,22 +45,6 @@ class Invoice(Struct):
 
 def tokens_of(text: str) -> int:
     return max(1, -(-len(text.encode()) // 4)) if text else 0
-
-
-def prompt_tokens_of(content: dict[str, Any]) -> int:
-    """Tokens of all messages."""
-    total = 0
-    for message in content.get("messages", []):
-        total += MESSAGE_TOKENS
-        parts = message.get("content") or []
-        total += tokens_of(parts) if isinstance(parts, str) else sum(_part_tokens(part) for part in parts)
-    return total
-
-
-def _part_tokens(part: dict[str, Any]) -> int:
-    if part.get("type") == "text":
-        return tokens_of(part.get("text", ""))
-    return IMAGE_TOKENS if part.get("type") == "image_url" else MEDIA_TOKENS
 
 
 class Oracle:
@@ -97,10 +82,14 @@ class Oracle:
         return {"open_streams": self.open_streams, "open_connections": self.open_connections, "requests": self._count}
 
 
-def asked_from(number: int, method: str, path: str, headers: dict[str, str], body: bytes) -> Asked:
+def asked_from(
+    number: int, method: str, path: str, headers: dict[str, str], body: bytes, model: str = ""
+) -> Asked:
+    """The request; `model` is the one that the path names, where it does."""
     try:
         content = json.loads(body) if body else {}
     except ValueError:
         content = {}
     content = content if isinstance(content, dict) else {}
-    return Asked(number, method, path, headers, body, content, str(content.get("model", "")).rpartition("/")[2])
+    named = model or str(content.get("model", ""))
+    return Asked(number, method, path, headers, body, content, named, named.rpartition("/")[2])

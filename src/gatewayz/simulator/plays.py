@@ -1,11 +1,9 @@
 """Plays: the actions that answer a request, by its scene: an answer, an exchange, a fault, or an answer that breaks."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from gatewayz.simulator.answers import KNOWN_MODELS, SCENES, Answer, cut_to, echo
-from gatewayz.simulator.chat import body_of, chunks_of
 from gatewayz.simulator.exchanges import exchange_names, load_exchange
 from gatewayz.simulator.faults import (
     HANG_S,
@@ -21,49 +19,46 @@ from gatewayz.simulator.faults import (
     stream_head,
     whole,
 )
-from gatewayz.simulator.oracle import Asked, Invoice, prompt_tokens_of
+from gatewayz.simulator.oracle import Asked, Invoice
+from gatewayz.simulator.prompts import Prompt
+from gatewayz.simulator.tongues import Tongue
 
-DONE = b"data: [DONE]\n\n"
 FAULT, EXCHANGE = "fault-", "exchange-"
+BREAKING = "long"
+"""The scene whose answer breaks."""
 
 
-def played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
+def played(tongue: Tongue, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     """The invoice of the request, and what happens on its connection."""
-    model = str(asked.content.get("model", ""))
-    answer = answer_of(asked, scene)
-    invoice = Invoice(asked.number, model, prompt_tokens_of(asked.content), answer.completion_tokens if answer else 0)
+    prompt = tongue.prompt(asked)
+    answer = answer_of(prompt, scene)
+    invoice = Invoice(asked.number, asked.model, prompt.tokens, answer.completion_tokens if answer else 0)
     if scene.startswith(FAULT):
         invoice.fault = scene
-        broken = _broken(asked, scene.removeprefix(FAULT))
-        found = broken if broken is not None else fault_actions(scene.removeprefix(FAULT))
-        return invoice, found if found is not None else _unknown(model)
-    if scene.startswith(EXCHANGE) and scene.removeprefix(EXCHANGE) in exchange_names():
-        return invoice, _exchange(scene.removeprefix(EXCHANGE))
+        broken = _broken(tongue, asked, scene.removeprefix(FAULT))
+        found = broken if broken is not None else fault_actions(tongue, scene.removeprefix(FAULT))
+        return invoice, found if found is not None else _unknown(tongue, asked.model)
+    if scene.startswith(EXCHANGE) and scene.removeprefix(EXCHANGE) in exchange_names(tongue.folder):
+        return invoice, _exchange(tongue, scene.removeprefix(EXCHANGE))
     if answer is None:
-        return invoice, _unknown(model)
-    return invoice, _answered(asked, answer, scene)
+        return invoice, _unknown(tongue, asked.model)
+    return invoice, _answered(tongue, asked, answer, scene)
 
 
-def answer_of(asked: Asked, scene: str) -> Answer | None:
+def answer_of(prompt: Prompt, scene: str) -> Answer | None:
     """What the scene says to this request; nothing for scenes that say nothing of their own."""
     make = SCENES.get(scene) or (echo if scene.startswith("usage-") or scene in KNOWN_MODELS else None)
     if scene.startswith(FAULT):
-        make = SCENES["long"]
-    if make is None:
-        return None
-    limit = asked.content.get("max_completion_tokens") or asked.content.get("max_tokens")
-    stop = asked.content.get("stop") or []
-    return cut_to(make(asked), limit, [stop] if isinstance(stop, str) else stop)
+        make = SCENES[BREAKING]
+    return cut_to(make(prompt), prompt.limit, prompt.stops) if make is not None else None
 
 
-def _unknown(model: str) -> Actions:
-    body: dict[str, Any] = json.loads(load_exchange("error_404").content())
-    body["error"]["message"] = f"The model `{model}` does not exist or you do not have access to it."
-    yield whole(404, json.dumps(body).encode())
+def _unknown(tongue: Tongue, model: str) -> Actions:
+    yield whole(404, load_exchange("error_404", tongue.folder).filled(model=model))
 
 
-def _exchange(name: str) -> Actions:
-    exchange = load_exchange(name)
+def _exchange(tongue: Tongue, name: str) -> Actions:
+    exchange = load_exchange(name, tongue.folder)
     if exchange.frames is None:
         yield whole(exchange.status, exchange.content(), **exchange.headers)
         return
@@ -72,44 +67,39 @@ def _exchange(name: str) -> Actions:
     yield LAST
 
 
-def _answered(asked: Asked, answer: Answer, scene: str) -> Actions:
+def _answered(tongue: Tongue, asked: Asked, answer: Answer, scene: str) -> Actions:
     if not asked.streamed:
         if answer.gap_s:
             yield Wait(answer.gap_s * len(answer.pieces))
-        body = json.dumps(body_of(asked, answer, scene)).encode()
+        body = json.dumps(tongue.body(asked, answer, scene)).encode()
         sent = whole(200, body, x_request_id=f"req_sim{asked.number}")
         yield Send(sent.data, answer.completion_tokens)
         return
     yield stream_head()
-    for data, tokens in _spelled(asked, answer, scene):
+    for data, tokens in tongue.pieces(asked, answer, scene):
         yield piece(data, tokens)
         if answer.gap_s:
             yield Wait(answer.gap_s)
-    yield piece(DONE)
-    yield LAST
+    if tongue.end:
+        yield from _closed(tongue, [])
 
 
-def _spelled(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[bytes, int]]:
-    for chunk, tokens in chunks_of(asked, answer, scene):
-        yield b"data: " + json.dumps(chunk).encode() + b"\n\n", tokens
-
-
-def _broken(asked: Asked, name: str) -> Actions | None:
-    """Faults in the middle of an answer of 200 words; the argument counts content chunks."""
+def _broken(tongue: Tongue, asked: Asked, name: str) -> Actions | None:
+    """Faults in the middle of an answer of 200 words; the argument counts content pieces."""
     if name.startswith(NOT_BREAKS):
         return None
     for known, play in BREAKS.items():
         if name == known or name.startswith(f"{known}-"):
             argument = name[len(known) + 1 :]
             count = int(argument) if argument.isdigit() else 3
-            answer = SCENES["long"](asked)
-            # The first chunk says the role; the count is of those with content.
-            pieces = list(_spelled(asked, answer, "long"))
-            return play(pieces, count + 1)
+            answer = SCENES[BREAKING](tongue.prompt(asked))
+            pieces = list(tongue.pieces(asked, answer, BREAKING))
+            return play(tongue, pieces, count + tongue.opening)
     return None
 
 
 Pieces = list[tuple[bytes, int]]
+Break = Callable[[Tongue, Pieces, int], Actions]
 
 
 def _begun(pieces: Iterable[tuple[bytes, int]]) -> Actions:
@@ -118,8 +108,16 @@ def _begun(pieces: Iterable[tuple[bytes, int]]) -> Actions:
         yield piece(data, tokens)
 
 
-def _then(*actions: Action) -> Callable[[Pieces, int], Actions]:
-    def play(pieces: Pieces, count: int) -> Actions:
+def _closed(tongue: Tongue, pieces: Pieces) -> Actions:
+    """The last pieces of an answer, and its end."""
+    yield from (piece(data) for data, _ in pieces[-tongue.closing :])
+    if tongue.end:
+        yield piece(tongue.end)
+    yield LAST
+
+
+def _then(*actions: Action) -> Break:
+    def play(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
         yield from _begun(pieces[:count])
         # What was written must arrive before the connection breaks, or nothing would be in the middle.
         yield Wait(0.02)
@@ -128,57 +126,52 @@ def _then(*actions: Action) -> Callable[[Pieces, int], Actions]:
     return play
 
 
-def _without_done(pieces: Pieces, count: int) -> Actions:
+def _without_done(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
     yield from _begun(pieces)
     yield LAST
 
 
-def _without_finish(pieces: Pieces, count: int) -> Actions:
+def _without_finish(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
     yield from _begun(pieces[:count])
-    yield piece(DONE)
-    yield LAST
+    yield from _closed(tongue, [])
 
 
-def _one_byte(pieces: Pieces, count: int) -> Actions:
+def _one_byte(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
     yield stream_head()
     for data, tokens in pieces[:count]:
         for number, byte in enumerate(data):
             yield piece(bytes([byte]), tokens if number == 0 else 0)
-    yield piece(pieces[-1][0])
-    yield piece(DONE)
-    yield LAST
+    yield from _closed(tongue, pieces)
 
 
-def _invalid_utf8(pieces: Pieces, count: int) -> Actions:
+def _invalid_utf8(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
     yield from _begun(pieces[:count])
     yield piece(pieces[count][0].replace(b"word", b"w\xff\xferd"))
     yield piece(pieces[count + 1][0].replace(b"word", b"w\\ud800rd"))
-    yield piece(pieces[-1][0])
-    yield piece(DONE)
-    yield LAST
+    yield from _closed(tongue, pieces)
 
 
-def _bom(pieces: Pieces, count: int) -> Actions:
+def _bom(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
     yield stream_head()
     yield piece(b"\xef\xbb\xbf" + pieces[0][0])
     yield from (piece(data, tokens) for data, tokens in pieces[1:count])
-    yield piece(pieces[-1][0])
-    yield piece(DONE)
-    yield LAST
+    yield from _closed(tongue, pieces)
 
 
-def _json_for_stream(pieces: Pieces, count: int) -> Actions:
-    yield whole(200, load_exchange("template_body").content())
+def _json_for_stream(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
+    yield whole(200, load_exchange("template_body", tongue.folder).content())
 
 
-ERROR_FRAME = b'data: {"error": {"message": "The engine fell over", "type": "server_error", "code": 500}}\n\n'
+def _failing(tongue: Tongue, pieces: Pieces, count: int) -> Actions:
+    yield from _then(piece(tongue.failure), LAST)(tongue, pieces, count)
 
-BREAKS: dict[str, Callable[[Pieces, int], Actions]] = {
+
+BREAKS: dict[str, Break] = {
     "cut": _then(Close()),
     "rst": _then(Reset()),
     "end": _then(LAST),
     "hang": _then(Wait(HANG_S)),
-    "sse-error": _then(piece(ERROR_FRAME), LAST),
+    "sse-error": _failing,
     "no-done": _without_done,
     "no-finish": _without_finish,
     "one-byte": _one_byte,

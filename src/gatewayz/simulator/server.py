@@ -1,6 +1,6 @@
 """The simulator's server: a small HTTP/1.1 loop of its own, because faults need the raw connection.
 
-`POST …/chat/completions` under any prefix, `GET …/models`, and `/_simulator/…` for tests in other processes.
+Dialects are spoken where `stages` says, under any prefix; `/_simulator/…` is for tests in other processes.
 """
 
 import asyncio
@@ -13,12 +13,10 @@ from typing import Self
 import httptools
 import msgspec
 
-from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.faults import Action, Close, Reset, Send, Wait, whole
-from gatewayz.simulator.oracle import Invoice, Oracle, asked_from
-from gatewayz.simulator.plays import played
+from gatewayz.simulator.oracle import Asked, Invoice, Oracle, asked_from
+from gatewayz.simulator.stages import Stage, staged
 
-CHAT = "/chat/completions"
 CONTROL = "/_simulator/"
 
 
@@ -141,21 +139,23 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         plain = path.partition("?")[0]
+        found = staged(method, plain)
         if plain.startswith(CONTROL):
             self._write(whole(200, self._simulator.control(plain, body)))
-        elif method == "GET" and plain.endswith("/models"):
-            self._write(whole(200, _models()))
-        elif method == "POST" and plain.endswith(CHAT):
-            await self._chat(method, path, headers, body)
-        else:
+            return
+        if found is None:
             self._write(whole(404, b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'))
+            return
+        stage, model = found
+        asked = asked_from(self._simulator.next_number(), method, path, headers, body, model)
+        await self._play(stage, asked)
 
-    async def _chat(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    async def _play(self, stage: Stage, asked: Asked) -> None:
         simulator = self._simulator
-        asked = asked_from(simulator.next_number(), method, path, headers, body)
         simulator.requests.append(asked)
-        invoice, actions = played(asked, simulator.scripted(asked.scene))
-        simulator.invoices.append(invoice)
+        invoice, actions = stage.play(asked, simulator.scripted(asked.scene))
+        if stage.billed:
+            simulator.invoices.append(invoice)
         simulator.open_streams += 1
         try:
             for action in actions:
@@ -199,8 +199,3 @@ class _Connection(asyncio.Protocol):
         # With no time to linger the kernel answers with RST instead of FIN (socket(7), SO_LINGER).
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
-
-
-def _models() -> bytes:
-    rows = [{"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "simulator"} for name in SCENES]
-    return json.dumps({"object": "list", "data": rows}).encode()

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-FOLDER = "openai_chat"
+CHAT = "openai_chat"
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
     """An answer of a provider. Either a `body` (JSON or text) or the `frames` of a stream, verbatim.
 
-    `source` says where the shape comes from; `means` what a reader must understand.
+    `source` says where the shape comes from; `means` what a reader must understand. `holes` are words of the answer
+    that stand for what was asked, by name.
     """
 
     source: str
@@ -24,6 +25,14 @@ class Exchange(Struct, frozen=True, kw_only=True):
     body: Any = None
     frames: list[Any] | None = None
     means: dict[str, Any] = {}
+    holes: dict[str, str] = {}
+
+    def filled(self, **words: str) -> bytes:
+        """The bytes on the wire, with other words in the holes."""
+        content = self.content()
+        for name, word in words.items():
+            content = content.replace(self.holes[name].encode(), json.dumps(word)[1:-1].encode())
+        return content
 
     def content(self) -> bytes:
         """The bytes on the wire."""
@@ -40,13 +49,21 @@ def _frame(frame: Any) -> bytes:
 
 
 @cache
-def load_exchange(name: str) -> Exchange:
-    """One exchange. Raises `FileNotFoundError`."""
-    text = files("gatewayz.simulator.exchanges").joinpath(FOLDER, f"{name}.json").read_bytes()
+def load_exchange(name: str, folder: str = CHAT) -> Exchange:
+    """One exchange of a dialect. Raises `FileNotFoundError`."""
+    text = files("gatewayz.simulator.exchanges").joinpath(folder, f"{name}.json").read_bytes()
     return msgspec.json.decode(text, type=Exchange)
 
 
 @cache
-def exchange_names() -> tuple[str, ...]:
-    folder = files("gatewayz.simulator.exchanges").joinpath(FOLDER)
-    return tuple(sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json")))
+def exchange_names(folder: str = CHAT) -> tuple[str, ...]:
+    """The exchanges of a dialect."""
+    found = files("gatewayz.simulator.exchanges").joinpath(folder)
+    return tuple(sorted(file.name.removesuffix(".json") for file in found.iterdir() if file.name.endswith(".json")))
+
+
+@cache
+def folders() -> tuple[str, ...]:
+    """The dialects that have exchanges."""
+    found = files("gatewayz.simulator.exchanges").iterdir()
+    return tuple(sorted(folder.name for folder in found if folder.is_dir() and not folder.name.startswith("_")))

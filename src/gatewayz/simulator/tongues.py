@@ -1,0 +1,37 @@
+"""Tongues: a dialect as a provider speaks it, so that every scene and fault is played in every dialect.
+
+What differs between wires is here as data; the plays and faults know none of them by name.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from gatewayz.simulator.answers import Answer
+from gatewayz.simulator.oracle import Asked
+from gatewayz.simulator.prompts import Prompt
+
+Pieces = Iterator[tuple[bytes, int]]
+"""Events of a stream, each with the tokens of the answer that it carries."""
+
+
+class Tongue(Struct, frozen=True, kw_only=True):
+    """How a dialect is read, answered and failed in.
+
+    `folder` holds its exchanges. `opening` and `closing` count the pieces of a stream before the first word and after
+    the last one; `end` is the terminal marker, `failure` an error in the middle of a stream. `bodies` and `streams` are
+    answers of status 200 that are none, by the fault's name.
+    """
+
+    folder: str
+    prompt: Callable[[Asked], Prompt]
+    body: Callable[[Asked, Answer, str], dict[str, Any]]
+    pieces: Callable[[Asked, Answer, str], Pieces]
+    opening: int = 1
+    closing: int = 1
+    end: bytes = b""
+    keep_alive: bytes = b": keep-alive\n\n"
+    failure: bytes = b""
+    bodies: dict[str, str] = {}
+    streams: dict[str, bytes] = {}
