@@ -208,7 +208,7 @@ def test_headers_from_the_environment_are_sent_only_when_set():
 def body_after(quirks, request=EVERYTHING, model="m"):
     draft = UPSTREAMS["openai_chat"].encode(request, Asking(
         provider="p", upstream_id=model, streamed=request.streamed))
-    applied(draft.body, Quirks(**quirks), model)
+    applied(draft.body, Quirks(**quirks), model, "openai_chat")
     return draft.body
 
 

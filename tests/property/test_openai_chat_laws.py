@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewayz.core.conversation import Message, Reasoning, Text
-from gatewayz.core.events import Failed, Frame
+from gatewayz.core.events import Failed, Frame, Kind, Stop
 from gatewayz.core.grammar import violation
-from gatewayz.core.replies import fold, unfold
+from gatewayz.core.replies import Block, Choice, Reply, fold, unfold
 from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects.base import Asking
 from tests.property.strategies import replies, requests, texts
@@ -107,6 +107,32 @@ def test_no_seal_reaches_a_stranger(provider, thought):
     body = json.dumps(UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body)
     assert ("SECRET-SEAL" in body) == (provider == "maker")
     assert "gwz." not in body
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("provider", ["maker", "stranger"])
+def test_the_seal_of_a_text_and_of_a_call_comes_back_to_its_maker_only(provider, streamed):
+    reply = Reply(id="r", model="m", choices=(Choice((
+        Block(Kind.TEXT, "hi", sealed="gwz.maker.TEXT-SEAL"),
+        Block(Kind.TOOL, "{}", "call_1", "weather", "gwz.maker.CALL-SEAL"), Block(Kind.TOOL, "{}", "call_2", "clock")), Stop.TOOL),))
+    said = reply_of(encoded(unfold(reply), streamed=streamed), STREAM if streamed else BODY).choices[0]
+    calls = [{"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.text}, **_shown(block.extra)}
+             for block in said.blocks if block.kind is Kind.TOOL]
+    turn = {"role": "assistant", "content": "hi", "tool_calls": calls,
+            "extra_content": {"google": {"thought_signature": "gwz.maker.TEXT-SEAL"}}}
+    request = CLIENT.decode(json.dumps({"model": "m", "messages": [turn]}).encode(), {})
+    text, first, second = request.messages[0].parts
+    assert (text.sealed, second.sealed) == ("gwz.maker.TEXT-SEAL", "")
+    assert first.sealed.endswith("gwz.maker.CALL-SEAL")
+    request = msgspec.structs.replace(request, messages=(Message("assistant", (text, msgspec.structs.replace(first, sealed="gwz.maker.CALL-SEAL"))),))
+    body = json.dumps(UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body)
+    assert ("TEXT-SEAL" in body, "CALL-SEAL" in body) == (provider == "maker", provider == "maker")
+    assert "gwz." not in body
+
+
+def _shown(extra):
+    # The decoder of an upstream tags what its provider sealed, also what is tagged already.
+    return {name: value for name, value in (extra or {}).items() if name == "extra_content"}
 
 
 @settings(max_examples=1_000)

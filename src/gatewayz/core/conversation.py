@@ -12,8 +12,11 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class Text(Struct, frozen=True, tag=True):
+    """`sealed` is the tagged state that a provider put on its words, to come back with them."""
+
     text: str
     extra: dict[str, Any] = {}
+    sealed: str = ""
 
 
 class Image(Struct, frozen=True, tag=True):
@@ -53,12 +56,13 @@ class Refusal(Struct, frozen=True, tag=True):
 
 
 class ToolCall(Struct, frozen=True, tag=True):
-    """The model asked for a tool; `arguments` is JSON text, verbatim."""
+    """The model asked for a tool; `arguments` is JSON text, verbatim; `sealed` as for text."""
 
     id: str
     name: str
     arguments: str
     extra: dict[str, Any] = {}
+    sealed: str = ""
 
 
 class ToolResult(Struct, frozen=True, tag=True):

@@ -46,7 +46,7 @@ def ask(
     role = UPSTREAMS[provider.dialect]
     model = native_id(upstream_id, provider)
     draft = role.encode(request, Asking(provider=provider.id, upstream_id=model, streamed=request.streamed))
-    gone = applied(draft.body, provider.quirks, model)
+    gone = applied(draft.body, provider.quirks, model, provider.dialect)
     without(draft.body, unsupported)
     accept = "text/event-stream" if request.streamed else "application/json"
     headers = [

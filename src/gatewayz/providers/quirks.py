@@ -1,7 +1,8 @@
 """Quirks, applied: each named oddity is one function that changes the body of a request before it is sent.
 
-The body is the one that the `openai_chat` role spells: the limit under `max_tokens`, effort under
-`reasoning_effort` and `reasoning`, earlier thinking under `reasoning_content` and `reasoning_details`.
+Most steps know the body that the `openai_chat` role spells: the limit under `max_tokens`, effort under
+`reasoning_effort` and `reasoning`, earlier thinking under `reasoning_content` and `reasoning_details`. Bodies of other
+dialects only have fields added, taken out and renamed.
 """
 
 import re
@@ -179,26 +180,30 @@ def _renamed(body: Body, quirks: Quirks, model: str) -> None:
             body[new] = body.pop(old)
 
 
-STEPS: tuple[Callable[[Body, Quirks, str], None], ...] = (
-    _roles,
-    _history,
-    _messages,
-    _format,
-    _tool_choice,
-    _reasoning,
-    _temperature,
-    _stream,
-    _limit,
-    _extras,
-    _dropped,
-    _renamed,
-)
+Step = Callable[[Body, Quirks, str], None]
+
+ANY_DIALECT: tuple[Step, ...] = (_extras, _dropped, _renamed)
+STEPS: dict[str, tuple[Step, ...]] = {
+    "openai_chat": (
+        _roles,
+        _history,
+        _messages,
+        _format,
+        _tool_choice,
+        _reasoning,
+        _temperature,
+        _stream,
+        _limit,
+        *ANY_DIALECT,
+    ),
+}
+"""The steps that know a dialect's body; for any other there are those that need to know nothing of it."""
 
 
-def applied(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
+def applied(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, ...]:
     """Changes the fresh `body` in place; returns the names of the client's fields that are not sent at all."""
     before = {name for name in body if body[name] is not None}
-    for step in STEPS:
+    for step in STEPS.get(dialect, ANY_DIALECT):
         step(body, quirks, model)
     # Nulls break some providers and mean nothing to the others.
     for name in [name for name, value in body.items() if value is None]:

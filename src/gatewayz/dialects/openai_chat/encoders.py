@@ -29,6 +29,7 @@ from gatewayz.core.replies import Block, Choice, Folder, Reply
 from gatewayz.dialects.jsontext import encoded, fields_of
 from gatewayz.dialects.openai_chat.errors import error_object
 from gatewayz.dialects.openai_chat.hear import REASONS
+from gatewayz.dialects.openai_chat.seals import seal_to_wire
 from gatewayz.dialects.openai_chat.usage import usage_to_wire
 from gatewayz.dialects.sse import spelled
 
@@ -123,8 +124,8 @@ class StreamEncoder:
                 out.append(self._open(event, block, kind, choice))
             case BlockDelta(block=block):
                 out.append(self._delta(event, *self._blocks[block]))
-            case BlockEnded():
-                pass
+            case BlockEnded(block=block, sealed=seal):
+                out.append(self._sealed(seal, *self._blocks[block]))
             case ChoiceEnded(choice=choice, stop=stop):
                 out.append(self._chunk(choice, {}, REASONS[stop]))
             case UsageReported():
@@ -154,6 +155,13 @@ class StreamEncoder:
         else:
             delta[DELTA_FIELDS[kind]] = event.text
         return self._chunk(choice, delta, None, extra.get("logprobs"))
+
+    def _sealed(self, seal: str, kind: Kind, choice: int, index: int) -> bytes:
+        if not seal:
+            return b""
+        carried = seal_to_wire(kind, seal)
+        delta = {"tool_calls": [{"index": index, **carried}]} if kind is Kind.TOOL else carried
+        return self._chunk(choice, delta, None)
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:
@@ -216,7 +224,7 @@ def _choice_to_wire(choice: Choice, index: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     logprobs: Any = None
     for block in choice.blocks:
-        extra = dict(block.extra or {})
+        extra = dict(block.extra or {}) | (seal_to_wire(block.kind, block.sealed) if block.sealed else {})
         logprobs = _merged_logprobs(logprobs, extra.pop("logprobs", None))
         _put_block(message, block, extra)
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": REASONS[choice.stop]}

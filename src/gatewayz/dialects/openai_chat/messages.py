@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from gatewayz.core.conversation import (
     Audio,
     File,
@@ -16,8 +18,9 @@ from gatewayz.core.conversation import (
     ToolCall,
     ToolResult,
 )
+from gatewayz.core.seal import opened
 from gatewayz.dialects.fields import Fields
-from gatewayz.dialects.openai_chat.seals import untagged
+from gatewayz.dialects.openai_chat.seals import signed, taken, untagged
 
 NAME = "openai_chat"
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -37,7 +40,7 @@ def message_from_wire(item: dict[str, Any], path: str) -> Message:
     if role in {"tool", "function"}:
         return _result(fields, role, parts)
     if role == "assistant":
-        parts = (*_thoughts(fields), *parts, *_calls(fields))
+        parts = (*_thoughts(fields), *_signed(fields, parts), *_calls(fields))
     return Message(role, parts, fields.text("name"), _extra(fields))  # type: ignore[arg-type]
 
 
@@ -134,6 +137,15 @@ def _thoughts(fields: Fields) -> tuple[Part, ...]:
     return (*found, Refusal(refusal)) if refusal else found
 
 
+def _signed(fields: Fields, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The content, with the message's seal on the last text: that is where its provider put it."""
+    *before, last = parts or (Text(""),)
+    if not isinstance(last, Text):
+        return parts
+    seal = taken(fields.rest)
+    return (*before, replace(last, sealed=seal)) if seal else parts
+
+
 def _calls(fields: Fields) -> tuple[Part, ...]:
     calls = fields.objects("tool_calls", MAX_TOOL_CALLS)
     return tuple(_call(fields, item, index) for index, item in enumerate(calls))
@@ -143,7 +155,9 @@ def _call(fields: Fields, item: dict[str, Any], index: int) -> Part:
     match item:
         case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)} as function}:
             if item.get("type", "function") == "function" and _only(function, "name", "arguments"):
-                return ToolCall(call_id, name, arguments, _without(item, "id", "type", "function"))
+                extra = _without(item, "id", "type", "function")
+                seal = taken(extra)
+                return ToolCall(call_id, name, arguments, extra, seal)
         case {"id": str(call_id), "type": "custom", "custom": {"name": str(name), "input": str(text)}}:
             return ToolCall(call_id, name, text, {"type": "custom"})
     fields.wrong(f"tool_calls[{index}]", "expected an id and a function with a name and arguments as text")
@@ -169,6 +183,8 @@ def message_to_wire(message: Message, provider: str) -> dict[str, Any]:
             wire["content"] = content
     if message.role == "assistant":
         wire |= _assistant_to_wire(inner, provider)
+        seals = [opened(provider, part.sealed) for part in inner if isinstance(part, Text) and part.sealed]
+        wire |= signed(seals[-1]) if seals and seals[-1] else {}
     if message.name:
         wire["name"] = message.name
     return wire | message.extra
@@ -238,4 +254,5 @@ def _call_to_wire(call: ToolCall, provider: str) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     wire: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
     extra = untagged(call.extra, provider) if call.extra else {}
-    return wire | (extra or {})
+    seal = opened(provider, call.sealed)
+    return wire | (extra or {}) | (signed(seal) if seal else {})

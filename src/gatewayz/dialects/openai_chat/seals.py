@@ -6,6 +6,7 @@ OpenRouter and its kin: `reasoning_details[].signature` and encrypted `data`; Ge
 
 from typing import Any
 
+from gatewayz.core.events import Kind
 from gatewayz.core.seal import opened, sealed
 
 SEALED = frozenset({"signature", "thought_signature", "encrypted_content"})
@@ -49,3 +50,24 @@ def untagged(value: Any, provider: str) -> Any:
                 return None
             result[key] = below
     return result
+
+
+def signed(seal: str) -> dict[str, Any]:
+    """The field in which a text or a tool call carries its seal, as Gemini's OpenAI surface spells it."""
+    return {"extra_content": {"google": {"thought_signature": seal}}}
+
+
+def taken(fields: dict[str, Any]) -> str:
+    """Takes that field out of `fields` when it holds a seal and nothing else."""
+    match fields.get("extra_content"):
+        case {"google": {"thought_signature": str(seal), **google}, **rest} if not google and not rest:
+            del fields["extra_content"]
+            return seal
+    return ""
+
+
+def seal_to_wire(kind: Kind, seal: str) -> dict[str, Any]:
+    """The field of a message, a delta or a tool call that carries a block's seal."""
+    if kind is Kind.REASONING:
+        return {"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": seal}]}
+    return signed(seal)
