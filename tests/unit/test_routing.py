@@ -9,7 +9,7 @@ from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.calls import Principal
 from gatewayz.core.conversation import Message, Text, Tool
 from gatewayz.core.faults import FAULTS, Fault
-from gatewayz.core.money import Price
+from gatewayz.core.money import Price, price_from_pico
 from gatewayz.core.requests import Capability, ChatRequest, Wishes
 from gatewayz.core.secrets import Secret
 from gatewayz.providers.spec import Credential, Provider
@@ -203,6 +203,22 @@ def test_an_unpriced_model_is_refused_but_to_the_house():
     with pytest.raises(Fault, match="price: {input") as caught:
         made.plan(ask("a/model"), Principal("x", "k", billing="prepaid"), Calm())
     assert caught.value.kind == "unpriced"
+
+
+@pytest.mark.parametrize(("price", "service", "kind"), [
+    (Price(), "", "unpriced"), (Price(free=True), "", ""), (Price(input=1), "", ""), (Price(input=1), "priority", "unpriced"),
+    (Price(input=1), "flex", ""), (price_from_pico({"input": 1}, {("priority", 0): {"input": 2}}), "priority", ""),
+])
+def test_nothing_is_sold_for_nothing_or_at_a_tier_without_a_price(price, service, kind):
+    shelf = Shelf([Model(id="a/b", offers=(Offer(model="a/b", provider="maker", upstream_id="u", price=price),))], {"maker": provider("maker")})
+    made = Planner(shelf, RoutingRules(), lambda: 0.5)
+    buyer = Principal("a", "k", billing="prepaid")
+    if not kind:
+        assert made.plan(ask("a/b", extra={"service_tier": service}), buyer, Calm()).candidates
+        return
+    with pytest.raises(Fault) as caught:
+        made.plan(ask("a/b", extra={"service_tier": service}), buyer, Calm())
+    assert caught.value.kind == kind
 
 
 def test_a_key_may_be_bound_to_models():

@@ -30,13 +30,17 @@ class Wire(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use."""
+    """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use.
+
+    `markup_bp` is the account's own markup in basis points, in the place of the offers'.
+    """
 
     account: str
     key: str
     scopes: frozenset[str] = frozenset({"inference"})
     models: tuple[str, ...] = ()
     billing: Literal["prepaid", "credit", "house"] = "house"
+    markup_bp: int | None = None
 
 
 class Call(Struct, frozen=True, kw_only=True):

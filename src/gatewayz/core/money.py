@@ -1,11 +1,12 @@
 """Money is an integer: amounts in nano-dollars, prices in pico-dollars per unit.
 
-`cost` is a dot product over the usage buckets, rounded up once per call, so a cost above zero is always charged.
+`cost` is a dot product over the usage buckets at the rates that hold for the call's prompt and service tier, rounded up
+once per call, so a cost above zero is always charged.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from operator import attrgetter
+from operator import attrgetter, gt
 from typing import NewType
 
 from msgspec import Struct
@@ -38,8 +39,20 @@ FALLBACKS = {
 """The bucket whose price holds where a price list does not name one."""
 
 
+class Tier(Struct, frozen=True):
+    """Other rates, in the order of `BUCKETS`: for prompts of more than `above` tokens, or for a service tier."""
+
+    above: int = 0
+    service: str = ""
+    rates: tuple[int, ...] = ()
+
+
 class Price(Struct, frozen=True, kw_only=True):
-    """Pico-dollars per unit, one field a bucket of `Usage`. $1 per million tokens is 1,000,000."""
+    """Pico-dollars per unit, one field a bucket of `Usage`. $1 per million tokens is 1,000,000.
+
+    `tiers` are sorted by service and threshold; the last that fits a call holds for all of it. `markup_bp` is what we
+    add, in basis points. A call keeps the price that it was admitted with.
+    """
 
     input: int = 0
     cache_read: int = 0
@@ -55,17 +68,74 @@ class Price(Struct, frozen=True, kw_only=True):
     requests: int = 0
     seconds: int = 0
     free: bool = False
+    tiers: tuple[Tier, ...] = ()
+    markup_bp: int = 0
     version: str = ""
+    source: str = ""
     valid_from_ms: int = 0
 
 
 FREE = Price(free=True, version="free")
 
 
-def cost(usage: Usage, price: Price, markup_bp: int = 0) -> Nanos:
-    """What `usage` costs at `price`, rounded up once; `markup_bp` in basis points on top."""
-    pico = sum([count * each for count, each in zip(_counts(usage), _prices(price), strict=True) if count])
-    return Nanos(-(-pico * (BASIS_POINTS + markup_bp) // (PICO_PER_NANO * BASIS_POINTS)))
+def cost(usage: Usage, price: Price, markup_bp: int | None = None) -> Nanos:
+    """What `usage` costs at `price`, rounded up once; `markup_bp` takes the place of the price's own."""
+    rates = rates_of(price, usage.prompt, usage.service) if price.tiers else _prices(price)
+    pico = sum([count * rate for count, rate in zip(_counts(usage), rates, strict=True) if count])
+    markup = price.markup_bp if markup_bp is None else markup_bp
+    return Nanos(-(-pico * (BASIS_POINTS + markup) // (PICO_PER_NANO * BASIS_POINTS)))
+
+
+def rates_of(price: Price, prompt: int, service: str = "") -> tuple[int, ...]:
+    """The rates that hold for a call with so many prompt tokens, served at this service tier."""
+    rates: tuple[int, ...] = _prices(price)
+    for tier in price.tiers:
+        if prompt > tier.above and tier.service in {"", service}:
+            rates = tier.rates
+    return rates
+
+
+Listed = Mapping[str, int]
+"""Pico-dollars per unit by bucket, as a price list names them: not every bucket."""
+
+
+def price_from_pico(listed: Listed, tiers: Mapping[tuple[str, int], Listed] | None = None) -> Price:
+    """A whole price. Buckets that are not listed take the price of their fallback; in a tier, keyed by service and
+    threshold, they keep their proportion to it. Every service has every threshold. Faults: `bad_request` for a tier
+    in which a longer prompt is cheaper.
+    """
+    base = dict(listed)
+    for bucket, source in FALLBACKS.items():
+        base.setdefault(bucket, base.get(source, 0))
+    given = {key: _in_tier(base, own) for key, own in (tiers or {}).items()}
+    full = {bucket: base.get(bucket, 0) for bucket in BUCKETS}
+    return replace(Price(), **base, tiers=_every_tier(tuple(full.values()), given) if given else ())
+
+
+def _in_tier(base: Listed, listed: Listed) -> tuple[int, ...]:
+    rates = {bucket: listed.get(bucket, base.get(bucket, 0)) for bucket in BUCKETS}
+    for bucket, source in FALLBACKS.items():
+        if bucket not in listed and base.get(source):
+            rates[bucket] = -(-base[bucket] * rates[source] // base[source])
+    return tuple(rates.values())
+
+
+def _every_tier(base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int, ...]]) -> tuple[Tier, ...]:
+    standard = {0: base} | {above: rates for (service, above), rates in given.items() if not service}
+    services = sorted({service for service, _ in given})
+    tiers: list[Tier] = []
+    for service in services:
+        below = given.get((service, 0), base)
+        for above in sorted({above for _, above in given} | {0}):
+            # A threshold that only another service names is taken at the dearer of what is known.
+            own = given.get((service, above))
+            rates = own or tuple(map(max, below, standard.get(above, below) if above else below))
+            if any(map(gt, below, rates)):
+                raise Fault("bad_request", f"above {above} tokens a price is lower than below")
+            if (service, above) != ("", 0):
+                tiers.append(Tier(above, service, rates))
+            below = rates
+    return tuple(tiers)
 
 
 def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
@@ -73,14 +143,15 @@ def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
 
     Buckets that are not listed take the price of their fallback. Faults: `bad_request` names the figure.
     """
-    pico: dict[str, int] = {}
-    for bucket, text in listed.items():
+    return replace(price_from_pico(listed_from_usd(listed)), version=version)
+
+
+def listed_from_usd(listed: Mapping[str, str]) -> dict[str, int]:
+    """The figures of a price list as integers. Faults: `bad_request` names the figure."""
+    for bucket in listed:
         if bucket not in BUCKETS:
             raise Fault("bad_request", f"a price has no bucket named {bucket!r}; it has {', '.join(BUCKETS)}")
-        pico[bucket] = pico_from_usd(bucket, text)
-    for bucket, source in FALLBACKS.items():
-        pico.setdefault(bucket, pico.get(source, 0))
-    return replace(Price(version=version), **pico)
+    return {bucket: pico_from_usd(bucket, text) for bucket, text in listed.items()}
 
 
 def pico_from_usd(bucket: str, text: str) -> int:

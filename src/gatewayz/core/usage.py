@@ -22,12 +22,17 @@ BUCKETS = (
     "seconds",
 )
 TOKEN_BUCKETS = frozenset(BUCKETS[:10])
+SERVICES = ("batch", "flex", "priority")
+"""Service tiers that have prices of their own; every other word means the standard one."""
 MAX_UNITS = 10**12
 """More than any call can use; a larger report is absurd and is clamped."""
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Disjoint counts; `estimated` where the provider reported nothing, `repaired` where its report made no sense."""
+    """Disjoint counts; `estimated` where the provider reported nothing, `repaired` where its report made no sense.
+
+    `service` is the service tier that served, one of `SERVICES`; empty for the standard one.
+    """
 
     input: int = 0
     cache_read: int = 0
@@ -42,6 +47,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     images: int = 0
     requests: int = 0
     seconds: int = 0
+    service: str = ""
     estimated: bool = False
     repaired: bool = False
 

@@ -98,7 +98,7 @@ class Gateway:
             call.request, call.principal, self._health, self._affinities.get(conversation, "")
         )
         offers = tuple(candidate.offer for candidate in tally.plan.candidates)
-        return await self._books.hold(call, ceiling(call.request, offers))
+        return await self._books.hold(call, ceiling(call.request, offers, call.principal.markup_bp))
 
     async def _settled(self, call: Call, hold: Hold, tally: Tally) -> Outcome:
         outcome = tally.outcome(self._clock.now())

@@ -92,7 +92,7 @@ class Tally:
             model=self.plan.model if self.plan is not None else "",
             usage=usage,
             price=price,
-            cost=cost(usage, price) if price is not None else Nanos(0),
+            cost=cost(usage, price, self.call.principal.markup_bp) if price is not None else Nanos(0),
             unpriced=offer is not None and price is None,
             upstream_cost_usd=self._reported.cost_usd if self._reported is not None else "",
             attempts=tuple(self.attempts),

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from gatewayz.catalog.naming import Named, Shelf
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.pricing import how_to_price
+from gatewayz.catalog.pricing import how_to_price, priced_for, service_asked
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import pico_from_usd
+from gatewayz.core.money import Price, pico_from_usd, rates_of
 from gatewayz.core.requests import ChatRequest, needs, prompt_tokens
 from gatewayz.providers.quirks import cannot
 from gatewayz.providers.spec import Credential, Provider
@@ -116,7 +116,7 @@ class Planner:
         kept: list[Candidate] = []
         for offer in named.offers:
             provider = self._shelf.providers[offer.provider]
-            why = _why_not(offer, provider, named, request, lock) or _unpriced(offer, principal)
+            why = _why_not(offer, provider, named, request, lock) or _unpriced(offer, principal, request)
             if why:
                 reasons.append(Reason(offer.provider, offer.upstream_id, kept=False, why=why))
             else:
@@ -212,11 +212,19 @@ def _too_dear(offer: Offer, request: ChatRequest) -> str:
     return ""
 
 
-def _unpriced(offer: Offer, principal: Principal) -> str:
+def _unpriced(offer: Offer, principal: Principal, request: ChatRequest) -> str:
     # An account for one's own use is never refused: its calls are booked without a price until there is one.
-    if offer.price is None and principal.billing != "house":
+    if principal.billing == "house":
+        return ""
+    if offer.price is None or not _sold(offer.price):
         return f"unpriced; to price it: {how_to_price(offer)}"
-    return ""
+    service = service_asked(request)
+    return "" if priced_for(offer.price, service) else f"unpriced at the service tier {service}"
+
+
+def _sold(price: Price) -> bool:
+    """A price of nothing holds only where it is meant."""
+    return price.free or any(rates_of(price, 0))
 
 
 def _latency(health: HealthView, one: Candidate) -> float:

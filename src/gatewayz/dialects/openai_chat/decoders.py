@@ -6,6 +6,8 @@ Terminal markers: `[DONE]`, or the end of the connection after every choice said
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from gatewayz.core.events import (
     FINISHED,
     Event,
@@ -15,6 +17,7 @@ from gatewayz.core.events import (
     UsageReported,
 )
 from gatewayz.core.faults import Fault
+from gatewayz.core.usage import SERVICES
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
 from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
@@ -51,6 +54,7 @@ class _Hearing:
         self.choices: dict[int, ChoiceTrack] = {}
         self.report: Any = None
         self.reported: UsageReported | None = None
+        self.service = ""
 
     def track(self, wire: WireChoice, position: int) -> ChoiceTrack:
         number = position if wire.index is None else wire.index
@@ -71,6 +75,10 @@ class _Hearing:
                 return None
         found = usage_from_wire(report, reasoning_outside=self.reading.reasoning_outside)
         if found is not None:
+            if isinstance(chunk, WireChunk):
+                self.service = _service(chunk)
+            if self.service:
+                found = replace(found, usage=replace(found.usage, service=self.service))
             self.report, self.reported = report, found
         return found
 
@@ -80,10 +88,16 @@ class _Hearing:
         return usage_to_wire(self.reported.usage) if repaired and self.reported is not None else self.report
 
     def started(self, chunk: WireChunk) -> Started:
+        self.service = _service(chunk)
         told = {"created": chunk.created, "service_tier": chunk.service_tier}
         told["system_fingerprint"] = chunk.system_fingerprint
         extra = {name: value for name, value in told.items() if value is not None}
         return Started("" if chunk.id is None else str(chunk.id), chunk.model or "", extra)
+
+
+def _service(chunk: WireChunk) -> str:
+    """The service tier that served, where it has a price of its own."""
+    return chunk.service_tier if chunk.service_tier in SERVICES else ""
 
 
 class StreamDecoder:
