@@ -81,6 +81,8 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
 
     transport = HttpTransport(rules.deadlines)
     stack.push_async_callback(transport.close)
+    asker = Asker(transport, rules.deadlines, clock)
+    stack.push_async_callback(asker.endings.finished)
     health = Health(rules, clock, bus.emit, dice)
     books = MemoryBooks()
     gateway = Gateway(
@@ -88,7 +90,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
         limiter=MemoryLimiter(settings.limits, clock),
         planner=Planner(shelf, rules, dice),
         books=books,
-        attempts=Attempts(Asker(transport, rules.deadlines, clock), health, rules, clock, bus),
+        attempts=Attempts(asker, health, rules, clock, bus),
         health=health,
         clock=clock,
         bus=bus,

@@ -121,13 +121,17 @@ def provider_at(name, url):
     return providers_from(rows(), {}, {name: given})[name]
 
 
+def first_wire(asked):
+    return asked.wire(next(asked.steps).draft)
+
+
 async def sent(name, request, upstream_id="the-model"):
     async with Capture() as capture:
         provider = provider_at(name, capture.url)
         transport = HttpTransport(Deadlines())
         held = provider.credentials[0] if provider.credentials else None
         asked = ask(request, provider, held, upstream_id)
-        async with transport.send(asked.wire) as exchange:
+        async with transport.send(first_wire(asked)) as exchange:
             await exchange.read(100)
         await transport.close()
         return capture, asked
@@ -202,7 +206,7 @@ def test_local_servers_are_on_only_when_configured(name):
 def test_headers_from_the_environment_are_sent_only_when_set():
     row = providers_from(rows(), {"OPENROUTER_API_KEY": "k", "OPENROUTER_SITE_URL": "https://me.example"}, {})["openrouter"]
     assert row.headers == (("HTTP-Referer", "https://me.example"),)
-    assert ask(EVERYTHING, row, row.credentials[0], "m").wire.headers[-1] == ("HTTP-Referer", "https://me.example")
+    assert first_wire(ask(EVERYTHING, row, row.credentials[0], "m")).headers[-1] == ("HTTP-Referer", "https://me.example")
 
 
 def body_after(quirks, request=EVERYTHING, model="m"):
@@ -279,7 +283,7 @@ def test_quirks_of_answers_reach_the_reader():
     quirks = Quirks(think="tags", stops={"eos": "stop"}, reasoning_outside=True, error_path=("base_resp", "status_code"),
                     model_prefix="p/", model_prefix_strip="models/")
     provider = msgspec.structs.replace(providers_from(rows(), {}, {})["openai"], quirks=quirks)
-    reading = reading_of(provider, EVERYTHING)
+    reading = reading_of(provider, EVERYTHING, "openai_chat")
     assert (reading.think, reading.stops, reading.reasoning_outside, reading.error_path) == (
         "tags", {"eos": "stop"}, True, ("base_resp", "status_code"))
     assert native_id("x", provider) == "p/x"

@@ -1,31 +1,28 @@
 """What a call may cost at the most, and what to write to price a model that has no price."""
 
+from msgspec.structs import replace
+
 from gatewayz.catalog.offers import Offer
 from gatewayz.core.money import Nanos, Price, cost
-from gatewayz.core.requests import ChatRequest, prompt_tokens
-from gatewayz.core.usage import SERVICES, Usage
+from gatewayz.core.requests import Request
+from gatewayz.core.usage import SERVICES
 
 PROMPT_MARGIN = 1.15
 PROMPT_EXTRA_TOKENS = 64
-DEFAULT_OUTPUT_TOKENS = 4_096
 
 
-def ceiling(request: ChatRequest, offers: tuple[Offer, ...], markup_bp: int | None = None) -> Nanos:
+def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None = None) -> Nanos:
     """The most that this call is expected to cost at any of the offers: an estimate that is held, not a proof.
 
     `markup_bp` is the account's own, where it has one.
     """
-    prompt = round(prompt_tokens(request) * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS
-    amounts = [cost(_worst(request, offer, prompt), offer.price or Price(), markup_bp) for offer in offers]
+    prompt, service = round(request.prompt_tokens() * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS, service_asked(request)
+    worst = [(replace(request.worst(prompt, offer.max_output), service=service), offer.price) for offer in offers]
+    amounts = [cost(usage, price or Price(), markup_bp) for usage, price in worst]
     return max(amounts, default=Nanos(0))
 
 
-def _worst(request: ChatRequest, offer: Offer, prompt: int) -> Usage:
-    output = request.max_output or min(offer.max_output or DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS)
-    return Usage(input=prompt, output=output * request.sampling.n, requests=1, service=service_asked(request))
-
-
-def service_asked(request: ChatRequest) -> str:
+def service_asked(request: Request) -> str:
     """The service tier that the client asks for, where it has a price of its own."""
     asked = request.extra.get("service_tier")
     return asked if asked in SERVICES else ""

@@ -14,7 +14,8 @@ from gatewayz.core.events import Failed
 from gatewayz.core.faults import Fault
 from gatewayz.core.replies import Folder
 from gatewayz.core.requests import ChatRequest
-from gatewayz.engine.attempt import Asker, Heard
+from gatewayz.engine.attempt import Asker
+from gatewayz.engine.errand import Heard
 from gatewayz.routing.plan import Candidate
 from gatewayz.settings import Loaded, loaded
 

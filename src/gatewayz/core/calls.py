@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gatewayz.core.money import Nanos, Price
-from gatewayz.core.requests import ChatRequest
+from gatewayz.core.requests import Request
 from gatewayz.core.usage import Usage
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -21,12 +21,16 @@ def new_ulid() -> str:
 
 
 class Wire(Struct, frozen=True):
-    """An HTTP request as a value, ours or a client's. `url` is a path on the way in and absolute on the way out."""
+    """An HTTP request as a value, ours or a client's. `url` is a path on the way in and absolute on the way out.
+
+    `public`: it may only go to addresses of the public internet, because others than the operator named its host.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    public: bool = False
 
 
 class Principal(Struct, frozen=True):
@@ -48,7 +52,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
     id: str
     endpoint: str
-    request: ChatRequest
+    request: Request
     principal: Principal
     received_at: float
     received_ms: int

@@ -26,13 +26,20 @@ class Stop(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a block holds."""
+    """What a block holds.
+
+    An image's text is its URL, in one delta (bytes travel as a data URL); a vector's its floats as base64 of
+    little-endian float32; a count's the number.
+    """
 
     TEXT = "text"
     REASONING = "reasoning"
     REFUSAL = "refusal"
     TOOL = "tool"
     AUDIO = "audio"
+    IMAGE = "image"
+    VECTOR = "vector"
+    COUNT = "count"
 
 
 class Started(Struct, frozen=True, gc=False):

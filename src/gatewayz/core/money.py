@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.core.faults import Fault
-from gatewayz.core.usage import BUCKETS, TOKEN_BUCKETS, Usage
+from gatewayz.core.usage import BUCKETS, MILLION_BUCKETS, Usage
 
 Nanos = NewType("Nanos", int)
 """1e-9 US dollar."""
@@ -65,6 +65,7 @@ class Price(Struct, frozen=True, kw_only=True):
     image_input: int = 0
     image_output: int = 0
     images: int = 0
+    pixels: int = 0
     requests: int = 0
     seconds: int = 0
     free: bool = False
@@ -139,7 +140,7 @@ def _every_tier(base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int
 
 
 def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
-    """A price from decimal text: USD per million tokens; images, requests, seconds in USD each.
+    """A price from decimal text: USD per million tokens or pixels; images, requests, seconds in USD each.
 
     Buckets that are not listed take the price of their fallback. Faults: `bad_request` names the figure.
     """
@@ -160,7 +161,7 @@ def pico_from_usd(bucket: str, text: str) -> int:
         usd = Decimal(text)
     except InvalidOperation:
         raise Fault("bad_request", f"the price of {bucket} is not a decimal number: {text!r}") from None
-    token = bucket in TOKEN_BUCKETS
+    token = bucket in MILLION_BUCKETS
     scaled = usd * (10**6 if token else 10**12)
     limit = MAX_PICO_PER_TOKEN if token else MAX_PICO_PER_UNIT
     if not scaled.is_finite() or scaled != scaled.to_integral_value() or not 0 <= scaled <= limit:

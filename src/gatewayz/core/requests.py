@@ -1,7 +1,10 @@
-"""Requests: what a client asks for, in no dialect's words."""
+"""Requests: what a client asks for, in no dialect's words: a closed union, `Request`.
+
+`Routed` states once what the engine needs of every kind, so that nothing below it asks which kind it has.
+"""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
@@ -19,11 +22,19 @@ from gatewayz.core.conversation import (
     ToolChoice,
     ToolResult,
 )
+from gatewayz.core.usage import Usage
 
 BYTES_PER_TOKEN = 4.3
 """Measured: English 4.7, code 4.5, Chinese 4.1 bytes of UTF-8 a token."""
 TOKENS_PER_IMAGE = 1_100
 """A high-detail image of 1024 x 1024 costs about 765 to 1,105 tokens at the large providers."""
+DEFAULT_OUTPUT_TOKENS = 4_096
+"""What an answer without a limit is expected to have at the most."""
+BEGINNING = 1_024
+"""Characters of a text by which a conversation is known again."""
+
+Surface = Literal["chat", "image", "embedding", "count"]
+"""What is asked for; an upstream role says which of these it serves."""
 
 
 class Capability(StrEnum):
@@ -35,6 +46,8 @@ class Capability(StrEnum):
     FILES = "files"
     CHOICES = "choices"
     JSON_SCHEMA = "json_schema"
+    IMAGE_OUTPUT = "image_output"
+    EMBEDDINGS = "embeddings"
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -86,20 +99,13 @@ class Wishes(Struct, frozen=True, kw_only=True):
     zdr: bool = False
 
 
-class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A chat completion, asked for in any dialect. `extra` belongs to `dialect` and goes nowhere else."""
+class Routed(Struct, frozen=True, kw_only=True):
+    """What every request has. `extra` belongs to `dialect` and goes nowhere else; `models` are tried after `model`."""
 
+    surface: ClassVar[Surface]
     dialect: str
     model: str
-    messages: tuple[Message, ...]
     models: tuple[str, ...] = ()
-    tools: tuple[Tool | OpaqueTool, ...] = ()
-    tool_choice: ToolChoice | None = None
-    parallel_tools: bool | None = None
-    sampling: Sampling = Sampling()
-    max_output: int | None = None
-    format: Format | None = None
-    reasoning: Effort | None = None
     user: str = ""
     session: str = ""
     wishes: Wishes = Wishes()
@@ -107,19 +113,194 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     wants_usage: bool = False
     extra: dict[str, Any] = {}
 
+    @property
+    def choices(self) -> int:
+        """How many alternative answers are asked for."""
+        return 1
 
-def needs(request: ChatRequest) -> frozenset[Capability]:
-    """What an offer must be able to do to serve this request."""
-    found: set[Capability] = set()
-    if request.tools:
-        found.add(Capability.TOOLS)
-    if request.sampling.n > 1:
-        found.add(Capability.CHOICES)
-    if request.format is not None and request.format.kind == "json_schema":
-        found.add(Capability.JSON_SCHEMA)
-    kinds = {type(part) for message in request.messages for part in message.parts}
-    found |= {capability for kind, capability in PART_NEEDS.items() if kind in kinds}
-    return frozenset(found)
+    @property
+    def thinks(self) -> bool:
+        """Whether the client wants the model to think first."""
+        return False
+
+    def needs(self) -> frozenset[Capability]:
+        """What an offer must be able to do to serve this request."""
+        return frozenset()
+
+    def prompt_tokens(self) -> int:
+        """An estimate of the prompt's tokens."""
+        return 0
+
+    def room(self) -> int:
+        """Tokens that an offer's context must hold."""
+        return self.prompt_tokens()
+
+    def worst(self, prompt: int, max_output: int | None) -> Usage:
+        """The most that is expected to be used, for `prompt` tokens and a model that can say `max_output`."""
+        return Usage(input=prompt, requests=1)
+
+    def estimate(self, characters: int, thought: int) -> Usage:
+        """What was used, as far as it can be told from the characters that were delivered, of which `thought` more
+        were reasoning: for answers whose provider reports nothing.
+        """
+        return Usage(estimated=True)
+
+    def beginning(self) -> str:
+        """What the conversation began with, by which it is known again; empty where there is no conversation."""
+        return ""
+
+
+class ChatRequest(Routed, frozen=True, kw_only=True):
+    """A chat completion, asked for in any dialect."""
+
+    surface: ClassVar[Surface] = "chat"
+    messages: tuple[Message, ...]
+    tools: tuple[Tool | OpaqueTool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    sampling: Sampling = Sampling()
+    max_output: int | None = None
+    format: Format | None = None
+    reasoning: Effort | None = None
+
+    @property
+    def choices(self) -> int:
+        return self.sampling.n
+
+    @property
+    def thinks(self) -> bool:
+        return self.reasoning is not None
+
+    def needs(self) -> frozenset[Capability]:
+        found: set[Capability] = set()
+        if self.tools:
+            found.add(Capability.TOOLS)
+        if self.sampling.n > 1:
+            found.add(Capability.CHOICES)
+        if self.format is not None and self.format.kind == "json_schema":
+            found.add(Capability.JSON_SCHEMA)
+        kinds = {type(part) for message in self.messages for part in message.parts}
+        found |= {capability for kind, capability in PART_NEEDS.items() if kind in kinds}
+        return frozenset(found)
+
+    def prompt_tokens(self) -> int:
+        """Tools included (`design`: UTF-8 bytes / 4.3, images by rule)."""
+        size, images = 0, 0
+        for message in self.messages:
+            for part in message.parts:
+                size += _part_bytes(part)
+                images += type(part) is Image
+        for tool in self.tools:
+            size += len(str(tool))
+        return int(size / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE + 4 * len(self.messages)
+
+    def room(self) -> int:
+        return self.prompt_tokens() + (self.max_output or 0)
+
+    def worst(self, prompt: int, max_output: int | None) -> Usage:
+        output = self.max_output or min(max_output or DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS)
+        return Usage(input=prompt, output=output * self.sampling.n, requests=1)
+
+    def estimate(self, characters: int, thought: int) -> Usage:
+        if not characters and not thought:
+            # An empty answer that nobody counted costs nothing.
+            return Usage(estimated=True)
+        return Usage(
+            input=self.prompt_tokens(),
+            output=round(characters / BYTES_PER_TOKEN),
+            reasoning=round(thought / BYTES_PER_TOKEN),
+            estimated=True,
+        )
+
+    def beginning(self) -> str:
+        return "|".join(
+            part.text[:BEGINNING]
+            for message in self.messages[:2]
+            for part in message.parts[:2]
+            if isinstance(part, Text)
+        )
+
+
+class CountRequest(Routed, frozen=True, kw_only=True):
+    """How many tokens is this conversation? The answer is a block of the kind `count`; nothing is paid for it."""
+
+    surface: ClassVar[Surface] = "count"
+    chat: ChatRequest
+
+    def needs(self) -> frozenset[Capability]:
+        return self.chat.needs()
+
+    def prompt_tokens(self) -> int:
+        return self.chat.prompt_tokens()
+
+    def worst(self, prompt: int, max_output: int | None) -> Usage:
+        return Usage(requests=1)
+
+    def beginning(self) -> str:
+        return self.chat.beginning()
+
+
+class ImageRequest(Routed, frozen=True, kw_only=True):
+    """Images from a text. `size` is width and height in pixels, `None` for the model's own; `form` how they come.
+
+    `options` are provider options that the canon does not name (steps, guidance); they go on to every provider.
+    """
+
+    surface: ClassVar[Surface] = "image"
+    prompt: str
+    n: int = 1
+    size: tuple[int, int] | None = None
+    quality: str = ""
+    style: str = ""
+    form: Literal["", "url", "bytes"] = ""
+    seed: int | None = None
+    negative: str = ""
+    options: dict[str, Any] = {}
+
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.IMAGE_OUTPUT})
+
+    def prompt_tokens(self) -> int:
+        return int(len(self.prompt.encode()) / BYTES_PER_TOKEN)
+
+    def worst(self, prompt: int, max_output: int | None) -> Usage:
+        width, height = self.size or DEFAULT_SIZE
+        tokens = IMAGE_OUTPUT_TOKENS.get(self.quality, IMAGE_OUTPUT_TOKENS["high"])
+        return Usage(
+            input=prompt,
+            image_output=self.n * tokens,
+            images=self.n,
+            pixels=self.n * width * height,
+            requests=1,
+        )
+
+
+DEFAULT_SIZE = (1024, 1024)
+IMAGE_OUTPUT_TOKENS = {"low": 408, "medium": 1_584, "high": 6_240}
+"""Tokens of one image of 1024 x 1536 by quality, the most that gpt-image-1 makes
+(platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
+
+
+class EmbeddingRequest(Routed, frozen=True, kw_only=True):
+    """Vectors of texts, or of texts given as token ids. `form`: how the client wants each vector spelled."""
+
+    surface: ClassVar[Surface] = "embedding"
+    texts: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    form: Literal["float", "base64"] = "float"
+
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.EMBEDDINGS})
+
+    def prompt_tokens(self) -> int:
+        sizes = (len(text.encode()) / BYTES_PER_TOKEN if isinstance(text, str) else len(text) for text in self.texts)
+        return int(sum(sizes))
+
+    def estimate(self, characters: int, thought: int) -> Usage:
+        return Usage(input=self.prompt_tokens(), estimated=True)
+
+
+Request = ChatRequest | CountRequest | ImageRequest | EmbeddingRequest
 
 
 PART_NEEDS: dict[type, Capability] = {
@@ -127,18 +308,6 @@ PART_NEEDS: dict[type, Capability] = {
     Audio: Capability.AUDIO,
     File: Capability.FILES,
 }
-
-
-def prompt_tokens(request: ChatRequest) -> int:
-    """An estimate of the prompt's tokens, tools included (`design`: UTF-8 bytes / 4.3, images by rule)."""
-    size, images = 0, 0
-    for message in request.messages:
-        for part in message.parts:
-            size += _part_bytes(part)
-            images += type(part) is Image
-    for tool in request.tools:
-        size += len(str(tool))
-    return int(size / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE + 4 * len(request.messages)
 
 
 def _part_bytes(part: object) -> int:

@@ -18,12 +18,15 @@ BUCKETS = (
     "image_input",
     "image_output",
     "images",
+    "pixels",
     "requests",
     "seconds",
 )
 TOKEN_BUCKETS = frozenset(BUCKETS[:10])
 SERVICES = ("batch", "flex", "priority")
 """Service tiers that have prices of their own; every other word means the standard one."""
+MILLION_BUCKETS = TOKEN_BUCKETS | {"pixels"}
+"""Buckets whose prices are written per million: tokens, and pixels (a million of them is a megapixel)."""
 MAX_UNITS = 10**12
 """More than any call can use; a larger report is absurd and is clamped."""
 
@@ -45,6 +48,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     image_input: int = 0
     image_output: int = 0
     images: int = 0
+    pixels: int = 0
     requests: int = 0
     seconds: int = 0
     service: str = ""

@@ -2,17 +2,21 @@
 
 A *client role* understands requests and speaks answers; an *upstream role* asks and hears. Decoders and encoders have
 the same two methods for JSON and for server-sent events, so nothing between them knows whether anyone streams.
+
+What an upstream role wants done for an answer are *steps*, data that it yields and the engine does, within bounds.
+Most answers are one request; a queue that is polled, a second region, a file that is fetched are more of the same.
+When the steps end after a refusal, the refusal is the attempt's fault.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 from gatewayz.core.calls import Call
 from gatewayz.core.events import Frame
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import ChatRequest
+from gatewayz.core.requests import Request, Surface
 
 MAX_BODY_BYTES = 64 * 2**20
 """An upstream's JSON body, decompressed."""
@@ -46,12 +50,54 @@ class Asking(Struct, frozen=True, kw_only=True):
 
 
 class Draft(Struct, frozen=True):
-    """A request spelled in a dialect, before quirks and authentication; `dropped` names what could not be said."""
+    """A request spelled in a dialect, before quirks and authentication; `dropped` names what could not be said.
+
+    `path` continues the provider's base URL, or is a whole URL: credentials then only go to the provider's own hosts,
+    and any other host must be on the public internet. Without a `body` nothing is sent but the head.
+    """
 
     path: str
-    body: dict[str, Any]
+    body: dict[str, Any] | None
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
+    method: str = "POST"
+
+
+class Send(Struct, frozen=True):
+    """A request. With status 200 its answer is the model's: heard by the role's decoder, and the last step.
+
+    Any other status comes back as an `Answer`. With `whole` every answer comes back, up to `limit_bytes`.
+    """
+
+    draft: Draft
+    whole: bool = False
+    limit_bytes: int = MAX_BODY_BYTES
+    within_ms: int | None = None
+
+
+class Wait(Struct, frozen=True):
+    """Nothing for a while."""
+
+    ms: int
+
+
+class Owe(Struct, frozen=True):
+    """From here on, an attempt that is broken off (the client leaves, time runs out) sends `draft`."""
+
+    draft: Draft
+
+
+class Answer(Struct, frozen=True):
+    """What came back for a `Send`; keys of `headers` are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Step = Send | Wait | Owe | list[Frame]
+"""Frames are given to the client; those that end with `Finished` or `Failed` end the steps."""
+Steps = Generator[Step, Answer | None, None]
 
 
 class Spoken(Struct, frozen=True):
@@ -90,7 +136,7 @@ class ClientRole(Protocol):
     keep_alive: bytes
     """A comment that keeps a quiet stream open; empty where the dialect has none."""
 
-    def decode(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Request:
         """The request, or a `bad_request`, `too_large` or `unsupported` fault that names the field."""
         ...
 
@@ -103,13 +149,21 @@ class ClientRole(Protocol):
         ...
 
 
-class UpstreamRole(Protocol):
+R = TypeVar("R", bound=Request, contravariant=True)
+
+
+class UpstreamRole(Protocol[R]):
     """The side that talks to providers."""
 
     name: str
+    serves: frozenset[Surface]
 
-    def encode(self, request: ChatRequest, asking: Asking) -> Draft:
+    def encode(self, request: R, asking: Asking) -> Draft:
         """The request in this dialect, with every field that `dialect` of the request lets through."""
+        ...
+
+    def steps(self, request: R, asking: Asking) -> Steps:
+        """What is to be done for an answer; for most roles one request (`OneRequest`)."""
         ...
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
@@ -119,3 +173,16 @@ class UpstreamRole(Protocol):
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
         """What the provider said when it refused; keys of `headers` are lower case."""
         ...
+
+
+class _Encodes(Protocol):
+    def encode(self, request: Any, asking: Asking) -> Draft: ...
+
+
+class OneRequest:
+    """The steps of a role that sends one request: mix it in."""
+
+    serves: frozenset[Surface] = frozenset({"chat"})
+
+    def steps(self: _Encodes, request: Any, asking: Asking) -> Steps:
+        yield Send(self.encode(request, asking))

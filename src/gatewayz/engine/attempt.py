@@ -4,40 +4,28 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from msgspec.structs import replace
-
 from gatewayz.core.calls import Call
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.faults import Fault
 from gatewayz.engine.deadline import Deadline
+from gatewayz.engine.endings import Endings
+from gatewayz.engine.errand import Errand, Heard, Rim
 from gatewayz.ports.transport import Transport
 from gatewayz.providers.asking import ask
-from gatewayz.providers.classify import classify
-from gatewayz.providers.waiting import retry_after_s
 from gatewayz.routing.plan import Candidate
 from gatewayz.routing.rules import Deadlines
 
-MAX_REFUSAL_BYTES = 256 * 2**10
 DRAIN_S = 0.25
 """How long the end of a finished answer is waited for, so that its connection can be used again."""
-UPSTREAM_IDS = ("x-request-id", "request-id", "x-generation-id", "cf-ray")
-
-
-class Heard:
-    """What an attempt learns on the way, for its row."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.upstream_request = ""
-        self.dropped: tuple[str, ...] = ()
 
 
 class Asker:
     """Asks candidates over the transport, each under its deadlines."""
 
     def __init__(self, transport: Transport, deadlines: Deadlines, clock: Clock) -> None:
-        self._transport = transport
+        self.endings = Endings()
+        self._rim = Rim(transport, clock, self.endings)
         self._deadlines = deadlines
         self._clock = clock
         self._loop_time = asyncio.get_running_loop().time
@@ -72,16 +60,15 @@ class Asker:
         provider = candidate.provider
         upstream_id = candidate.offer.upstream_id
         asked = ask(call.request, provider, candidate.credential, upstream_id, call.trace, without)
-        heard.dropped = asked.dropped
-        async with self._transport.send(asked.wire) as exchange:
-            heard.status, headers = exchange.status, exchange.headers
-            heard.upstream_request = next((headers[name] for name in UPSTREAM_IDS if name in headers), "")
-            if exchange.status != 200:
-                body = await exchange.read(MAX_REFUSAL_BYTES)
-                words = asked.role.refused(exchange.status, headers, body)
-                wait_s = retry_after_s(headers, body, self._clock.wall_ms())
-                raise classify(provider, replace(words, retry_after_s=wait_s))
-            decoder = asked.role.decoder(headers.get("content-type", ""), asked.reading)
+        async with Errand(asked, provider, heard, self._rim) as errand:
+            while (said := await errand.frames()) is not None:
+                yield said
+                if is_end(said):
+                    return
+            exchange = errand.exchange
+            if exchange is None:
+                return
+            decoder = asked.role.decoder(exchange.headers.get("content-type", ""), asked.reading)
             cut: Fault | None = None
             try:
                 async for chunk in exchange.chunks():
@@ -98,7 +85,6 @@ class Asker:
                 raise cut
             if frames:
                 yield frames
-
 
 async def _drained(batches: AsyncGenerator[list[Frame], None]) -> None:
     """Reads what follows a finished answer; nothing there can change it any more."""

@@ -23,7 +23,8 @@ from gatewayz.core.events import (
 )
 from gatewayz.core.facts import AttemptEnded
 from gatewayz.core.faults import Fault
-from gatewayz.engine.attempt import Asker, Heard
+from gatewayz.engine.attempt import Asker
+from gatewayz.engine.errand import Heard
 from gatewayz.engine.health import Health, Ticket
 from gatewayz.engine.tally import Tally
 from gatewayz.ports.facts import Bus

@@ -15,10 +15,14 @@ class Endings:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which goes on when the caller is cancelled."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begins `work`, which nobody needs to wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def finished(self) -> None:
         """Waits until every ending is done."""

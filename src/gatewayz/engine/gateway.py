@@ -2,13 +2,12 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
-from gatewayz.core.conversation import Message, Text
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.facts import CallEnded
 from gatewayz.core.faults import Fault
@@ -23,8 +22,6 @@ from gatewayz.ports.limiter import Limiter
 from gatewayz.routing.plan import Planner
 
 MAX_AFFINITIES = 50_000
-BEGINNING = 1_024
-"""Characters of a text by which a conversation is known again."""
 
 
 class Gateway:
@@ -121,6 +118,8 @@ class Gateway:
         self._bus.emit(_fact(call, tally, tally.settled or tally.outcome(self._clock.now())))
 
     def _remember(self, conversation: str, offer: str) -> None:
+        if not conversation:
+            return
         self._affinities[conversation] = offer
         self._affinities.move_to_end(conversation)
         while len(self._affinities) > MAX_AFFINITIES:
@@ -137,15 +136,15 @@ def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
 
 
 def _conversation(call: Call) -> str:
-    """Which conversation this is: the session, or what the conversation began with. Tenants never share one."""
+    """Which conversation this is: the session, or what the conversation began with; empty for none.
+
+    Tenants never share one.
+    """
     request = call.request
-    beginning = request.session or _beginning(request.messages)
+    beginning = request.session or request.beginning()
+    if not beginning:
+        return ""
     return hashlib.blake2b(f"{call.principal.account}|{request.model}|{beginning}".encode(), digest_size=12).hexdigest()
-
-
-def _beginning(messages: Sequence[Message]) -> str:
-    texts = [part.text[:BEGINNING] for message in messages[:2] for part in message.parts[:2] if isinstance(part, Text)]
-    return "|".join(texts)
 
 
 def _fact(call: Call, tally: Tally, outcome: Outcome) -> CallEnded:

@@ -6,7 +6,6 @@ from gatewayz.core.calls import Attempt, Call, Outcome
 from gatewayz.core.events import BlockDelta, BlockStarted, ChoiceEnded, Failed, Finished, Frame, Kind, UsageReported
 from gatewayz.core.faults import FAULTS, Fault
 from gatewayz.core.money import Nanos, cost
-from gatewayz.core.requests import BYTES_PER_TOKEN, prompt_tokens
 from gatewayz.core.usage import Usage
 from gatewayz.ports.limiter import Decision
 from gatewayz.routing.plan import Candidate, Plan
@@ -70,15 +69,7 @@ class Tally:
         reported = self._reported.usage if self._reported is not None else None
         if reported is not None and (self.finished or reported.completion):
             return reported
-        if not self._characters and not self._thought:
-            # An empty answer that nobody counted costs nothing.
-            return Usage(estimated=True)
-        return Usage(
-            input=prompt_tokens(self.call.request),
-            output=round(self._characters / BYTES_PER_TOKEN),
-            reasoning=round(self._thought / BYTES_PER_TOKEN),
-            estimated=True,
-        )
+        return self.call.request.estimate(self._characters, self._thought)
 
     def outcome(self, now: float) -> Outcome:
         """All that came of the call, as of `now` (monotonic seconds)."""

@@ -3,12 +3,14 @@
 Headers are built from nothing: of the client's own only `traceparent` goes on.
 """
 
-from typing import NamedTuple
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from gatewayz import __version__
 from gatewayz.core.calls import Wire
-from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.base import Asking, Reading, UpstreamRole
+from gatewayz.core.requests import Request, Surface
+from gatewayz.dialects.base import Asking, Draft, Reading, Steps, UpstreamRole
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.quirks import applied, without
@@ -25,17 +27,41 @@ AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
 """Form of authentication → header and what stands before the key."""
 
 
-class Asked(NamedTuple):
-    """What goes out, and how the answer is to be heard."""
+class Asked:
+    """A request under way to one provider: the steps its role wants, and how their drafts become HTTP requests.
 
-    wire: Wire
-    role: UpstreamRole
-    reading: Reading
-    dropped: tuple[str, ...]
+    `dropped` names the client's fields that were not sent, as far as they were spelled by now.
+    """
+
+    def __init__(self, line: "Line", role: UpstreamRole[Any], reading: Reading, steps: Steps) -> None:
+        self._line = line
+        self.role = role
+        self.reading = reading
+        self.steps = steps
+        self.dropped: tuple[str, ...] = ()
+
+    def wire(self, draft: Draft) -> Wire:
+        """The HTTP request of a draft, with quirks and credentials."""
+        wire, gone = spelled(self._line, draft)
+        if gone:
+            self.dropped = tuple(dict.fromkeys((*self.dropped, *gone)))
+        return wire
+
+
+class Line(NamedTuple):
+    """Whom a request goes to and by what right; `without` are parameters that the provider does not know."""
+
+    provider: Provider
+    credential: Credential | None
+    dialect: str
+    model: str
+    streamed: bool
+    trace: str = ""
+    without: tuple[str, ...] = ()
 
 
 def ask(
-    request: ChatRequest,
+    request: Request,
     provider: Provider,
     credential: Credential | None,
     upstream_id: str,
@@ -43,26 +69,59 @@ def ask(
     unsupported: tuple[str, ...] = (),
 ) -> Asked:
     """The request as this provider wants it; `unsupported` parameters are left out."""
-    role = UPSTREAMS[provider.dialect]
+    dialect = dialect_for(provider, upstream_id, request.surface)
+    role = UPSTREAMS[dialect]
     model = native_id(upstream_id, provider)
-    draft = role.encode(request, Asking(provider=provider.id, upstream_id=model, streamed=request.streamed))
-    gone = applied(draft.body, provider.quirks, model, provider.dialect)
-    without(draft.body, unsupported)
-    accept = "text/event-stream" if request.streamed else "application/json"
+    asking = Asking(provider=provider.id, upstream_id=model, streamed=request.streamed)
+    line = Line(provider, credential, dialect, model, request.streamed, trace, unsupported)
+    return Asked(line, role, reading_of(provider, request, dialect), role.steps(request, asking))
+
+
+def dialect_for(provider: Provider, upstream_id: str, surface: Surface) -> str:
+    """The dialect in which this provider serves such requests for this model; empty when it does not."""
+    named = next((name for pattern, name in provider.dialect_by_model.items() if re.search(pattern, upstream_id)), "")
+    for name in (named,) if named else (provider.dialect, *provider.more_dialects):
+        if name in UPSTREAMS and surface in UPSTREAMS[name].serves:
+            return name
+    return ""
+
+
+def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
+    """A draft as an HTTP request, and the names of the client's fields that are not sent.
+
+    A draft may name a whole URL, which a provider has told: only its own hosts see the credential.
+    """
+    provider = line.provider
+    url = draft.path if "://" in draft.path else provider.base_url + draft.path
+    if not url.startswith(origin(provider.base_url)):
+        return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
+    body, gone = b"", draft.dropped
+    if draft.body is not None:
+        gone = (*gone, *applied(draft.body, provider.quirks, line.model, line.dialect), *line.without)
+        without(draft.body, line.without)
+        body = encoded(draft.body)
     headers = [
         ("Content-Type", "application/json"),
-        ("Accept", accept),
+        ("Accept", "text/event-stream" if line.streamed and body else "application/json"),
         ("Accept-Encoding", "identity"),
         ("User-Agent", USER_AGENT),
-        *auth_headers(provider, credential),
+        *auth_headers(provider, line.credential),
         *provider.headers,
         *draft.headers,
     ]
-    if trace:
-        headers.append(("traceparent", trace))
-    wire = Wire("POST", provider.base_url + draft.path, tuple(headers), encoded(draft.body))
-    dropped = (*draft.dropped, *gone, *unsupported)
-    return Asked(wire, role, reading_of(provider, request), dropped)
+    if line.trace:
+        headers.append(("traceparent", line.trace))
+    return Wire(draft.method, url, tuple(headers), body), gone
+
+
+PUBLIC_HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", USER_AGENT))
+
+
+@lru_cache(maxsize=1_000)
+def origin(url: str) -> str:
+    """Scheme and host with the slash that ends them, so that no longer host begins with it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/"
 
 
 def native_id(upstream_id: str, provider: Provider) -> str:
@@ -80,7 +139,7 @@ def auth_headers(provider: Provider, credential: Credential | None) -> tuple[tup
     return ((name, before + credential.key.reveal()),)
 
 
-def reading_of(provider: Provider, request: ChatRequest) -> Reading:
+def reading_of(provider: Provider, request: Request, dialect: str) -> Reading:
     """How the answer is to be heard; the source is handed on to clients of the same dialect."""
     quirks = provider.quirks
     return Reading(
@@ -89,6 +148,6 @@ def reading_of(provider: Provider, request: ChatRequest) -> Reading:
         stops=quirks.stops,
         reasoning_outside=quirks.reasoning_outside,
         error_path=quirks.error_path,
-        choices=request.sampling.n,
-        echo=request.dialect == provider.dialect,
+        choices=request.choices,
+        echo=request.dialect == dialect,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gatewayz.core.conversation import Image
-from gatewayz.core.requests import ChatRequest
+from gatewayz.core.requests import ChatRequest, Request
 from gatewayz.providers.spec import Quirks
 
 Body = dict[str, Any]
@@ -225,9 +225,9 @@ def without(body: Body, names: tuple[str, ...]) -> None:
             holder.pop(last, None)
 
 
-def cannot(request: ChatRequest, quirks: Quirks) -> str:
+def cannot(request: Request, quirks: Quirks) -> str:
     """Why a provider with these quirks cannot serve the request; empty when it can."""
-    if quirks.inline_images_only and any(
+    if quirks.inline_images_only and isinstance(request, ChatRequest) and any(
         isinstance(part, Image) and not part.url.startswith("data:")
         for message in request.messages
         for part in message.parts

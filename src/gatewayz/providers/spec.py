@@ -85,10 +85,16 @@ class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment."""
+    """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment.
+
+    `more_dialects` serve what `dialect` does not (images, embeddings); `dialect_by_model` has regular expressions of
+    upstream ids that go before both.
+    """
 
     name: str
     dialect: str
+    more_dialects: tuple[str, ...] = ()
+    dialect_by_model: dict[str, str] = {}
     base_url: str
     key_env: tuple[str, ...] = ()
     base_url_env: tuple[str, ...] = ()
@@ -124,6 +130,8 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enabled: bool = True
     name: str = ""
     dialect: str = ""
+    more_dialects: tuple[str, ...] | None = None
+    dialect_by_model: dict[str, str] | None = None
     base_url: str = ""
     key: str = ""
     credentials: tuple[CredentialSettings, ...] = ()
@@ -144,6 +152,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     name: str
     dialect: str
     base_url: str
+    more_dialects: tuple[str, ...] = ()
+    dialect_by_model: dict[str, str] = {}
     auth: Auth = "bearer"
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()

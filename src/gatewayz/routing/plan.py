@@ -16,7 +16,8 @@ from gatewayz.catalog.pricing import how_to_price, priced_for, service_asked
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price, pico_from_usd, rates_of
-from gatewayz.core.requests import ChatRequest, needs, prompt_tokens
+from gatewayz.core.requests import Request
+from gatewayz.providers.asking import dialect_for
 from gatewayz.providers.quirks import cannot
 from gatewayz.providers.spec import Credential, Provider
 from gatewayz.routing.rules import Lock, RoutingRules
@@ -86,7 +87,7 @@ class Planner:
         # Models are few and their locks do not change: a regular expression a call is one too many.
         self._lock_for = lru_cache(maxsize=MAX_LOCKS_KNOWN)(rules.lock_for)
 
-    def plan(self, request: ChatRequest, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
+    def plan(self, request: Request, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
         """The plan for a request. Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`."""
         names = (request.model, *(name for name in request.models if name != request.model))
         named = [self._shelf.resolve(name) for name in names]
@@ -110,7 +111,7 @@ class Planner:
         )
 
     def _filtered(
-        self, named: Named, request: ChatRequest, principal: Principal, reasons: list[Reason]
+        self, named: Named, request: Request, principal: Principal, reasons: list[Reason]
     ) -> list[Candidate]:
         lock = self._lock_for(named.model)
         kept: list[Candidate] = []
@@ -127,7 +128,7 @@ class Planner:
         self,
         kept: list[Candidate],
         named: Named,
-        request: ChatRequest,
+        request: Request,
         health: HealthView,
         affinity: str,
         reasons: list[Reason],
@@ -148,7 +149,7 @@ class Planner:
         return result
 
     def _rank(
-        self, one: Candidate, request: ChatRequest, lock: Lock, health: HealthView, affinity: str
+        self, one: Candidate, request: Request, lock: Lock, health: HealthView, affinity: str
     ) -> tuple[float, ...]:
         provider, offer = one.provider, one.offer
         degraded = health.offer(provider.id, offer.upstream_id).degraded
@@ -174,7 +175,7 @@ def _allowed(named: Named, principal: Principal) -> None:
         raise Fault("forbidden", f"This key may not use the model '{named.model}'.", param="model")
 
 
-def _why_not(offer: Offer, provider: Provider, named: Named, request: ChatRequest, lock: Lock) -> str:
+def _why_not(offer: Offer, provider: Provider, named: Named, request: Request, lock: Lock) -> str:
     wishes = request.wishes
     if provider.off:
         return f"off: {provider.off}"
@@ -191,16 +192,18 @@ def _why_not(offer: Offer, provider: Provider, named: Named, request: ChatReques
     return _why_unable(offer, provider, request)
 
 
-def _why_unable(offer: Offer, provider: Provider, request: ChatRequest) -> str:
-    missing = needs(request) - offer.can if offer.can is not None else frozenset()
+def _why_unable(offer: Offer, provider: Provider, request: Request) -> str:
+    if not dialect_for(provider, offer.upstream_id, request.surface):
+        return f"it serves no {request.surface} requests"
+    missing = request.needs() - offer.can if offer.can is not None else frozenset()
     if missing:
         return f"it has no {', '.join(sorted(missing))}"
-    if offer.context is not None and prompt_tokens(request) + (request.max_output or 0) > offer.context:
+    if offer.context is not None and request.room() > offer.context:
         return f"its context of {offer.context} tokens is too small"
     return _too_dear(offer, request) or cannot(request, provider.quirks)
 
 
-def _too_dear(offer: Offer, request: ChatRequest) -> str:
+def _too_dear(offer: Offer, request: Request) -> str:
     for name, text in request.wishes.max_price.items():
         bucket = {"prompt": "input", "completion": "output"}.get(name)
         if (
@@ -212,7 +215,7 @@ def _too_dear(offer: Offer, request: ChatRequest) -> str:
     return ""
 
 
-def _unpriced(offer: Offer, principal: Principal, request: ChatRequest) -> str:
+def _unpriced(offer: Offer, principal: Principal, request: Request) -> str:
     # An account for one's own use is never refused: its calls are booked without a price until there is one.
     if principal.billing == "house":
         return ""

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from gatewayz.core.requests import ChatRequest
+from gatewayz.core.requests import Request
 
 CHAIN = (
     "onerouter",
@@ -65,9 +65,9 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     total_s: float = 600.0
     stream_total_s: float = 1_800.0
 
-    def first_event_for(self, request: ChatRequest) -> float:
+    def first_event_for(self, request: Request) -> float:
         """How long the first content may take; models that think first may take longer."""
-        thinks = request.reasoning is not None or _thinks(request.model)
+        thinks = request.thinks or _thinks(request.model)
         return max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
 
 

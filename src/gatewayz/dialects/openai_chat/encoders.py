@@ -152,6 +152,8 @@ class StreamEncoder:
         delta: dict[str, Any] = {name: value for name, value in extra.items() if name != "logprobs"}
         if kind is Kind.AUDIO:
             delta["audio"] = {**delta.get("audio", {}), "transcript": event.text}
+        elif kind is Kind.IMAGE:
+            delta["images"] = [_image_to_wire(event.text)]
         else:
             delta[DELTA_FIELDS[kind]] = event.text
         return self._chunk(choice, delta, None, extra.get("logprobs"))
@@ -240,9 +242,16 @@ def _put_block(message: dict[str, Any], block: Block, extra: dict[str, Any]) -> 
         calls.append({"id": block.id, "type": "function", "function": function, **extra})
     elif block.kind is Kind.AUDIO:
         message["audio"] = {**extra.pop("audio", {}), "transcript": block.text}
+    elif block.kind is Kind.IMAGE:
+        message.setdefault("images", []).append(_image_to_wire(block.text))
     else:
         field = DELTA_FIELDS[block.kind]
         message |= {field: (message.get(field) or "") + block.text, **extra}
+
+
+def _image_to_wire(url: str) -> dict[str, Any]:
+    """An image that the model made, as OpenRouter spells it."""
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _merged_logprobs(left: Any, right: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Spoken
+from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, OneRequest, Reading, Spoken
 from gatewayz.dialects.openai_chat import errors
 from gatewayz.dialects.openai_chat.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.openai_chat.encoders import BodyEncoder, StreamEncoder
@@ -30,7 +30,7 @@ class OpenAIChatClient:
         return errors.refusal(fault)
 
 
-class OpenAIChatUpstream:
+class OpenAIChatUpstream(OneRequest):
     """The side that talks to providers."""
 
     name = NAME
