@@ -24,7 +24,7 @@ doctor: $(VENV)/.runtime ## Say what is wrong with this installation
 	@$(BIN)/gatewayz doctor
 
 check: $(VENV)/.dev ## Lint, types, floors, tidiness (seconds)
-	@echo "ruff";         $(BIN)/ruff check src tests bench
+	@echo "ruff";         $(BIN)/ruff check src tests bench tools
 	@echo "mypy";         $(BIN)/mypy
 	@echo "import floors"; $(BIN)/lint-imports --no-cache > $(VENV)/floors.txt || { cat $(VENV)/floors.txt; exit 1; }
 	@echo "tidy";         $(BIN)/python -m pytest tests/tidy

@@ -11,10 +11,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gatewayz.catalog.merge import Own, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.core.calls import Outcome
-from gatewayz.core.clock import Clock, SystemClock
+from gatewayz.core.clock import SystemClock
 from gatewayz.dialects.registry import CLIENTS
 from gatewayz.engine.attempt import Asker
 from gatewayz.engine.attempts import Attempts
@@ -27,14 +27,11 @@ from gatewayz.observe.metrics import Metrics
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Planner
-from gatewayz.settings import Loaded, models_from
+from gatewayz.settings import Loaded, lists_from
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import FileKeys, KeyFile
 from gatewayz.store.memory.limiter import MemoryLimiter
-from gatewayz.store.sql.books import StoreBooks
-from gatewayz.store.sql.database import located
-from gatewayz.store.sql.opening import Store, opened
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
@@ -57,19 +54,12 @@ class Built(Struct, frozen=True):
     gateway: Gateway
     providers: dict[str, Provider]
     shelf: Shelf
-    books: MemoryBooks | StoreBooks
-    store: Store | None
+    books: MemoryBooks
     keys: KeyFile
     transport: HttpTransport
     bus: FactBus
     metrics: Metrics
     simulator: Simulator | None
-
-    def last_outcome(self) -> Outcome:
-        """What came of the last call, where the books are in memory."""
-        if not isinstance(self.books, MemoryBooks):
-            raise TypeError(type(self.books))
-        return self.books.records[-1].outcome
 
 
 @asynccontextmanager
@@ -83,7 +73,9 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     settings, clock, dice = loaded.settings, SystemClock(), random.random
     rules = settings.routing
     providers, simulator = await _providers(loaded, stack)
-    shelf = Shelf((*models_from(settings), *_simulated(providers)), providers)
+    lists = lists_from(settings)
+    lists = lists._replace(own=(*_simulated(providers), *lists.own))
+    shelf = Shelf(merged(lists, providers), providers)
     keys = KeyFile(Path(settings.data_dir), loaded.secret_key)
 
     metrics = Metrics()
@@ -95,8 +87,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     asker = Asker(transport, rules.deadlines, clock)
     stack.push_async_callback(asker.endings.finished)
     health = Health(rules, clock, bus.emit, dice)
-    store = await _store(loaded, clock, bus, stack)
-    books = store.books if store is not None else MemoryBooks()
+    books = MemoryBooks()
     gateway = Gateway(
         gate=Gate(FileKeys(keys, clock, loaded.bootstrap_key)),
         limiter=MemoryLimiter(settings.limits, clock),
@@ -126,16 +117,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    return Built(server, app, gateway, providers, shelf, books, store, keys, transport, bus, metrics, simulator)
-
-
-async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:
-    """The database's store; nothing for `memory:`, which keeps nothing."""
-    settings = loaded.settings
-    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
-    if location.kind == "memory":
-        return None
-    return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
+    return Built(server, app, gateway, providers, shelf, books, keys, transport, bus, metrics, simulator)
 
 
 async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, Provider], Simulator | None]:
@@ -156,15 +138,17 @@ def _page(bus: FactBus, metrics: Metrics) -> bytes:
     return metrics.render()
 
 
-def _simulated(providers: dict[str, Provider]) -> tuple[Model, ...]:
+def _simulated(providers: dict[str, Provider]) -> tuple[Own, ...]:
     """A few scenes of the simulator as models, so that a fresh installation has something to list."""
     if providers[SIMULATOR].off:
         return ()
     return tuple(
-        Model(
-            id=f"{SIMULATOR}/{scene}",
-            name=f"Simulator: {scene}",
-            offers=(Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),),
+        Own(
+            model=Model(
+                id=f"{SIMULATOR}/{scene}",
+                name=f"Simulator: {scene}",
+                offers=(Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),),
+            )
         )
         for scene in SHOWN_SCENES
     )

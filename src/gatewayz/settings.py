@@ -16,11 +16,11 @@ import yaml
 from dotenv import dotenv_values
 from msgspec import Struct
 
-from gatewayz.catalog.offers import Model, Offer
+from gatewayz.catalog.merge import Listing, Lists
+from gatewayz.catalog.own import CatalogSettings, ModelSettings, checked_markup, own_models
+from gatewayz.catalog.seed import seed
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import well_formed
-from gatewayz.core.money import price_from_usd
-from gatewayz.core.requests import Capability
 from gatewayz.core.secrets import Secret
 from gatewayz.limits.rules import LimitRules
 from gatewayz.providers.spec import ProviderSettings
@@ -45,38 +45,10 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     grace_s: float = 30.0
 
 
-class DatabaseSettings(Struct, frozen=True, kw_only=True):
-    """Where everything is kept."""
-
-    url: str = ""
-    transaction_pooler: bool = False
-
-
 class ObserveSettings(Struct, frozen=True, kw_only=True):
     """What is told to whom."""
 
     log: str = "stdout"
-
-
-class OfferSettings(Struct, frozen=True, kw_only=True):
-    """A model at a provider; `price` in USD per million tokens, as quoted text."""
-
-    provider: str
-    upstream_id: str
-    price: dict[str, str] = {}
-    context: int | None = None
-    max_output: int | None = None
-    can: tuple[Capability, ...] | None = None
-
-
-class ModelSettings(Struct, frozen=True, kw_only=True):
-    """A model by canonical id `family/name`."""
-
-    id: str
-    name: str = ""
-    aliases: tuple[str, ...] = ()
-    context: int | None = None
-    offers: tuple[OfferSettings, ...] = ()
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -84,9 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     web: WebSettings = WebSettings()
     data_dir: str = "./data"
-    database: DatabaseSettings = DatabaseSettings()
     providers: dict[str, ProviderSettings] = {}
     models: tuple[ModelSettings, ...] = ()
+    catalog: CatalogSettings = CatalogSettings()
     routing: RoutingRules = RoutingRules()
     limits: LimitRules = LimitRules()
     observe: ObserveSettings = ObserveSettings()
@@ -244,32 +216,14 @@ def _check_values(settings: Settings) -> None:
         )
     if settings.routing.attempts < 1:
         raise Fault("bad_request", "routing.attempts: must be 1 or more.")
-    models_from(settings)
+    checked_markup("catalog", settings.catalog.markup_bp)
+    for name, provider in settings.providers.items():
+        checked_markup(f"providers.{name}", provider.markup_bp)
+    own_models(settings.models)
 
 
-def models_from(settings: Settings) -> tuple[Model, ...]:
-    """The models that the operator named. Faults: `bad_request` for prices that are none."""
-    return tuple(_model(model) for model in settings.models)
-
-
-def _model(given: ModelSettings) -> Model:
-    offers = tuple(
-        Offer(
-            model=given.id,
-            provider=offer.provider,
-            upstream_id=offer.upstream_id,
-            price=_price(given.id, offer) if offer.price else None,
-            context=offer.context if offer.context is not None else given.context,
-            max_output=offer.max_output,
-            can=frozenset(offer.can) if offer.can is not None else None,
-        )
-        for offer in given.offers
-    )
-    return Model(id=given.id, name=given.name or given.id, aliases=given.aliases, context=given.context, offers=offers)
-
-
-def _price(model: str, offer: OfferSettings) -> Any:
-    try:
-        return price_from_usd(offer.price, version="settings")
-    except Fault as fault:
-        raise Fault("bad_request", f"models.{model}.offers.{offer.provider}: {fault.message}") from None
+def lists_from(settings: Settings, listings: Mapping[str, Listing] | None = None) -> Lists:
+    """Everything that the catalogue is made of. Faults: `bad_request` for prices that are none."""
+    catalog = settings.catalog
+    known = seed() if catalog.seed else {}
+    return Lists(known, listings or {}, own_models(settings.models), catalog.markup_bp)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gatewayz.settings import Settings
 
-SECRET = ("key", "secret_key", "bootstrap_key", "url")
+SECRET = ("key", "secret_key", "bootstrap_key")
 HIDDEN = "***"
 
 DESCRIPTIONS = {
@@ -20,10 +20,7 @@ DESCRIPTIONS = {
     "web.trusted_proxies": "Networks of proxies whose X-Forwarded-For is believed.",
     "web.cors_origins": "Origins of web pages that may call; empty: none, `*`: all. Never with cookies.",
     "web.grace_s": "Seconds that running calls have to end after SIGTERM, before they get a typed end.",
-    "data_dir": "Where the database, the journal and the installation's secret are kept.",
-    "database.url": "postgresql://user:password@host/name, sqlite:///path, or memory: (nothing is kept, only the "
-    "bootstrap key works); empty: gatewayz.db in the data directory.",
-    "database.transaction_pooler": "True behind a pooler that hands out connections per transaction (PgBouncer).",
+    "data_dir": "Where keys and the installation's secret are kept.",
     "providers.NAME.enabled": "False switches a provider off.",
     "providers.NAME.name": "Name shown for a provider of your own.",
     "providers.NAME.dialect": "Wire format of a provider of your own: openai_chat.",
@@ -37,6 +34,7 @@ DESCRIPTIONS = {
     "providers.NAME.auth": "bearer, optional_bearer, api_key, x_api_key or none.",
     "providers.NAME.headers": "Headers sent with every request to it.",
     "providers.NAME.priority": "Lower comes first; equal ones follow the chain.",
+    "providers.NAME.markup_bp": "Basis points on top of this provider's prices; a model's own goes before it.",
     "providers.NAME.free": "Models of this provider cost nothing unless they are priced.",
     "providers.NAME.quirks": "Named oddities; docs/reference/providers.md lists them.",
     "models.id": "Canonical id, `family/name`.",
@@ -50,6 +48,19 @@ DESCRIPTIONS = {
     "models.offers.context": "Context length there, where it differs.",
     "models.offers.max_output": "Longest answer there, in tokens.",
     "models.offers.can": "Capabilities there: tools, images, audio, files, choices, json_schema; absent: all.",
+    "models.offers.serves": "What it serves: chat, image, embedding, count; absent: what lists say.",
+    "models.offers.free": "It costs nothing. Only what says so may be sold at a price of zero.",
+    "models.offers.price_id": "The native id whose known price holds, for deployments with names of their own.",
+    "models.offers.tiers": "Other prices for long prompts and for service tiers.",
+    "models.offers.tiers.above": "Holds for prompts of more tokens than this.",
+    "models.offers.tiers.service": "Holds for this service tier: flex, priority, batch.",
+    "models.offers.tiers.price": "As `price`; buckets that are absent keep their proportion.",
+    "models.known_offers": "False: only the offers named here, none that lists know.",
+    "models.enabled": "False takes the model off the shelf.",
+    "models.markup_bp": "Basis points on top of this model's prices.",
+    "catalog.seed": "The prices that come with this version; false: only listings and this file.",
+    "catalog.sync_every_s": "Seconds between readings of the providers' own listings; 0: never.",
+    "catalog.markup_bp": "Basis points on top of every price, where nothing nearer is set.",
     "routing.chain": "Failover order among providers of equal priority; all others follow.",
     "routing.attempts": "Attempts of one call that may reach a provider and fail there.",
     "routing.max_candidates": "Longest plan.",

@@ -10,7 +10,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.observe.metrics import FAMILIES
 from gatewayz.observe.metrics import reference as metrics_reference
 from gatewayz.providers.table import reference as providers_reference
-from gatewayz.settings import loaded, models_from
+from gatewayz.settings import lists_from, loaded
 from gatewayz.settings_reference import DESCRIPTIONS, fields, reference, schema, shown
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_the_sample_works_as_it_stands(place, monkeypatch, with_keys):
     assert "switched off" in table["fireworks"].off
     assert table["my-vllm"].off == ""
     assert table["my-vllm"].free
-    assert models_from(found.settings)[0].offers[0].price.output == 10_000_000
+    assert lists_from(found.settings).own[0].model.offers[0].price.output == 10_000_000
     assert found.settings.routing.chain == ("onerouter", "openai")
     assert found.settings.limits.key_rpm == 250
 

@@ -1,7 +1,7 @@
 """Which model a text means: exact match, case kept, never another model than asked.
 
 Order: alias; canonical `family/name[:variant]`; a bare name that is unique; `provider/upstream-id`, which pins that
-provider with the id verbatim and needs no row.
+provider with the id verbatim and needs no row; a native id that only one model has. No spelling is guessed at here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +16,7 @@ from gatewayz.core.money import FREE
 from gatewayz.providers.spec import Provider
 
 NEAR_NAMES = 3
+SIMULATED = ("simulator/echo", "simulator/tools", "simulator/reasoning")
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -26,52 +27,56 @@ class Named(Struct, frozen=True, kw_only=True):
     pinned: bool = False
 
 
+class Stock(Struct, frozen=True, kw_only=True):
+    """Everything on offer, indexed once; never changed, only replaced. `version` grows with every replacement."""
+
+    version: int
+    models: dict[str, Model]
+    names: dict[str, str]
+    """Alias, bare name → model."""
+    places: dict[tuple[str, str], Offer]
+    """Provider and native id → offer."""
+    natives: dict[str, str]
+    """Native id that only one model has → model."""
+
+
 class Shelf:
-    """Everything on offer, indexed once."""
+    """What can be asked for now. A call that has its plan keeps it, whatever is put on the shelf meanwhile."""
 
     def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider]) -> None:
         self.providers = providers
-        self.models = {model.id: msgspec.structs.replace(model, offers=self._priced(model)) for model in models}
-        self._aliases = {alias: model.id for model in self.models.values() for alias in model.aliases}
-        bare: dict[str, list[str]] = {}
-        for model_id in self.models:
-            bare.setdefault(model_id.partition("/")[2], []).append(model_id)
-        self._bare = {name: ids[0] for name, ids in bare.items() if len(ids) == 1 and name}
+        self.stock = stocked(models, providers, 1)
 
-    def _priced(self, model: Model) -> tuple[Offer, ...]:
-        for offer in model.offers:
-            if offer.provider not in self.providers:
-                near = get_close_matches(offer.provider, self.providers, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise Fault("bad_request", f"models.{model.id}: no provider is named {offer.provider!r}{hint}")
-        return tuple(self._priced_offer(offer) for offer in model.offers)
+    def restock(self, models: Iterable[Model]) -> None:
+        """Other models, all at once. Faults: `bad_request` for an offer at a provider that nobody knows."""
+        self.stock = stocked(models, self.providers, self.stock.version + 1)
 
-    def _priced_offer(self, offer: Offer) -> Offer:
-        if offer.price is None and self.providers[offer.provider].free:
-            return msgspec.structs.replace(offer, price=FREE)
-        return offer
+    @property
+    def models(self) -> dict[str, Model]:
+        return self.stock.models
 
     def resolve(self, text: str) -> Named:
         """What `text` means. Faults: `unknown_model` with near names."""
-        model_id = self._aliases.get(text) or (text if text in self.models else self._bare.get(text))
-        if model_id is not None:
-            return Named(model=model_id, offers=self.models[model_id].offers)
-        provider, slash, upstream_id = text.partition("/")
-        if slash and upstream_id and provider in self.providers:
-            return Named(model=text, offers=(self._pinned(text, provider, upstream_id),), pinned=True)
+        stock = self.stock
+        name = stock.names.get(text) or (text if text in stock.models else None)
+        if name is not None:
+            return Named(model=name, offers=stock.models[name].offers)
+        provider_id, slash, upstream_id = text.partition("/")
+        provider = self.providers.get(provider_id) if slash and upstream_id else None
+        native = stock.natives.get(text)
+        if provider is not None and (native is None or not provider.off):
+            offer = stock.places.get((provider_id, upstream_id))
+            named = offer or Offer(model=text, provider=provider_id, upstream_id=upstream_id)
+            return Named(model=text, offers=(_priced(named, provider),), pinned=True)
+        if native is not None:
+            return Named(model=native, offers=stock.models[native].offers)
         raise Fault("unknown_model", f"The model '{text}' does not exist{self._near(text)}.", param="model")
 
-    def _pinned(self, text: str, provider: str, upstream_id: str) -> Offer:
-        for model in self.models.values():
-            for offer in model.offers:
-                if offer.provider == provider and offer.upstream_id == upstream_id:
-                    return offer
-        return self._priced_offer(Offer(model=text, provider=provider, upstream_id=upstream_id))
-
     def _near(self, text: str) -> str:
-        names = [*self.models, *self._aliases, *self._bare]
+        stock = self.stock
+        names = [*stock.models, *stock.names]
         if self.providers.get("simulator") is not None:
-            names += ["simulator/echo", "simulator/tools", "simulator/reasoning"]
+            names += SIMULATED
         near = get_close_matches(text, names, NEAR_NAMES, 0.4) or names[:NEAR_NAMES]
         return f"; near it: {', '.join(near)}" if near else ""
 
@@ -79,6 +84,45 @@ class Shelf:
         """The models that somebody offers who is on."""
         return tuple(
             model
-            for model in self.models.values()
+            for model in self.stock.models.values()
             if any(not self.providers[offer.provider].off for offer in model.offers)
         )
+
+
+def stocked(models: Iterable[Model], providers: Mapping[str, Provider], version: int) -> Stock:
+    """The models, indexed. Faults: `bad_request` for an offer at a provider that nobody knows."""
+    held = {model.id: _checked(model, providers) for model in models}
+    names: dict[str, str] = {}
+    bare: dict[str, set[str]] = {}
+    natives: dict[str, set[str]] = {}
+    places: dict[tuple[str, str], Offer] = {}
+    for model in held.values():
+        bare.setdefault(model.id.partition("/")[2], set()).add(model.id)
+        for offer in (*model.offers, *model.spare):
+            places.setdefault((offer.provider, offer.upstream_id), offer)
+            natives.setdefault(offer.upstream_id, set()).add(model.id)
+    names |= {name: next(iter(ids)) for name, ids in bare.items() if len(ids) == 1 and name}
+    # An alias is somebody's word; a bare name is only what happens to be unique.
+    names |= {alias: model.id for model in held.values() for alias in model.aliases}
+    found = {native: next(iter(ids)) for native, ids in natives.items() if len(ids) == 1}
+    return Stock(version=version, models=held, names=names, places=places, natives=found)
+
+
+def _checked(model: Model, providers: Mapping[str, Provider]) -> Model:
+    unpriced = False
+    for offer in model.offers:
+        if offer.provider not in providers:
+            near = get_close_matches(offer.provider, providers, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise Fault("bad_request", f"models.{model.id}: no provider is named {offer.provider!r}{hint}")
+        unpriced = unpriced or offer.price is None
+    if not unpriced:
+        return model
+    priced = tuple(_priced(offer, providers[offer.provider]) for offer in model.offers)
+    return msgspec.structs.replace(model, offers=priced)
+
+
+def _priced(offer: Offer, provider: Provider) -> Offer:
+    if offer.price is None and provider.free:
+        return msgspec.structs.replace(offer, price=FREE)
+    return offer

@@ -10,7 +10,9 @@ from gatewayz.core.faults import Fault
 app = typer.Typer(name="gatewayz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 providers = typer.Typer(invoke_without_command=True, help="List providers, or test one.")
+models = typer.Typer(invoke_without_command=True, help="List models and prices, or see what is not callable and why.")
 app.add_typer(keys, name="keys")
+app.add_typer(models, name="models")
 app.add_typer(providers, name="providers")
 
 Config = typer.Option("", "--config", "-c", help="The configuration file.")
@@ -49,14 +51,6 @@ def doctor(config: str = Config, data_dir: str = DataDir) -> None:
 
 
 @app.command()
-def models(config: str = Config, json: bool = Json) -> None:
-    """List the models that can be asked for."""
-    from gatewayz.cli.showing import show_models
-
-    show_models(config, as_json=json)
-
-
-@app.command()
 def settings(
     config: str = Config,
     schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the configuration file."),
@@ -74,18 +68,6 @@ def simulator(host: str = typer.Option("127.0.0.1", "--host"), port: int = typer
     from gatewayz.cli.serving import simulate
 
     simulate(host, port)
-
-
-@app.command()
-def migrate(
-    config: str = Config,
-    data_dir: str = DataDir,
-    url_from_stdin: bool = typer.Option(False, "--url-from-stdin", help="Read the database's URL from standard input."),
-) -> None:
-    """Bring the database's schema up to date; a start does so by itself."""
-    from gatewayz.cli.storing import migrate as run
-
-    run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if url_from_stdin else "")
 
 
 @app.command()
@@ -122,6 +104,30 @@ def keys_revoke(key_id: str, config: str = Config, data_dir: str = DataDir) -> N
     from gatewayz.cli.keyring import revoke
 
     revoke(config, {"data_dir": data_dir}, key_id)
+
+
+@models.callback()
+def models_list(
+    context: typer.Context,
+    query: str = typer.Option("", "--find", "-f", help="Only models whose id contains this."),
+    provider: str = typer.Option("", "--provider", "-p", help="Only offers of this provider."),
+    every: bool = typer.Option(False, "--all", "-a", help="Also models whose providers are off."),
+    config: str = Config,
+    json: bool = Json,
+) -> None:
+    """List the models that can be asked for."""
+    if context.invoked_subcommand is None:
+        from gatewayz.cli.models import show_models
+
+        show_models(config, query, provider, every=every, as_json=json)
+
+
+@models.command("report")
+def models_report(config: str = Config, json: bool = Json) -> None:
+    """Count models, offers, prices, and what is not callable and why."""
+    from gatewayz.cli.models import show_report
+
+    show_report(config, as_json=json)
 
 
 @providers.callback()

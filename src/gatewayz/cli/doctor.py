@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from rich.console import Console
 
+from gatewayz.catalog.merge import merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.core.faults import Fault
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
-from gatewayz.settings import Loaded, loaded, models_from
+from gatewayz.settings import Loaded, lists_from, loaded
 from gatewayz.store.memory.keys import KeyFile
 
 MIN_DESCRIPTORS = 4_096
@@ -48,7 +49,7 @@ def diagnosed(config: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         found = loaded(config, flags)
         providers = providers_from(rows(), found.environment, found.settings.providers)
-        Shelf(models_from(found.settings), providers)
+        Shelf(merged(lists_from(found.settings), providers), providers)
     except Fault as fault:
         yield Finding("bad", "settings", fault.message)
         return

@@ -1,14 +1,13 @@
-"""`gatewayz providers`, `models` and `settings`: what is there, without starting anything."""
+"""`gatewayz providers` and `settings`: what is there, without starting anything."""
 
 import json
 
 from rich.console import Console
 from rich.table import Table
 
-from gatewayz.catalog.naming import Shelf
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
-from gatewayz.settings import loaded, models_from
+from gatewayz.settings import loaded
 from gatewayz.settings_reference import reference, schema, shown
 
 
@@ -38,26 +37,6 @@ def show_providers(config: str, *, as_json: bool) -> None:
         print(json.dumps(listed, indent=2))
     else:
         Console().print(table)
-
-
-def show_models(config: str, *, as_json: bool) -> None:
-    found = loaded(config)
-    shelf = Shelf(models_from(found.settings), _providers(config))
-    listed = [
-        {"id": model.id, "aliases": list(model.aliases), "providers": [offer.provider for offer in model.offers]}
-        for model in shelf.listing()
-    ]
-    if as_json:
-        print(json.dumps(listed, indent=2))
-        return
-    table = Table("model", "aliases", "provider", "its id there", "USD per million in / out")
-    for model in shelf.listing():
-        for offer in model.offers:
-            price = offer.price
-            dear = f"{price.input / 1e6:g} / {price.output / 1e6:g}" if price is not None else "unpriced"
-            table.add_row(model.id, ", ".join(model.aliases), offer.provider, offer.upstream_id, dear)
-    Console().print(table)
-    print("Any model of a provider that is on can also be asked for as provider/its-own-id, e.g. simulator/echo.")
 
 
 def show_settings(config: str, what: str) -> None:

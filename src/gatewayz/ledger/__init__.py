@@ -1,1 +1,1 @@
-"""Who pays: transfers, holds, budgets; decisions only, as functions of values."""
+"""Who pays: holds and transfers."""

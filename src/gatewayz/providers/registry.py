@@ -69,6 +69,7 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
         credentials=credentials,
         headers=(*_headers(row, environment), *said.headers.items()),
         priority=said.priority,
+        markup_bp=said.markup_bp,
         free=row.free if said.free is None else said.free,
         local=row.local,
         built_in=row.built_in,

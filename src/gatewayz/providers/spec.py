@@ -138,6 +138,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Auth | None = None
     headers: dict[str, str] = {}
     priority: int = 100
+    markup_bp: int | None = None
     free: bool | None = None
     quirks: dict[str, Any] = {}
 
@@ -158,6 +159,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     priority: int = 100
+    markup_bp: int | None = None
     free: bool = False
     local: bool = False
     built_in: bool = False

@@ -110,7 +110,9 @@ class Planner:
             last_resort=None if usable else last_resort,
         )
 
-    def _filtered(self, named: Named, request: Request, principal: Principal, reasons: list[Reason]) -> list[Candidate]:
+    def _filtered(
+        self, named: Named, request: Request, principal: Principal, reasons: list[Reason]
+    ) -> list[Candidate]:
         lock = self._lock_for(named.model)
         kept: list[Candidate] = []
         for offer in named.offers:
@@ -191,6 +193,8 @@ def _why_not(offer: Offer, provider: Provider, named: Named, request: Request, l
 
 
 def _why_unable(offer: Offer, provider: Provider, request: Request) -> str:
+    if offer.serves and request.surface not in offer.serves:
+        return f"the model serves no {request.surface} requests"
     if not dialect_for(provider, offer.upstream_id, request.surface):
         return f"it serves no {request.surface} requests"
     missing = request.needs() - offer.can if offer.can is not None else frozenset()
@@ -218,7 +222,8 @@ def _unpriced(offer: Offer, principal: Principal, request: Request) -> str:
     if principal.billing == "house":
         return ""
     if offer.price is None or not _sold(offer.price):
-        return f"unpriced; to price it: {how_to_price(offer)}"
+        held = f" (its listed price is quarantined: {offer.held})" if offer.held else ""
+        return f"unpriced{held}; to price it: {how_to_price(offer)}"
     service = service_asked(request)
     return "" if priced_for(offer.price, service) else f"unpriced at the service tier {service}"
 

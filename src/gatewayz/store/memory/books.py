@@ -6,11 +6,10 @@ Law: a hold ends once. What is kept is bounded: the last calls, and the totals.
 from collections import deque
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.money import Nanos
-from gatewayz.ports.books import Hold, Replay
+from gatewayz.ports.books import Hold
 
 MAX_RECORDS = 1_000
 
@@ -27,7 +26,7 @@ class CallRecord(Struct, frozen=True):
 
 
 class MemoryBooks:
-    """The port `Books` for house billing; it forgets at the end of the process."""
+    """The port `Books` for house billing."""
 
     def __init__(self) -> None:
         self.open: dict[str, Hold] = {}
@@ -40,11 +39,7 @@ class MemoryBooks:
         self.open[call.id] = hold
         return hold
 
-    async def extend(self, hold: Hold, amount: Nanos) -> Hold:
-        self.open[hold.call] = replace(hold, amount=Nanos(hold.amount + amount))
-        return self.open[hold.call]
-
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
+    async def settle(self, call: Call, hold: Hold, outcome: Outcome) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
         who = call.principal
@@ -52,6 +47,3 @@ class MemoryBooks:
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
         return True
-
-    async def finished(self) -> None:
-        """Nothing waits here."""

@@ -1,0 +1,220 @@
+"""The catalogue, put together: the seed, then what providers list, then the operator's file, each over the one before.
+
+Pure: the same lists give the same models. A price that an operator set is never touched by a list.
+"""
+
+from collections.abc import Iterable, Mapping
+from sys import intern
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gatewayz.catalog.grouping import rules
+from gatewayz.catalog.offers import Model, Offer
+from gatewayz.catalog.seed import Row, SeedFile, price_of
+from gatewayz.core.requests import Capability, Surface
+from gatewayz.providers.spec import Provider
+
+TEXT = ("text",)
+CHAT: tuple[Surface, ...] = ("chat", "count")
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """What one provider listed, gated and grouped: offers, names and dates of models, and what was not believed."""
+
+    provider: str
+    read_s: int
+    offers: tuple[Offer, ...]
+    names: dict[str, str] = {}
+    created: dict[str, int] = {}
+
+
+class Own(Struct, frozen=True, kw_only=True):
+    """A model as the operator set it. `known`: what else is known stays. `markup_bp` goes before the provider's."""
+
+    model: Model
+    known: bool = True
+    enabled: bool = True
+    markup_bp: int | None = None
+    price_ids: dict[tuple[str, str], str] = {}
+    """(provider, native id) → the native id whose known price holds."""
+
+
+class Lists(NamedTuple):
+    """Everything that a catalogue is made of."""
+
+    seed: Mapping[str, SeedFile]
+    listings: Mapping[str, Listing]
+    own: tuple[Own, ...]
+    markup_bp: int = 0
+
+
+def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]:
+    """All models, sorted by id. Offers of providers that are unknown here are left out."""
+    known = _known(lists, providers)
+    own = {one.model.id: one for one in lists.own}
+    models = _models(offer for offer in known.values() if offer.model not in own or own[offer.model].known)
+    names = {model: name for listing in lists.listings.values() for model, name in listing.names.items()}
+    created = {model: when for listing in lists.listings.values() for model, when in listing.created.items()}
+    dressed = {
+        model.id: replace(model, name=names.get(model.id, ""), created_s=created.get(model.id, 0))
+        for model in models.values()
+    }
+    for one in lists.own:
+        dressed[one.model.id] = _with_own(dressed.get(one.model.id), one, known)
+    shown = [model for model in dressed.values() if model.id not in own or own[model.id].enabled]
+    return tuple(_marked_up(model, own.get(model.id), providers, lists.markup_bp) for model in sorted(shown, key=_id))
+
+
+def _id(model: Model) -> str:
+    return model.id
+
+
+Known = dict[tuple[str, str], Offer]
+
+
+def _known(lists: Lists, providers: Mapping[str, Provider]) -> Known:
+    """Every offer that lists know, by provider and native id; a provider's own list over the seed."""
+    known: Known = {}
+    for provider, file in lists.seed.items():
+        if provider in providers:
+            sources = {name: _Told(intern(f"{name}-{one.version}"), one.read) for name, one in file.sources.items()}
+            for row in file.rows:
+                known[provider, row.id] = _offer(provider, row, sources[row.source], file)
+    for provider, listing in lists.listings.items():
+        for offer in listing.offers if provider in providers else ():
+            before = known.get((provider, offer.upstream_id))
+            known[provider, offer.upstream_id] = offer if before is None else over(before, offer)
+    return known
+
+
+class _Told(NamedTuple):
+    version: str
+    read: str
+
+
+SPARE = "another name for an offer that stands already"
+DEPLOYED = "its ids are deployments that only their owner knows: name yours under models"
+
+
+def _offer(provider: str, row: Row, told: _Told, file: SeedFile) -> Offer:
+    price = None
+    if (row.price and not row.held) or row.free:
+        price = price_of(row, told.version, intern(f"{told.version} of {row.since or told.read}"))
+    return Offer(
+        model=row.model,
+        provider=provider,
+        upstream_id=row.id,
+        price=price,
+        held=row.held,
+        only_pinned=DEPLOYED if not file.listed else SPARE if row.spare else "",
+        context=row.context,
+        max_output=row.max_output,
+        serves=_with_count(row.serves) if row.serves else CHAT,
+        inputs=row.inputs or TEXT,
+        outputs=row.outputs or TEXT,
+        features=row.features,
+        quantization=row.quantization,
+    )
+
+
+def _with_count(serves: tuple[Surface, ...]) -> tuple[Surface, ...]:
+    """Who chats can be counted for."""
+    return (*serves, "count") if "chat" in serves else serves
+
+
+def over(before: Offer, offer: Offer) -> Offer:
+    """`offer`, with what it leaves open taken from `before`."""
+    return replace(
+        offer,
+        model=before.model,
+        only_pinned=before.only_pinned,
+        price=offer.price if offer.price is not None or offer.held else before.price,
+        held=offer.held or ("" if offer.price is not None else before.held),
+        context=offer.context or before.context,
+        max_output=offer.max_output or before.max_output,
+        can=offer.can if offer.can is not None else before.can,
+        serves=offer.serves or before.serves,
+        inputs=offer.inputs if offer.inputs != TEXT else before.inputs,
+        outputs=offer.outputs if offer.outputs != TEXT else before.outputs,
+        features=before.features + tuple(word for word in offer.features if word not in before.features),
+        parameters=offer.parameters or before.parameters,
+        quantization=offer.quantization or before.quantization,
+    )
+
+
+def _models(offers: Iterable[Offer]) -> dict[str, Model]:
+    standing: dict[str, list[Offer]] = {}
+    spare: dict[str, list[Offer]] = {}
+    for offer in offers:
+        kept = spare if offer.only_pinned else standing
+        kept.setdefault(offer.model, []).append(offer)
+    aliases = rules().aliases
+    return {
+        name: Model(
+            id=name,
+            aliases=aliases.get(name, ()),
+            context=max((offer.context or 0 for offer in standing.get(name, ())), default=0) or None,
+            offers=tuple(sorted(standing.get(name, ()), key=_place)),
+            spare=tuple(sorted(spare.get(name, ()), key=_place)),
+        )
+        for name in standing.keys() | spare.keys()
+    }
+
+
+def _place(offer: Offer) -> tuple[str, str]:
+    return offer.provider, offer.upstream_id
+
+
+def _with_own(model: Model | None, own: Own, known: Known) -> Model:
+    """The operator's model: its offers first, then what else is known."""
+    offers = {}
+    for offer in own.model.offers:
+        price_id = own.price_ids.get((offer.provider, offer.upstream_id), offer.upstream_id)
+        before = known.get((offer.provider, price_id))
+        offers[_place(offer)] = offer if before is None else _own_over(before, offer)
+    if model is None:
+        return replace(own.model, offers=tuple(offers.values()))
+    given = own.model
+    for offer in model.offers if own.known else ():
+        offers.setdefault(_place(offer), offer)
+    return replace(
+        model,
+        name=given.name if given.name != given.id else model.name,
+        aliases=tuple(dict.fromkeys((*given.aliases, *model.aliases))),
+        context=given.context or model.context,
+        offers=tuple(offers.values()),
+    )
+
+
+def _own_over(before: Offer, offer: Offer) -> Offer:
+    return replace(over(before, offer), model=offer.model, only_pinned="")
+
+
+def _marked_up(model: Model, own: Own | None, providers: Mapping[str, Provider], markup_bp: int) -> Model:
+    """The nearest markup holds: the model's, else the provider's, else the house's."""
+    mine = own.markup_bp if own is not None else None
+
+    def marked(offer: Offer) -> Offer:
+        theirs = providers[offer.provider].markup_bp if offer.provider in providers else None
+        rate = mine if mine is not None else theirs if theirs is not None else markup_bp
+        if not rate or offer.price is None or offer.price.free:
+            return offer
+        return replace(offer, price=replace(offer.price, markup_bp=rate))
+
+    if not (mine or markup_bp or any(provider.markup_bp for provider in providers.values())):
+        return model
+    return replace(model, offers=tuple(map(marked, model.offers)), spare=tuple(map(marked, model.spare)))
+
+
+def capabilities(inputs: tuple[str, ...], parameters: tuple[str, ...]) -> frozenset[Capability]:
+    """What an offer can do, from the inputs and parameters that its provider lists: `CHOICES` is never listed."""
+    found = {Capability.CHOICES}
+    found |= {capability for word, capability in INPUTS.items() if word in inputs}
+    found |= {capability for word, capability in PARAMETERS.items() if word in parameters}
+    return frozenset(found)
+
+
+INPUTS = {"image": Capability.IMAGES, "audio": Capability.AUDIO, "file": Capability.FILES}
+PARAMETERS = {"tools": Capability.TOOLS, "structured_outputs": Capability.JSON_SCHEMA}

@@ -1,1 +1,0 @@
-"""The store: one schema and one set of functions over SQLite and PostgreSQL."""

@@ -1,0 +1,160 @@
+"""Writes the seed: `python -m tools.seed --litellm WHEEL`, with genai-prices installed (group `seed` of pyproject)."""
+
+import argparse
+import re
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tools.seed import litellm_table
+from tools.seed.figures import Figures
+from tools.seed.genai_table import Genai
+
+from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
+from gatewayz.catalog.grouping import canonical_of, rules, spelled
+from gatewayz.catalog.seed import Row, SeedFile, Source
+
+HERE = Path(__file__).parent
+ROWS = HERE.parents[1] / "src/gatewayz/catalog/rows"
+SPELLER = "openrouter"
+"""Whose spelling of a name becomes the canonical one, where it serves the model."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.seed")
+    parser.add_argument("--litellm", type=Path, required=True, help="litellm's wheel, as `pip download --no-deps litellm` leaves it")
+    parser.add_argument("--read", default=datetime.now(UTC).date().isoformat(), help="the day on which the lists were read")
+    given = parser.parse_args()
+    versions = {"litellm": given.litellm.name.split("-")[1], "genai-prices": version("genai-prices")}
+    sources = {name: Source(one, given.read) for name, one in versions.items()}
+    table, genai = litellm_table.table(given.litellm), Genai(date.fromisoformat(given.read))
+    plans = tomllib.loads((HERE / "sources.toml").read_text("utf-8"))
+    found = {provider: _figures(provider, plan, table, genai, given.read) for provider, plan in plans.items()}
+    rows = _grouped(found, plans)
+    _hold_outliers(rows)
+    for provider, plan in plans.items():
+        own = [row for row in rows if row[0] == provider]
+        _write(provider, [_row(*row) for row in own], sources, listed=plan.get("listed", True))
+    _report(rows)
+
+
+def _figures(provider: str, plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: str) -> list[Figures]:
+    """One row a native id: prices from genai-prices where it knows the id, the rest from litellm."""
+    told = litellm_table.figures(table, plan, today)
+    by_id = {one.id: one for one in told} if plan.get("ids") != "genai" else {}
+    for source in plan.get("genai", []):
+        suffix = f":{source.removeprefix(plan['suffix_after'])}" if "suffix_after" in plan else ""
+        ids = set(genai.ids(source)) if plan.get("ids") != "litellm" else set()
+        for native in ids | (set(by_id) if not suffix else set()):
+            priced = genai.figures(source, native)
+            if priced is not None:
+                by_id[native + suffix] = _merged(by_id.get(native + suffix), priced, native + suffix)
+    only, never = re.compile(plan.get("only", "")), re.compile(plan.get("never", r"(?!)"))
+    return [one for native, one in sorted(by_id.items()) if only.search(native) and not never.search(native)]
+
+
+def _merged(told: Figures | None, priced: Figures, native: str) -> Figures:
+    if told is None:
+        priced.id = native
+        return priced
+    # A flat price per image says more than the tokens that nobody counts.
+    if told.price.get("images") or told.price.get("pixels"):
+        return told
+    told.price, told.tiers, told.since, told.source = priced.price, priced.tiers, priced.since, priced.source
+    told.context = told.context or priced.context
+    return told
+
+
+Placed = tuple[str, Figures, dict[str, Any]]
+"""Provider, figures, and what grouping said: model, quantization, spare, free, held."""
+
+
+def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Placed]:
+    ids = [(provider, one.id) for provider, all_of in found.items() for one in all_of]
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for provider, native in ids:
+        groups[spelled(provider, native).key].append((provider, native))
+    known = {key: _name(members) for key, members in groups.items() if not key.startswith("/")}
+    placed: list[Placed] = []
+    taken: dict[tuple[str, str, str, str], str] = {}
+    for provider, all_of in found.items():
+        free = re.compile(plans[provider].get("free", r":free$"))
+        for one in sorted(all_of, key=lambda each: (len(each.id), each.id)):
+            parts = spelled(provider, one.id)
+            model = canonical_of(provider, one.id, known)
+            mark = (provider, model, parts.key, parts.quantization + parts.route)
+            said = {"model": model, "quantization": parts.quantization, "spare": mark in taken, "free": bool(free.search(one.id))}
+            said["held"] = why_not_sane(one.price, one.serves, free=said["free"]) if one.price else ""
+            taken.setdefault(mark, one.id)
+            placed.append((provider, one, said))
+    return placed
+
+
+def _name(members: Iterable[tuple[str, str]]) -> str:
+    """The canonical id of a group: as SPELLER spells it, else the commonest spelling."""
+    listed = [(provider, spelled(provider, native).id) for provider, native in members]
+    spellings = Counter(one for provider, one in listed if provider == SPELLER) or Counter(one for _, one in listed)
+    return min(spellings, key=lambda one: (-spellings[one], len(one), one))
+
+
+def _hold_outliers(rows: list[Placed]) -> None:
+    """Prices far from the model's other offers are held, but for the house's own."""
+    by_model: dict[str, list[Placed]] = defaultdict(list)
+    for row in rows:
+        if row[1].price and not row[2]["held"] and not row[2]["free"]:
+            by_model[row[2]["model"]].append(row)
+    for members in by_model.values():
+        others = {id(row): [one[1].price for one in members if one is not row] for row in members}
+        for row in members:
+            far = why_far(row[1].price, others[id(row)])
+            if far and not (len(members) == 2 and rules().houses.get(row[0]) == row[2]["model"].partition("/")[0]):
+                row[2]["held"] = far
+
+
+def _row(provider: str, one: Figures, said: dict[str, Any]) -> Row:
+    return Row(
+        id=one.id,
+        source=one.source,
+        serves=one.serves if one.serves != ("chat",) else (),
+        price=dict(sorted(one.price.items())),
+        tiers={} if said["free"] else one.tiers,
+        context=one.context,
+        max_output=one.max_output,
+        inputs=one.inputs if one.inputs != ("text",) else (),
+        outputs=one.outputs if one.outputs != ("text",) else (),
+        features=one.features,
+        since=one.since,
+        **said,
+    )
+
+
+def _write(provider: str, rows: list[Row], sources: dict[str, Source], *, listed: bool) -> None:
+    used = {name: source for name, source in sources.items() if any(row.source == name for row in rows)}
+    lines = ",\n".join(msgspec.json.encode(row).decode() for row in sorted(rows, key=lambda row: row.id))
+    head = f'{{"provider":"{provider}","listed":{str(listed).lower()},"sources":{msgspec.json.encode(used).decode()},"rows":[\n'
+    ROWS.mkdir(exist_ok=True)
+    text = head + lines + "\n]}\n"
+    msgspec.json.decode(text, type=SeedFile)
+    (ROWS / f"{provider}.json").write_text(text, "utf-8")
+
+
+def _report(rows: list[Placed]) -> None:
+    models: dict[str, set[str]] = defaultdict(set)
+    for provider, one, said in rows:
+        if one.price and not said["held"]:
+            models[said["model"]].add(provider)
+    held = [(provider, one.id, said["held"]) for provider, one, said in rows if said["held"]]
+    print(f"{len(rows)} rows, {len({row[2]['model'] for row in rows})} models, {len(models)} priced, "
+          f"{sum(1 for all_of in models.values() if len(all_of) > 1)} of them at two or more providers")
+    print(f"{sum(1 for row in rows if not row[1].price)} rows without a price; {len(held)} held (apart by more than {MAX_APART} times, or no price):")
+    for row in held:
+        print("  ", *row)
+
+
+if __name__ == "__main__":
+    main()
