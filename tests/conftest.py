@@ -4,6 +4,10 @@ import os
 
 from hypothesis import settings
 
+from tests.support.databases import database, databases, kind, location, store
+
+__all__ = ["database", "databases", "kind", "location", "store"]
+
 # A run of `make test` is the same everywhere; `make test-long` looks for new counterexamples.
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
 settings.register_profile("new", deadline=None)

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from gatewayz.catalog.merge import Own, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.core.clock import SystemClock
+from gatewayz.core.calls import Outcome
+from gatewayz.core.clock import Clock, SystemClock
 from gatewayz.dialects.registry import CLIENTS
 from gatewayz.engine.attempt import Asker
 from gatewayz.engine.attempts import Attempts
@@ -32,6 +33,9 @@ from gatewayz.simulator.server import Simulator
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import FileKeys, KeyFile
 from gatewayz.store.memory.limiter import MemoryLimiter
+from gatewayz.store.sql.books import StoreBooks
+from gatewayz.store.sql.database import located
+from gatewayz.store.sql.opening import Store, opened
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
@@ -54,12 +58,19 @@ class Built(Struct, frozen=True):
     gateway: Gateway
     providers: dict[str, Provider]
     shelf: Shelf
-    books: MemoryBooks
+    books: MemoryBooks | StoreBooks
+    store: Store | None
     keys: KeyFile
     transport: HttpTransport
     bus: FactBus
     metrics: Metrics
     simulator: Simulator | None
+
+    def last_outcome(self) -> Outcome:
+        """What came of the last call, where the books are in memory."""
+        if not isinstance(self.books, MemoryBooks):
+            raise TypeError(type(self.books))
+        return self.books.records[-1].outcome
 
 
 @asynccontextmanager
@@ -87,7 +98,8 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     asker = Asker(transport, rules.deadlines, clock)
     stack.push_async_callback(asker.endings.finished)
     health = Health(rules, clock, bus.emit, dice)
-    books = MemoryBooks()
+    store = await _store(loaded, clock, bus, stack)
+    books = store.books if store is not None else MemoryBooks()
     gateway = Gateway(
         gate=Gate(FileKeys(keys, clock, loaded.bootstrap_key)),
         limiter=MemoryLimiter(settings.limits, clock),
@@ -117,7 +129,16 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    return Built(server, app, gateway, providers, shelf, books, keys, transport, bus, metrics, simulator)
+    return Built(server, app, gateway, providers, shelf, books, store, keys, transport, bus, metrics, simulator)
+
+
+async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:
+    """The database's store; nothing for `memory:`, which keeps nothing."""
+    settings = loaded.settings
+    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    if location.kind == "memory":
+        return None
+    return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
 
 
 async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, Provider], Simulator | None]:

@@ -45,6 +45,13 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     grace_s: float = 30.0
 
 
+class DatabaseSettings(Struct, frozen=True, kw_only=True):
+    """Where everything is kept."""
+
+    url: str = ""
+    transaction_pooler: bool = False
+
+
 class ObserveSettings(Struct, frozen=True, kw_only=True):
     """What is told to whom."""
 
@@ -56,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     web: WebSettings = WebSettings()
     data_dir: str = "./data"
+    database: DatabaseSettings = DatabaseSettings()
     providers: dict[str, ProviderSettings] = {}
     models: tuple[ModelSettings, ...] = ()
     catalog: CatalogSettings = CatalogSettings()

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gatewayz.settings import Settings
 
-SECRET = ("key", "secret_key", "bootstrap_key")
+SECRET = ("key", "secret_key", "bootstrap_key", "url")
 HIDDEN = "***"
 
 DESCRIPTIONS = {
@@ -20,7 +20,10 @@ DESCRIPTIONS = {
     "web.trusted_proxies": "Networks of proxies whose X-Forwarded-For is believed.",
     "web.cors_origins": "Origins of web pages that may call; empty: none, `*`: all. Never with cookies.",
     "web.grace_s": "Seconds that running calls have to end after SIGTERM, before they get a typed end.",
-    "data_dir": "Where keys and the installation's secret are kept.",
+    "data_dir": "Where the database, the journal and the installation's secret are kept.",
+    "database.url": "postgresql://user:password@host/name, sqlite:///path, or memory: (nothing is kept, only the "
+    "bootstrap key works); empty: gatewayz.db in the data directory.",
+    "database.transaction_pooler": "True behind a pooler that hands out connections per transaction (PgBouncer).",
     "providers.NAME.enabled": "False switches a provider off.",
     "providers.NAME.name": "Name shown for a provider of your own.",
     "providers.NAME.dialect": "Wire format of a provider of your own: openai_chat.",

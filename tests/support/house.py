@@ -76,6 +76,7 @@ async def house(
         }
         given = {
             "data_dir": str(tmp_path / "data"),
+            "database": {"url": "memory:"},
             "observe": {"log": str(tmp_path / "log.jsonl")},
             "bootstrap_key": key,
             "limits": {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000,

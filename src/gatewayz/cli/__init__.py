@@ -71,6 +71,18 @@ def simulator(host: str = typer.Option("127.0.0.1", "--host"), port: int = typer
 
 
 @app.command()
+def migrate(
+    config: str = Config,
+    data_dir: str = DataDir,
+    url_from_stdin: bool = typer.Option(False, "--url-from-stdin", help="Read the database's URL from standard input."),
+) -> None:
+    """Bring the database's schema up to date; a start does so by itself."""
+    from gatewayz.cli.storing import migrate as run
+
+    run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if url_from_stdin else "")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(f"gatewayz {__version__}")

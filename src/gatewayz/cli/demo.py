@@ -15,6 +15,7 @@ from gatewayz.core.keys import RANDOM_BYTES, key_from
 from gatewayz.core.money import usd_text
 from gatewayz.settings import Loaded, Settings, loaded
 from gatewayz.simulator.server import Simulator
+from gatewayz.store.sql.database import MEMORY
 from gatewayz.web.server import bound
 
 SHAKY, STEADY = "shaky", "steady"
@@ -40,7 +41,7 @@ async def _demo(data_dir: str) -> int:
             asked = await question(url, found.settings.bootstrap_key, "demo/model", "Hello from the demo")
             built.server.should_exit = True
             await serving
-            outcome = built.books.records[-1].outcome
+            outcome = built.last_outcome()
     for number, attempt in enumerate(outcome.attempts, 1):
         ended = f"failed: {attempt.fault}" if attempt.fault else "served"
         console.print(f"  attempt {number}: {attempt.provider:7} {ended:26} {attempt.ended_ms - attempt.started_ms} ms")
@@ -64,6 +65,7 @@ def _settings(data_dir: str, url: str) -> Loaded:
         },
         "models": [{"id": "demo/model", "offers": offers}],
         "data_dir": data_dir,
+        "database": {"url": MEMORY},
         "observe": {"log": "off"},
         "bootstrap_key": key_from(secrets.token_bytes(RANDOM_BYTES)),
     }

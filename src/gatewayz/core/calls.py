@@ -36,7 +36,9 @@ class Wire(Struct, frozen=True):
 class Principal(Struct, frozen=True):
     """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use.
 
-    `markup_bp` is the account's own markup in basis points, in the place of the offers'.
+    `budgets` are the subjects whose budgets this call counts against; `limits` are the key's own, below the rules';
+    `addresses` the networks that the key may be used from (none: from anywhere); `markup_bp` the account's own markup
+    in basis points, in the place of the offers'.
     """
 
     account: str
@@ -44,6 +46,11 @@ class Principal(Struct, frozen=True):
     scopes: frozenset[str] = frozenset({"inference"})
     models: tuple[str, ...] = ()
     billing: Literal["prepaid", "credit", "house"] = "house"
+    user: str = ""
+    role: str = ""
+    budgets: tuple[str, ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+    addresses: tuple[str, ...] = ()
     markup_bp: int | None = None
 
 
@@ -81,7 +88,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """All that came of a call: who served it, what it used and cost, how it ended. `fault` is empty for success.
 
-    `unpriced`: it was served, for an account that is never refused, without anybody knowing a price.
+    `unpriced`: it was served, for an account that is never refused, without anybody knowing a price. `reasons` are the
+    plan's: why each offer stood where it stood.
     """
 
     served: str = ""
@@ -100,3 +108,4 @@ class Outcome(Struct, frozen=True, kw_only=True):
     first_event_ms: int | None = None
     duration_ms: int = 0
     dropped: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()

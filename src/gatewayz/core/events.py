@@ -84,10 +84,14 @@ class ChoiceEnded(Struct, frozen=True, gc=False):
 
 
 class UsageReported(Struct, frozen=True, gc=False):
-    """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure."""
+    """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure.
+
+    `cost` is ours, in nano-dollars: the engine puts it in when the price is known, encoders show it beside the usage.
+    """
 
     usage: Usage
     cost_usd: str = ""
+    cost: int | None = None
 
 
 class Finished(Struct, frozen=True, gc=False):

@@ -18,7 +18,6 @@ class CallEnded(Struct, frozen=True, kw_only=True):
     received_ms: int
     address: str = ""
     outcome: Outcome
-    reasons: tuple[str, ...] = ()
     trace: str = ""
 
 

@@ -86,6 +86,7 @@ class Asker:
             if frames:
                 yield frames
 
+
 async def _drained(batches: AsyncGenerator[list[Frame], None]) -> None:
     """Reads what follows a finished answer; nothing there can change it any more."""
     try:

@@ -115,7 +115,7 @@ class Gateway:
             self._limiter.give_back(tally.decision)
         if tally.finished and tally.candidate is not None:
             self._remember(_conversation(call), f"{tally.served}/{tally.candidate.offer.upstream_id}")
-        self._bus.emit(_fact(call, tally, tally.settled or tally.outcome(self._clock.now())))
+        self._bus.emit(_fact(call, tally.settled or tally.outcome(self._clock.now())))
 
     def _remember(self, conversation: str, offer: str) -> None:
         if not conversation:
@@ -147,8 +147,7 @@ def _conversation(call: Call) -> str:
     return hashlib.blake2b(f"{call.principal.account}|{request.model}|{beginning}".encode(), digest_size=12).hexdigest()
 
 
-def _fact(call: Call, tally: Tally, outcome: Outcome) -> CallEnded:
-    plan = tally.plan
+def _fact(call: Call, outcome: Outcome) -> CallEnded:
     return CallEnded(
         id=call.id,
         endpoint=call.endpoint,
@@ -160,8 +159,5 @@ def _fact(call: Call, tally: Tally, outcome: Outcome) -> CallEnded:
         received_ms=call.received_ms,
         address=call.address,
         outcome=outcome,
-        reasons=tuple(f"{one.provider}/{one.upstream_id}: {one.why}" for one in plan.reasons)
-        if plan is not None
-        else (),
         trace=call.trace,
     )

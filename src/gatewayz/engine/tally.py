@@ -94,7 +94,13 @@ class Tally:
             first_event_ms=None if self.first_event_at is None else self.elapsed_ms(self.first_event_at),
             duration_ms=self.elapsed_ms(now),
             dropped=self.dropped,
+            reasons=self._reasons(),
         )
+
+    def _reasons(self) -> tuple[str, ...]:
+        if self.plan is None:
+            return ()
+        return tuple(f"{one.provider}/{one.upstream_id}: {one.why}" for one in self.plan.reasons)
 
     def elapsed_ms(self, now: float) -> int:
         return round((now - self.call.received_at) * 1000)

@@ -1,1 +1,1 @@
-"""Who pays: holds and transfers."""
+"""Who pays: transfers, holds, budgets; decisions only, as functions of values."""

@@ -9,11 +9,22 @@ from gatewayz.core.money import Nanos
 
 
 class Hold(Struct, frozen=True):
-    """A reservation for one call; only `Books.hold` makes one."""
+    """A reservation for one call; only `Books.hold` makes one. `kept`: the books hold it, so it can be extended.
+
+    A call that cannot be refused needs none: one that is free, or an account for one's own use without a budget.
+    """
 
     call: str
     account: str
     amount: Nanos
+    kept: bool = True
+
+
+class Replay(Struct, frozen=True):
+    """What an idempotent answer is kept under, and its events, encoded; `None` when they were too many to keep."""
+
+    key: str
+    answer: bytes | None = None
 
 
 class Books(Protocol):
@@ -23,6 +34,14 @@ class Books(Protocol):
         """Reserves `ceiling`. Faults: `insufficient_credit`, `credit_held`, `unavailable`."""
         ...
 
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome) -> bool:
-        """Ends the hold with the outcome's cost (zero releases it all); false when it had ended before."""
+    async def extend(self, hold: Hold, amount: Nanos) -> Hold:
+        """Reserves as much more. Faults as for `hold`; the hold stands as it was then."""
+        ...
+
+    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
+        """Ends the hold with the outcome's cost (zero releases it all); false when it had ended before.
+
+        Returns when the money is safe: in the store, or in this machine's journal when the store is away. Faults:
+        `unavailable` when neither can take it.
+        """
         ...

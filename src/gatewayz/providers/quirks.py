@@ -227,10 +227,14 @@ def without(body: Body, names: tuple[str, ...]) -> None:
 
 def cannot(request: Request, quirks: Quirks) -> str:
     """Why a provider with these quirks cannot serve the request; empty when it can."""
-    if quirks.inline_images_only and isinstance(request, ChatRequest) and any(
-        isinstance(part, Image) and not part.url.startswith("data:")
-        for message in request.messages
-        for part in message.parts
+    if (
+        quirks.inline_images_only
+        and isinstance(request, ChatRequest)
+        and any(
+            isinstance(part, Image) and not part.url.startswith("data:")
+            for message in request.messages
+            for part in message.parts
+        )
     ):
         return "it does not fetch images by web address"
     return ""

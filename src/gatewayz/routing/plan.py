@@ -110,9 +110,7 @@ class Planner:
             last_resort=None if usable else last_resort,
         )
 
-    def _filtered(
-        self, named: Named, request: Request, principal: Principal, reasons: list[Reason]
-    ) -> list[Candidate]:
+    def _filtered(self, named: Named, request: Request, principal: Principal, reasons: list[Reason]) -> list[Candidate]:
         lock = self._lock_for(named.model)
         kept: list[Candidate] = []
         for offer in named.offers:

@@ -82,9 +82,7 @@ class Oracle:
         return {"open_streams": self.open_streams, "open_connections": self.open_connections, "requests": self._count}
 
 
-def asked_from(
-    number: int, method: str, path: str, headers: dict[str, str], body: bytes, model: str = ""
-) -> Asked:
+def asked_from(number: int, method: str, path: str, headers: dict[str, str], body: bytes, model: str = "") -> Asked:
     """The request; `model` is the one that the path names, where it does."""
     try:
         content = json.loads(body) if body else {}

@@ -18,6 +18,7 @@ from gatewayz.core.calls import Wire
 from gatewayz.core.faults import Fault
 from gatewayz.ports.transport import Exchange
 from gatewayz.routing.rules import Deadlines
+from gatewayz.upstream.addresses import PublicAddresses
 from gatewayz.upstream.bodies import MAX_BODY_BYTES, inflater, too_large
 from gatewayz.upstream.connection import Connection
 
@@ -37,11 +38,12 @@ FOREIGN = tuple(row[0] for row in UNREACHABLE)
 
 
 class Origin(Struct, frozen=True):
-    """Where connections go."""
+    """Where connections go. `public` ones are kept apart from those that the operator configured."""
 
     host: str
     port: int
     tls: bool
+    public: bool = False
 
 
 class Place(Struct, frozen=True):
@@ -86,8 +88,11 @@ class HttpExchange:
 class HttpTransport:
     """Sends requests over connections that it keeps. Make it inside the running loop, and close it."""
 
-    def __init__(self, deadlines: Deadlines, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, deadlines: Deadlines, tls: ssl.SSLContext | None = None, addresses: PublicAddresses | None = None
+    ) -> None:
         self._deadlines = deadlines
+        self._addresses = addresses if addresses is not None else PublicAddresses()
         self._tls = tls if tls is not None else tls_context()
         self._loop = asyncio.get_running_loop()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
@@ -118,9 +123,10 @@ class HttpTransport:
             raise Fault("upstream_timeout", "All upstream connections are in use.") from error
         try:
             async with asyncio.timeout(rules.connect_s + (rules.tls_s if origin.tls else 0)):
+                host = await self._addresses.one(origin.host, origin.port) if origin.public else origin.host
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(origin.host),
-                    origin.host,
+                    host,
                     origin.port,
                     ssl=self._tls if origin.tls else None,
                     server_hostname=origin.host if origin.tls else None,
@@ -149,18 +155,26 @@ class HttpTransport:
             self._open.remove(connection)
             self._slots.release()
 
-    def place(self, method: str, url: str) -> Place:
-        """The parts of a URL. Faults: `upstream_unreachable` for one that is none."""
+    def place(self, wire: Wire) -> Place:
+        """The parts of a URL. Faults: `upstream_unreachable` for one that is none, `upstream_broken` for a public one
+        that carries a name or a password.
+        """
+        method, url = wire.method, wire.url
         known = self._places.get((method, url))
-        if known is not None:
+        if known is not None and not wire.public:
             return known
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Fault("upstream_unreachable", "The provider's base_url is no http or https address.")
+        if wire.public and "@" in parts.netloc:
+            raise Fault("upstream_broken", "The provider named a file whose address carries a password.")
         tls = parts.scheme == "https"
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
-        made = Place(Origin(parts.hostname, parts.port or (443 if tls else 80), tls), head.encode())
+        made = Place(Origin(parts.hostname, parts.port or (443 if tls else 80), tls, wire.public), head.encode())
+        if wire.public:
+            # Every file has an address of its own, which nobody asks for twice.
+            return made
         if len(self._places) >= MAX_KNOWN_URLS:
             self._places.clear()
         self._places[(method, url)] = made
@@ -179,7 +193,7 @@ class _Sending(AbstractAsyncContextManager[Exchange]):
     def __init__(self, transport: HttpTransport, wire: Wire) -> None:
         self._transport = transport
         self._wire = wire
-        self._place = transport.place(wire.method, wire.url)
+        self._place = transport.place(wire)
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> HttpExchange:

@@ -5,7 +5,7 @@ Consumed and never forwarded: `provider`, `models`, `route`, `session_id`.
 
 from typing import Any
 
-from gatewayz.core.requests import ChatRequest, Effort, Sampling, Wishes
+from gatewayz.core.requests import ChatRequest, Effort, Sampling
 from gatewayz.dialects.base import Asking, Draft
 from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object
@@ -18,6 +18,7 @@ from gatewayz.dialects.openai_chat.tools import (
     tool_to_wire,
     tools_from_wire,
 )
+from gatewayz.dialects.wishes import wishes_from
 
 MAX_MESSAGES = 2_000
 MAX_CHOICES = 8
@@ -50,7 +51,7 @@ def request_from_wire(body: bytes) -> ChatRequest:
         reasoning=_effort(fields),
         user=fields.text("user"),
         session=fields.text("session_id")[:MAX_SESSION],
-        wishes=_wishes(fields),
+        wishes=wishes_from(fields),
         streamed=fields.flag("stream") or False,
         wants_usage=_wants_usage(fields),
         extra={name: value for name, value in fields.rest.items() if value is not None and name not in CONSUMED},
@@ -96,26 +97,6 @@ def _wants_usage(fields: Fields) -> bool:
     options = fields.object("stream_options") or {}
     usage = fields.object("usage") or {}
     return options.get("include_usage") is True or usage.get("include") is True
-
-
-def _wishes(fields: Fields) -> Wishes:
-    given = fields.object("provider")
-    if given is None:
-        return Wishes()
-    inner = Fields(given, "provider.")
-    sort = inner.rest.pop("sort", None)
-    prices = inner.object("max_price") or {}
-    return Wishes(
-        order=inner.texts("order"),
-        only=inner.texts("only"),
-        ignore=inner.texts("ignore"),
-        allow_fallbacks=inner.flag("allow_fallbacks") is not False,
-        require_parameters=inner.flag("require_parameters") or False,
-        sort=str(sort.get("by", "") if isinstance(sort, dict) else sort or ""),
-        max_price={name: str(value) for name, value in prices.items()},
-        data_collection=inner.one_of("data_collection", ("allow", "deny")),
-        zdr=inner.flag("zdr") or False,
-    )
 
 
 def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:

@@ -6,10 +6,11 @@ Law: a hold ends once. What is kept is bounded: the last calls, and the totals.
 from collections import deque
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.money import Nanos
-from gatewayz.ports.books import Hold
+from gatewayz.ports.books import Hold, Replay
 
 MAX_RECORDS = 1_000
 
@@ -26,7 +27,7 @@ class CallRecord(Struct, frozen=True):
 
 
 class MemoryBooks:
-    """The port `Books` for house billing."""
+    """The port `Books` for house billing; it forgets at the end of the process."""
 
     def __init__(self) -> None:
         self.open: dict[str, Hold] = {}
@@ -39,7 +40,11 @@ class MemoryBooks:
         self.open[call.id] = hold
         return hold
 
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome) -> bool:
+    async def extend(self, hold: Hold, amount: Nanos) -> Hold:
+        self.open[hold.call] = replace(hold, amount=Nanos(hold.amount + amount))
+        return self.open[hold.call]
+
+    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
         who = call.principal
@@ -47,3 +52,6 @@ class MemoryBooks:
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
         return True
+
+    async def finished(self) -> None:
+        """Nothing waits here."""

@@ -1,0 +1,162 @@
+"""The database: where it is, and connections to it. One file in the data directory unless a URL says otherwise.
+
+SQLite runs in WAL, so that two processes may share the file; PostgreSQL by asyncpg, also behind a pooler that hands
+out connections per transaction (`pooler`), where prepared statements cannot be kept.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from msgspec import Struct
+from sqlalchemy import Executable, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from gatewayz.core.faults import Fault
+
+FILE = "gatewayz.db"
+MEMORY = "memory:"
+BUSY_MS = 5_000
+"""How long SQLite waits for another process's transaction."""
+CONNECT_S = 3.0
+STATEMENT_S = 10.0
+POOL_SIZE = 4
+POOL_WAIT_S = 5.0
+RETRY_S = 2.0
+"""What a client is told when the store is away."""
+PRAGMAS = (f"PRAGMA busy_timeout={BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+
+
+class Location(Struct, frozen=True):
+    """Which database: `path` of SQLite's file, or `dsn` of PostgreSQL; neither for memory, which forgets at the end."""
+
+    kind: Literal["sqlite", "postgresql", "memory"]
+    path: str = ""
+    dsn: str = ""
+    pooler: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without a password."""
+        if self.kind == "postgresql":
+            return make_url(self.dsn).render_as_string(hide_password=True)
+        return self.path or "memory"
+
+
+def located(url: str, data_dir: str, *, pooler: bool = False) -> Location:
+    """The database that a URL means; an empty one is the file in the data directory. Faults: `bad_request`."""
+    if url == MEMORY:
+        return Location("memory")
+    if not url:
+        return Location("sqlite", path=str(Path(data_dir) / FILE))
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        return Location("sqlite", path=url.removeprefix("sqlite:///"))
+    if scheme in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        try:
+            make_url(url)
+        except (ArgumentError, ValueError):
+            raise Fault("bad_request", "database.url is no URL: postgresql://user:password@host/name") from None
+        return Location("postgresql", dsn="postgresql" + url[len(scheme) :], pooler=pooler)
+    raise Fault(
+        "bad_request", f"database.url: {scheme or url!r} is not known; write sqlite:///path or postgresql://host/name"
+    )
+
+
+class Database:
+    """Connections for everything but the hot path; one engine a process."""
+
+    def __init__(self, location: Location, statement_s: float = STATEMENT_S) -> None:
+        self.location = location
+        self.engine = _engine(location, statement_s)
+
+    @asynccontextmanager
+    async def begin(self, *, reading: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end of the block; one that only reads waits for nobody on SQLite.
+
+        Faults: `unavailable` when the store is away.
+        """
+        try:
+            async with self.engine.connect() as taken:
+                connection = await taken.execution_options(reading=reading)
+                async with connection.begin():
+                    yield connection
+        except (OperationalError, DBAPIError, OSError, TimeoutError) as error:
+            if isinstance(error, DBAPIError) and not away(error):
+                raise
+            raise store_away(error) from error
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def away(error: DBAPIError) -> bool:
+    """Whether the store was not there, as against a statement that it refused."""
+    return error.connection_invalidated or isinstance(error, OperationalError) or not hasattr(error.orig, "sqlstate")
+
+
+def store_away(error: BaseException) -> Fault:
+    """The fault that a store which cannot be reached is."""
+    why = str(getattr(error, "orig", None) or error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return Fault("unavailable", f"The store cannot be used: {why}", retry_after_s=RETRY_S)
+
+
+def upsert(database: Database, table: Table, row: dict[str, Any], replaced: tuple[str, ...] = ()) -> Executable:
+    """Inserts a row, or replaces these columns of the one that has its key; without columns the old row stays."""
+    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(row)
+    keys = [column.name for column in table.primary_key]
+    if not replaced:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.on_conflict_do_update(index_elements=keys, set_={name: row[name] for name in replaced})
+
+
+def _engine(location: Location, statement_s: float) -> AsyncEngine:
+    if location.kind == "postgresql":
+        return create_async_engine(
+            "postgresql+asyncpg" + location.dsn.removeprefix("postgresql"),
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            pool_pre_ping=not location.pooler,
+            connect_args=_connect_args(location, statement_s),
+        )
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{location.path}",
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+    )
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return engine
+
+
+def _connect_args(location: Location, statement_s: float) -> dict[str, Any]:
+    given: dict[str, Any] = {"timeout": CONNECT_S, "command_timeout": statement_s}
+    if location.pooler:
+        # A pooler may hand the next statement to another server, which knows no statement of ours.
+        given |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        given["prepared_statement_name_func"] = lambda: f"gatewayz_{uuid4().hex}"
+    return given
+
+
+def _prepare(connection: Any, record: object) -> None:
+    # The driver must not open transactions of its own: ours begin as writers, so that two of them wait in turn.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
