@@ -121,7 +121,9 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
         draining=draining.is_set,
     )
     web = settings.web
-    inference_rules = InferenceRules(deadlines=rules.deadlines, trusted_proxies=web.trusted_proxies)
+    inference_rules = InferenceRules(
+        deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=web.trusted_proxies
+    )
     inference = Inference(gateway, inference_rules, clock, bus)
     metrics.gauge("gatewayz_calls_running", lambda: {(): float(len(inference.running))})
     metrics.gauge("gatewayz_facts_dropped", lambda: {(): float(bus.dropped)})

@@ -15,7 +15,8 @@ from tests.support.wires import STREAM, call
 
 PROVIDERS = providers_from(rows(), {}, {})
 EVERY = [(folder, name) for folder in folders() for name in exchange_names(folder)]
-NAMES = [(folder, name) for folder, name in EVERY if not load_exchange(name, folder).means.get("skip")]
+NAMES = [(folder, name) for folder, name in EVERY
+         if not load_exchange(name, folder).means.get("skip") and "chat" in UPSTREAMS[folder].serves]
 KINDS = {"text": Kind.TEXT, "reasoning": Kind.REASONING, "refusal": Kind.REFUSAL, "audio": Kind.AUDIO}
 
 

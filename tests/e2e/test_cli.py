@@ -165,7 +165,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path):
 def test_providers_are_listed_with_why_they_are_off(tmp_path):
     _, said, _ = run(tmp_path, "providers", "--json", env={"GROQ_API_KEY": "k"})
     rows = {row["provider"]: row for row in json.loads(said)}
-    assert len(rows) == 45
+    assert len(rows) == 46
     assert rows["groq"]["state"] == "on"
     assert rows["openai"]["why_off"] == "set OPENAI_API_KEY"
     assert not rows["sybil"]["verified"]

@@ -61,12 +61,19 @@ def offers(*rows: tuple[str, str], model: str = "test/model", **more: Any) -> di
     return {"id": model, "aliases": ["alias"], "offers": listed}
 
 
+def _at(url: str, value: Any) -> Any:
+    """Settings in which `SIM` stands for where the simulator is."""
+    if isinstance(value, dict):
+        return {name: _at(url, inner) for name, inner in value.items()}
+    return value.replace("SIM", url) if isinstance(value, str) else value
+
+
 @asynccontextmanager
 async def house(
     tmp_path: Path, *, providers: tuple[str, ...] = ("first", "second", "third"), quirks: dict[str, Any] | None = None,
-    keys: list[dict[str, Any]] | None = None, **own: Any
+    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, **own: Any
 ) -> AsyncIterator[House]:
-    """A gateway whose own providers are all played by one simulator, in the order given."""
+    """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows."""
     key = key_from(secrets.token_bytes(RANDOM_BYTES))
     async with Simulator() as upstream:
         rows = {
@@ -83,7 +90,7 @@ async def house(
                        "key_per_day": 100_000_000, "key_concurrency": 20_000},
             **own,
         }
-        given["providers"] = rows | own.get("providers", {})
+        given["providers"] = rows | _at(upstream.url, more or {})
         async with assembled(loaded("", given)) as built:
             listening = bound("127.0.0.1", 0)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -46,8 +46,6 @@ class Capability(StrEnum):
     FILES = "files"
     CHOICES = "choices"
     JSON_SCHEMA = "json_schema"
-    IMAGE_OUTPUT = "image_output"
-    EMBEDDINGS = "embeddings"
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -100,9 +98,15 @@ class Wishes(Struct, frozen=True, kw_only=True):
 
 
 class Routed(Struct, frozen=True, kw_only=True):
-    """What every request has. `extra` belongs to `dialect` and goes nowhere else; `models` are tried after `model`."""
+    """What every request has. `extra` belongs to `dialect` and goes nowhere else; `models` are tried after `model`.
+
+    `form` is how the client wants what can be spelled in more than one way: images as `url` or `bytes`, vectors as
+    `float` or `base64`; empty for either.
+    """
 
     surface: ClassVar[Surface]
+    stops: ClassVar[bool] = False
+    """Whether an answer says why it stopped: then a filtered one is an answer too, and not an error."""
     dialect: str
     model: str
     models: tuple[str, ...] = ()
@@ -111,6 +115,7 @@ class Routed(Struct, frozen=True, kw_only=True):
     wishes: Wishes = Wishes()
     streamed: bool = False
     wants_usage: bool = False
+    form: str = ""
     extra: dict[str, Any] = {}
 
     @property
@@ -154,6 +159,7 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
     """A chat completion, asked for in any dialect."""
 
     surface: ClassVar[Surface] = "chat"
+    stops: ClassVar[bool] = True
     messages: tuple[Message, ...]
     tools: tuple[Tool | OpaqueTool, ...] = ()
     tool_choice: ToolChoice | None = None
@@ -241,9 +247,9 @@ class CountRequest(Routed, frozen=True, kw_only=True):
 
 
 class ImageRequest(Routed, frozen=True, kw_only=True):
-    """Images from a text. `size` is width and height in pixels, `None` for the model's own; `form` how they come.
+    """Images from a text. `size` is width and height in pixels, `None` for the model's own.
 
-    `options` are provider options that the canon does not name (steps, guidance); they go on to every provider.
+    `options` are what only one provider understands (steps, guidance), by its id; nobody else gets to see them.
     """
 
     surface: ClassVar[Surface] = "image"
@@ -252,13 +258,13 @@ class ImageRequest(Routed, frozen=True, kw_only=True):
     size: tuple[int, int] | None = None
     quality: str = ""
     style: str = ""
-    form: Literal["", "url", "bytes"] = ""
     seed: int | None = None
     negative: str = ""
-    options: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {}
 
-    def needs(self) -> frozenset[Capability]:
-        return frozenset({Capability.IMAGE_OUTPUT})
+    @property
+    def choices(self) -> int:
+        return self.n
 
     def prompt_tokens(self) -> int:
         return int(len(self.prompt.encode()) / BYTES_PER_TOKEN)
@@ -282,15 +288,11 @@ IMAGE_OUTPUT_TOKENS = {"low": 408, "medium": 1_584, "high": 6_240}
 
 
 class EmbeddingRequest(Routed, frozen=True, kw_only=True):
-    """Vectors of texts, or of texts given as token ids. `form`: how the client wants each vector spelled."""
+    """Vectors of texts, or of texts given as token ids."""
 
     surface: ClassVar[Surface] = "embedding"
     texts: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
-    form: Literal["float", "base64"] = "float"
-
-    def needs(self) -> frozenset[Capability]:
-        return frozenset({Capability.EMBEDDINGS})
 
     def prompt_tokens(self) -> int:
         sizes = (len(text.encode()) / BYTES_PER_TOKEN if isinstance(text, str) else len(text) for text in self.texts)

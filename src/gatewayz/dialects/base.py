@@ -42,11 +42,15 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """To whom a request is spelled: seals are opened for `provider`, and `upstream_id` is its name for the model."""
+    """To whom a request is spelled: seals are opened for `provider`, and `upstream_id` is its name for the model.
+
+    `streamed`: the provider is to stream. `queue_url`: where requests for this model wait in a queue; empty for none.
+    """
 
     provider: str
     upstream_id: str
     streamed: bool
+    queue_url: str = ""
 
 
 class Draft(Struct, frozen=True):
@@ -82,9 +86,9 @@ class Wait(Struct, frozen=True):
 
 
 class Owe(Struct, frozen=True):
-    """From here on, an attempt that is broken off (the client leaves, time runs out) sends `draft`."""
+    """From here on, an attempt that is broken off (the client leaves, time runs out) sends `draft`, or nothing."""
 
-    draft: Draft
+    draft: Draft | None
 
 
 class Answer(Struct, frozen=True):

@@ -3,12 +3,19 @@
 from typing import Any
 
 from gatewayz.dialects.base import ClientRole, UpstreamRole
+from gatewayz.dialects.fal_images.roles import FalImagesUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
+from gatewayz.dialects.openai_images.roles import OpenAIImagesClient, OpenAIImagesUpstream
+from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
 
 CLIENTS: dict[str, ClientRole] = {
     "/v1/chat/completions": OpenAIChatClient(),
+    "/v1/images/generations": OpenAIImagesClient(),
 }
 
 UPSTREAMS: dict[str, UpstreamRole[Any]] = {
     OpenAIChatUpstream.name: OpenAIChatUpstream(),
+    OpenAIImagesUpstream.name: OpenAIImagesUpstream(),
+    FalImagesUpstream.name: FalImagesUpstream(),
+    VertexPredictUpstream.name: VertexPredictUpstream(),
 }

@@ -124,7 +124,7 @@ class Attempts:
                     yield frames
         except Fault as fault:
             self._closed(one, pursuit, fault)
-            if fault.kind == "filtered":
+            if fault.kind == "filtered" and pursuit.call.request.stops:
                 pursuit.tally.candidate = candidate
                 yield _filtered()
             else:

@@ -23,6 +23,7 @@ AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "optional_bearer": ("Authorization", "Bearer "),
     "api_key": ("api-key", ""),
     "x_api_key": ("x-api-key", ""),
+    "key": ("Authorization", "Key "),
 }
 """Form of authentication → header and what stands before the key."""
 
@@ -72,9 +73,16 @@ def ask(
     dialect = dialect_for(provider, upstream_id, request.surface)
     role = UPSTREAMS[dialect]
     model = native_id(upstream_id, provider)
-    asking = Asking(provider=provider.id, upstream_id=model, streamed=request.streamed)
-    line = Line(provider, credential, dialect, model, request.streamed, trace, unsupported)
+    quirks = provider.quirks
+    streamed = request.streamed and (request.surface != "image" or _matches(quirks.image_streams, model))
+    queue_url = "" if _matches(quirks.direct_models, model) else quirks.queue_url
+    asking = Asking(provider=provider.id, upstream_id=model, streamed=streamed, queue_url=queue_url)
+    line = Line(provider, credential, dialect, model, streamed, trace, unsupported)
     return Asked(line, role, reading_of(provider, request, dialect), role.steps(request, asking))
+
+
+def _matches(pattern: str, model: str) -> bool:
+    return bool(pattern) and re.search(pattern, model) is not None
 
 
 def dialect_for(provider: Provider, upstream_id: str, surface: Surface) -> str:
@@ -93,7 +101,7 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     """
     provider = line.provider
     url = draft.path if "://" in draft.path else provider.base_url + draft.path
-    if not url.startswith(origin(provider.base_url)):
+    if not url.startswith(own_hosts(provider.base_url, provider.quirks.queue_url)):
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
     if draft.body is not None:
@@ -102,7 +110,7 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
         body = encoded(draft.body)
     headers = [
         ("Content-Type", "application/json"),
-        ("Accept", "text/event-stream" if line.streamed and body else "application/json"),
+        ("Accept", _accepted(line, draft)),
         ("Accept-Encoding", "identity"),
         ("User-Agent", USER_AGENT),
         *auth_headers(provider, line.credential),
@@ -114,14 +122,20 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     return Wire(draft.method, url, tuple(headers), body), gone
 
 
+def _accepted(line: Line, draft: Draft) -> str:
+    if draft.body is None:
+        return "*/*"
+    return "text/event-stream" if line.streamed else "application/json"
+
+
 PUBLIC_HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", USER_AGENT))
 
 
 @lru_cache(maxsize=1_000)
-def origin(url: str) -> str:
-    """Scheme and host with the slash that ends them, so that no longer host begins with it."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}/"
+def own_hosts(*urls: str) -> tuple[str, ...]:
+    """Schemes and hosts, each with the slash that ends it, so that no longer host begins with one."""
+    parts = [url.partition("://") for url in urls if url]
+    return tuple(f"{scheme}://{rest.partition('/')[0]}/" for scheme, _, rest in parts)
 
 
 def native_id(upstream_id: str, provider: Provider) -> str:

@@ -180,6 +180,30 @@ def _renamed(body: Body, quirks: Quirks, model: str) -> None:
             body[new] = body.pop(old)
 
 
+def _image_size(body: Body, quirks: Quirks, model: str) -> None:
+    if quirks.image_size == "width_height" and "size" in body:
+        width, _, height = body.pop("size").partition("x")
+        body |= {"width": int(width), "height": int(height)}
+
+
+def _image_form(body: Body, quirks: Quirks, model: str) -> None:
+    if quirks.image_bytes_only:
+        body["response_format"] = "b64_json"
+    if body.get("response_format") == "b64_json":
+        body["response_format"] = quirks.image_bytes_word
+
+
+def _image_quality(body: Body, quirks: Quirks, model: str) -> None:
+    words = _for_model(quirks.image_quality_by_model, model)
+    if words is not None and "quality" in body:
+        body["quality"] = words.get(body["quality"], body["quality"])
+
+
+def _image_dropped(body: Body, quirks: Quirks, model: str) -> None:
+    for name in (*quirks.image_drop, *(_for_model(quirks.image_drop_by_model, model) or ())):
+        body.pop(name, None)
+
+
 Step = Callable[[Body, Quirks, str], None]
 
 ANY_DIALECT: tuple[Step, ...] = (_extras, _dropped, _renamed)
@@ -196,8 +220,19 @@ STEPS: dict[str, tuple[Step, ...]] = {
         _limit,
         *ANY_DIALECT,
     ),
+    "openai_images": (_image_size, _image_form, _image_quality, _image_dropped),
+    "fal_images": (),
+    "vertex_predict": (),
+    "openai_embeddings": (),
 }
 """The steps that know a dialect's body; for any other there are those that need to know nothing of it."""
+
+
+MOVED = {
+    "openai_chat": frozenset({"max_tokens", "reasoning", "reasoning_effort", "stream_options"}),
+    "openai_images": frozenset({"size", "response_format"}),
+}
+"""Fields that are said under another name, or that the gateway sees to itself."""
 
 
 def applied(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, ...]:
@@ -208,8 +243,7 @@ def applied(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, 
     # Nulls break some providers and mean nothing to the others.
     for name in [name for name, value in body.items() if value is None]:
         del body[name]
-    moved = {"max_tokens", "reasoning", "reasoning_effort", "stream_options", *quirks.rename}
-    gone = before - body.keys() - moved
+    gone = before - body.keys() - MOVED.get(dialect, MOVED["openai_chat"]) - quirks.rename.keys()
     silent = {"reasoning_effort", "reasoning"} & before and quirks.reasoning_send == "none"
     return tuple(sorted(gone | ({"reasoning_effort"} if silent else set())))
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gatewayz.core.secrets import Secret
 
-Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "none"]
+Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "key", "none"]
 ErrorClass = Literal[
     "auth",
     "permission",
@@ -73,6 +73,20 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put before ids that have no slash."""
     model_prefix_strip: str = ""
     temperature_range: tuple[float, float] | None = None
+    image_size: Literal["size", "width_height"] = "size"
+    """How pixels are said: `size` as text, or `width` and `height` as numbers."""
+    image_bytes_word: str = "b64_json"
+    image_bytes_only: bool = False
+    """Images come as bytes, and must be asked for so."""
+    image_streams: str = ""
+    """Regular expression of models that stream images."""
+    image_drop: tuple[str, ...] = ()
+    image_drop_by_model: dict[str, tuple[str, ...]] = {}
+    image_quality_by_model: dict[str, dict[str, str]] = {}
+    queue_url: str = ""
+    """Where requests wait in a queue until they are done."""
+    direct_models: str = ""
+    """Regular expression of models that are asked directly although there is a queue."""
 
 
 class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"kind": "class"}):

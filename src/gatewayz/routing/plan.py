@@ -90,7 +90,7 @@ class Planner:
     def plan(self, request: Request, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
         """The plan for a request. Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`."""
         names = (request.model, *(name for name in request.models if name != request.model))
-        named = [self._shelf.resolve(name) for name in names]
+        named = [self._resolved(name, request) for name in names]
         reasons: list[Reason] = []
         candidates: list[Candidate] = []
         for one in named:
@@ -109,6 +109,17 @@ class Planner:
             retry_after_s=None if usable else wait_s,
             last_resort=None if usable else last_resort,
         )
+
+    def _resolved(self, name: str, request: Request) -> Named:
+        """What a name means; one that nobody knows is an id at the provider that was wished for, or at the default."""
+        defaults = self._rules.default_providers
+        try:
+            return self._shelf.resolve(name)
+        except Fault:
+            provider = next(iter(request.wishes.only), defaults.get(request.surface, ""))
+            if request.surface not in defaults or provider not in self._shelf.providers:
+                raise
+            return self._shelf.resolve(f"{provider}/{name}")
 
     def _filtered(self, named: Named, request: Request, principal: Principal, reasons: list[Reason]) -> list[Candidate]:
         lock = self._lock_for(named.model)

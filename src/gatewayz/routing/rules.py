@@ -6,7 +6,7 @@ Rank comes from an operator's priority first, then from the chain; what is not i
 import re
 from functools import lru_cache
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gatewayz.core.requests import Request
 
@@ -49,6 +49,11 @@ LOCKS = (
 )
 """The first pattern that matches a model's canonical id holds."""
 
+DEFAULT_MODELS = {"image": "stabilityai/sd3.5"}
+"""Surface → the model of a request that names none."""
+DEFAULT_PROVIDERS = {"image": "deepinfra"}
+"""Surface → who is asked for a model that is in no catalogue, under the id that the client gave."""
+
 UNLOCKED = Lock("")
 REASONING_MODEL = re.compile(r"(^|/)(o[0-9]|gpt-5|deepseek-r|.*(reason|think|magistral))", re.IGNORECASE)
 
@@ -61,12 +66,15 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     pool_s: float = 2.0
     first_event_s: float = 60.0
     reasoning_first_event_s: float = 300.0
+    image_s: float = 180.0
     idle_s: float = 60.0
     total_s: float = 600.0
     stream_total_s: float = 1_800.0
 
     def first_event_for(self, request: Request) -> float:
-        """How long the first content may take; models that think first may take longer."""
+        """How long the first content may take; models that think first may take longer, and so may images."""
+        if request.surface == "image":
+            return self.image_s
         thinks = request.thinks or _thinks(request.model)
         return max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
 
@@ -101,6 +109,8 @@ class RoutingRules(Struct, frozen=True, kw_only=True):
     breaker: BreakerRule = BreakerRule()
     deadlines: Deadlines = Deadlines()
     locks: tuple[Lock, ...] = LOCKS
+    default_models: dict[str, str] = field(default_factory=DEFAULT_MODELS.copy)
+    default_providers: dict[str, str] = field(default_factory=DEFAULT_PROVIDERS.copy)
 
     def lock_for(self, model: str) -> Lock:
         return next((lock for lock in self.locks if re.search(lock.pattern, model)), UNLOCKED)

@@ -68,7 +68,7 @@ LAST = Send(b"0\r\n\r\n")
 
 
 def _error(tongue: Tongue, name: str, **headers: str) -> Actions:
-    exchange = load_exchange(name, tongue.folder)
+    exchange = load_exchange(name, tongue.errors or tongue.folder)
     yield whole(exchange.status, exchange.content(), **{**exchange.headers, **headers})
 
 
@@ -93,7 +93,7 @@ def _limited(tongue: Tongue, argument: str) -> Actions:
 
 
 def _unsupported(tongue: Tongue, argument: str) -> Actions:
-    exchange = load_exchange("error_400_unsupported", tongue.folder)
+    exchange = load_exchange("error_400_unsupported", tongue.errors or tongue.folder)
     yield whole(400, exchange.filled(parameter=argument))
 
 

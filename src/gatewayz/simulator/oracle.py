@@ -31,7 +31,10 @@ class Asked(Struct, frozen=True):
 
 
 class Invoice(Struct):
-    """What one answer comes to. `sent_tokens` left before the client did; `completion_tokens` is the whole answer."""
+    """What one answer comes to. `sent_tokens` left before the client did; `completion_tokens` is the whole answer.
+
+    `pixels` are those that the provider bills.
+    """
 
     number: int
     model: str
@@ -41,6 +44,8 @@ class Invoice(Struct):
     finished: bool = False
     aborted: bool = False
     fault: str = ""
+    images: int = 0
+    pixels: int = 0
 
 
 def tokens_of(text: str) -> int:

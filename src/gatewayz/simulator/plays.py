@@ -54,7 +54,7 @@ def answer_of(prompt: Prompt, scene: str) -> Answer | None:
 
 
 def _unknown(tongue: Tongue, model: str) -> Actions:
-    yield whole(404, load_exchange("error_404", tongue.folder).filled(model=model))
+    yield whole(404, load_exchange("error_404", tongue.errors or tongue.folder).filled(model=model))
 
 
 def _exchange(tongue: Tongue, name: str) -> Actions:

@@ -10,9 +10,12 @@ from msgspec import Struct
 
 from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.chat import CHAT
+from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
 from gatewayz.simulator.faults import Actions, whole
+from gatewayz.simulator.images import file_played, images_played
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.plays import played
+from gatewayz.simulator.vertex import predict_played
 
 Player = Callable[[Asked, str], tuple[Invoice, Actions]]
 """A request and its scene → what it comes to, and what happens on its connection."""
@@ -38,6 +41,14 @@ def _models(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
 
 STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/chat/completions$"), partial(played, CHAT)),
+    Stage("POST", re.compile(r"/images/generations$"), images_played),
+    Stage("GET", re.compile(r"/files/(?P<model>[^/]+)$"), file_played, billed=False),
+    Stage("PUT", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/cancel$"), cancel_played, billed=False),
+    Stage("GET", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/status$"), status_played, billed=False),
+    Stage("GET", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)$"), result_played),
+    Stage("POST", re.compile(r"/fal-queue/(?P<model>.+)$"), submit_played, billed=False),
+    Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
+    Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
     Stage("GET", re.compile(r"/models$"), _models, billed=False),
 )
 

@@ -16,18 +16,28 @@ Pieces = Iterator[tuple[bytes, int]]
 """Events of a stream, each with the tokens of the answer that it carries."""
 
 
+def _no_body(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
+    return {}
+
+
+def _no_pieces(asked: Asked, answer: Answer, scene: str) -> Pieces:
+    return iter(())
+
+
 class Tongue(Struct, frozen=True, kw_only=True):
     """How a dialect is read, answered and failed in.
 
-    `folder` holds its exchanges. `opening` and `closing` count the pieces of a stream before the first word and after
-    the last one; `end` is the terminal marker, `failure` an error in the middle of a stream. `bodies` and `streams` are
-    answers of status 200 that are none, by the fault's name.
+    `folder` holds its exchanges, `errors` those of its errors where another's are the same. `opening` and `closing`
+    count the pieces of a stream before the first word and after the last one; `end` is the terminal marker, `failure`
+    an error in the middle of a stream. `bodies` and `streams` are answers of status 200 that are none, by the fault's
+    name. Dialects that say no text have players of their own, and neither `body` nor `pieces`.
     """
 
     folder: str
+    errors: str = ""
     prompt: Callable[[Asked], Prompt]
-    body: Callable[[Asked, Answer, str], dict[str, Any]]
-    pieces: Callable[[Asked, Answer, str], Pieces]
+    body: Callable[[Asked, Answer, str], dict[str, Any]] = _no_body
+    pieces: Callable[[Asked, Answer, str], Pieces] = _no_pieces
     opening: int = 1
     closing: int = 1
     end: bytes = b""

@@ -10,9 +10,7 @@ import socket
 
 from gatewayz.core.faults import Fault
 
-NOT_PUBLIC = tuple(
-    map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10"))
-)
+NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10")))
 """IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo), which may be any; the old site-local one."""
 
 

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import Clock
@@ -32,6 +33,7 @@ class InferenceRules(Struct, frozen=True, kw_only=True):
     body_bytes: int = MAX_BODY_BYTES
     pace: Pace = Pace()
     deadlines: Deadlines = Deadlines()
+    default_models: dict[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()
 
 
@@ -89,6 +91,11 @@ class Inference:
         if "inference" not in principal.scopes:
             raise Fault("forbidden", "This key may not be used for inference.")
         request = role.decode(received.body, received.headers)
+        if not request.model:
+            model = self._rules.default_models.get(request.surface, "")
+            if not model:
+                raise Fault("bad_request", "Missing required parameter: 'model'.", param="model")
+            request = replace(request, model=model)
         now = self._clock.now()
         deadlines = self._rules.deadlines
         total_s = deadlines.stream_total_s if request.streamed else deadlines.total_s

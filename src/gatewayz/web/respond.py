@@ -60,7 +60,7 @@ class Delivery:
             async with aclosing(batches):
                 async for frames in batches:
                     body = self._encoder.feed(frames)
-                    if not body or self.over:
+                    if self.over or not (body or is_end(frames)):
                         continue
                     if not self.started or not streamed or is_end(frames):
                         await self._write(body, more=streamed and not is_end(frames))
