@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from gatewayz.catalog.offers import Offer
 from gatewayz.core.money import Nanos, Price, cost
 from gatewayz.core.requests import Request
-from gatewayz.core.usage import SERVICES
+from gatewayz.core.usage import SERVICES, Usage
 
 PROMPT_MARGIN = 1.15
 PROMPT_EXTRA_TOKENS = 64
@@ -16,10 +16,19 @@ def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None =
 
     `markup_bp` is the account's own, where it has one.
     """
-    prompt, service = round(request.prompt_tokens() * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS, service_asked(request)
+    prompt, service = _prompt(request), service_asked(request)
     worst = [(replace(request.worst(prompt, offer.max_output), service=service), offer.price) for offer in offers]
     amounts = [cost(usage, price or Price(), markup_bp) for usage, price in worst]
     return max(amounts, default=Nanos(0))
+
+
+def expected(request: Request, offer: Offer) -> Usage:
+    """The most that this call is expected to use at the offer."""
+    return replace(request.worst(_prompt(request), offer.max_output), service=service_asked(request))
+
+
+def _prompt(request: Request) -> int:
+    return round(request.prompt_tokens() * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS
 
 
 def service_asked(request: Request) -> str:

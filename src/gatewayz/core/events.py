@@ -87,11 +87,13 @@ class UsageReported(Struct, frozen=True, gc=False):
     """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure.
 
     `cost` is ours, in nano-dollars: the engine puts it in when the price is known, encoders show it beside the usage.
+    `final`: the engine has seen the end of the answer, so it may be shown at once.
     """
 
     usage: Usage
     cost_usd: str = ""
     cost: int | None = None
+    final: bool = False
 
 
 class Finished(Struct, frozen=True, gc=False):

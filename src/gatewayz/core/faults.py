@@ -1,8 +1,8 @@
 """Faults: our only exception, one closed table of kinds named by what the reader must do.
 
 The table says for each kind: the status a client sees, what happens before the commit point, what the breaker makes
-of it, and how the hold ends. Verdicts: `next` another candidate, `wait` another one now and this one after its
-`Retry-After`, `larger` a candidate with a larger context, `stop` the client's own affair.
+of it, and how the hold ends: `release` is paid by nobody. Verdicts: `next` another candidate, `wait` another one now
+and this one after its `Retry-After`, `larger` a candidate with a larger context, `stop` the client's own affair.
 """
 
 from typing import Literal
@@ -52,7 +52,7 @@ FAULTS: dict[str, FaultRule] = {
     "upstream_timeout": FaultRule(504, "next", "count"),
     "upstream_unreachable": FaultRule(502, "next", "count", free=True),
     "upstream_broken": FaultRule(502, "next", "count"),
-    "upstream_cut": FaultRule(502, "next", "count", "settle"),
+    "upstream_cut": FaultRule(502, "next", "count"),
     "filtered": FaultRule(400),
     "client_gone": FaultRule(499, ending="settle"),
     "unavailable": FaultRule(503),

@@ -41,13 +41,14 @@ class Choice(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """A whole answer; `usage` is `None` when the provider told nothing."""
+    """A whole answer; `usage` is `None` when the provider told nothing, `cost` in nano-dollars when it has no price."""
 
     id: str
     model: str
     choices: tuple[Choice, ...]
     usage: Usage | None = None
     cost_usd: str = ""
+    cost: int | None = None
     extra: dict[str, Any] = {}
 
 
@@ -98,6 +99,7 @@ class Folder:
             choices=tuple(self._choice(number) for number in numbers),
             usage=self._usage.usage if self._told else None,
             cost_usd=self._usage.cost_usd,
+            cost=self._usage.cost,
             extra=self._head.extra,
         )
 
@@ -128,7 +130,7 @@ def unfold(reply: Reply) -> Iterator[Event]:
             number += 1
         yield ChoiceEnded(index, choice.stop, choice.raw)
     if reply.usage is not None:
-        yield UsageReported(reply.usage, reply.cost_usd)
+        yield UsageReported(reply.usage, reply.cost_usd, reply.cost)
     yield Finished()
 
 

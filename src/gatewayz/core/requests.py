@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from gatewayz.core.conversation import (
     Audio,
@@ -28,6 +29,8 @@ BYTES_PER_TOKEN = 4.3
 """Measured: English 4.7, code 4.5, Chinese 4.1 bytes of UTF-8 a token."""
 TOKENS_PER_IMAGE = 1_100
 """A high-detail image of 1024 x 1024 costs about 765 to 1,105 tokens at the large providers."""
+TOKENS_PER_SMALL_IMAGE = 85
+"""With `detail: low` (platform.openai.com/docs/guides/images-vision, "Calculating costs")."""
 DEFAULT_OUTPUT_TOKENS = 4_096
 """What an answer without a limit is expected to have at the most."""
 BEGINNING = 1_024
@@ -128,6 +131,11 @@ class Routed(Struct, frozen=True, kw_only=True):
         """Whether the client wants the model to think first."""
         return False
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether the answer may go on beyond what `worst` expects, because the client gave no limit."""
+        return False
+
     def needs(self) -> frozenset[Capability]:
         """What an offer must be able to do to serve this request."""
         return frozenset()
@@ -144,9 +152,9 @@ class Routed(Struct, frozen=True, kw_only=True):
         """The most that is expected to be used, for `prompt` tokens and a model that can say `max_output`."""
         return Usage(input=prompt, requests=1)
 
-    def estimate(self, characters: int, thought: int) -> Usage:
-        """What was used, as far as it can be told from the characters that were delivered, of which `thought` more
-        were reasoning: for answers whose provider reports nothing.
+    def estimate(self, said: int, thought: int) -> Usage:
+        """What was used, as far as it can be told from the bytes of UTF-8 that were delivered, `said` and `thought`:
+        for answers whose provider reports nothing.
         """
         return Usage(estimated=True)
 
@@ -177,6 +185,10 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
     def thinks(self) -> bool:
         return self.reasoning is not None
 
+    @property
+    def open_ended(self) -> bool:
+        return self.max_output is None
+
     def needs(self) -> frozenset[Capability]:
         found: set[Capability] = set()
         if self.tools:
@@ -195,25 +207,27 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
         for message in self.messages:
             for part in message.parts:
                 size += _part_bytes(part)
-                images += type(part) is Image
+                images += _image_tokens(part)
         for tool in self.tools:
-            size += len(str(tool))
-        return int(size / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE + 4 * len(self.messages)
+            size += len(encode(tool))
+        return int(size / BYTES_PER_TOKEN) + images + 4 * len(self.messages)
 
     def room(self) -> int:
         return self.prompt_tokens() + (self.max_output or 0)
 
     def worst(self, prompt: int, max_output: int | None) -> Usage:
-        output = self.max_output or min(max_output or DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS)
-        return Usage(input=prompt, output=output * self.sampling.n, requests=1)
+        # A budget for thinking is output, and goes before the answer.
+        budget = (self.reasoning.budget if self.reasoning is not None else None) or 0
+        unlimited = min(max_output or DEFAULT_OUTPUT_TOKENS + budget, DEFAULT_OUTPUT_TOKENS + budget)
+        return Usage(input=prompt, output=(self.max_output or unlimited) * self.sampling.n, requests=1)
 
-    def estimate(self, characters: int, thought: int) -> Usage:
-        if not characters and not thought:
+    def estimate(self, said: int, thought: int) -> Usage:
+        if not said and not thought:
             # An empty answer that nobody counted costs nothing.
             return Usage(estimated=True)
         return Usage(
             input=self.prompt_tokens(),
-            output=round(characters / BYTES_PER_TOKEN),
+            output=round(said / BYTES_PER_TOKEN),
             reasoning=round(thought / BYTES_PER_TOKEN),
             estimated=True,
         )
@@ -298,7 +312,7 @@ class EmbeddingRequest(Routed, frozen=True, kw_only=True):
         sizes = (len(text.encode()) / BYTES_PER_TOKEN if isinstance(text, str) else len(text) for text in self.texts)
         return int(sum(sizes))
 
-    def estimate(self, characters: int, thought: int) -> Usage:
+    def estimate(self, said: int, thought: int) -> Usage:
         return Usage(input=self.prompt_tokens(), estimated=True)
 
 
@@ -310,6 +324,12 @@ PART_NEEDS: dict[type, Capability] = {
     Audio: Capability.AUDIO,
     File: Capability.FILES,
 }
+
+
+def _image_tokens(part: object) -> int:
+    if type(part) is not Image:
+        return 0
+    return TOKENS_PER_SMALL_IMAGE if part.detail == "low" else TOKENS_PER_IMAGE
 
 
 def _part_bytes(part: object) -> int:

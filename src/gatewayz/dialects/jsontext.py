@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.money import Nanos, usd_text
 
 MAX_DEPTH = 64
 """Nesting of a client's JSON; parsers and encoders recurse."""
@@ -14,6 +15,11 @@ decoded = msgspec.json.Decoder().decode
 encoded = msgspec.json.Encoder().encode
 fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 """The top level only, values untouched: to change one field and keep the others to the byte."""
+
+
+def usd_number(cost: int) -> msgspec.Raw:
+    """Nano-dollars as a JSON number of at most nine decimals, written from the integer."""
+    return msgspec.Raw(usd_text(Nanos(cost)).encode())
 
 
 def client_object(body: bytes) -> dict[str, Any]:

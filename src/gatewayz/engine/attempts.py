@@ -130,7 +130,8 @@ class Attempts:
             else:
                 pursuit.faults.append(fault)
         finally:
-            self._closed(one, pursuit, Fault("client_gone", "The client left."))
+            # An answer that we broke off was served as far as we wanted it.
+            self._closed(one, pursuit, None if pursuit.tally.stopped else Fault("client_gone", "The client left."))
 
     async def _committed(
         self, candidate: Candidate, heard: Heard, pursuit: Pursuit

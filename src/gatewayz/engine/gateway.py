@@ -1,6 +1,8 @@
 """The gateway: admits a call, streams its answer, settles it exactly once. There is no second handler."""
 
+import asyncio
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -9,9 +11,10 @@ from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
-from gatewayz.core.facts import CallEnded
+from gatewayz.core.facts import CallEnded, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.engine.attempts import Attempts
+from gatewayz.engine.charging import allowance
 from gatewayz.engine.endings import Endings
 from gatewayz.engine.gate import Gate
 from gatewayz.engine.health import Health
@@ -57,29 +60,29 @@ class Gateway:
     async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
         """The call's answer in batches. Raises a fault while nothing was yielded; later a failure is a frame.
 
-        The batch that ends the answer is yielded alone, after the settlement.
+        What ends the answer is yielded alone, after the settlement.
         """
-        hold: Hold | None = None
         try:
-            hold = await self._admitted(call, tally)
+            tally.hold = await self._admitted(call, tally)
             async with aclosing(self._attempts.answer(call, tally)) as batches:
-                async for frames in batches:
-                    tally.watch(frames)
-                    if not is_end(frames):
-                        yield frames
+                async for heard in batches:
+                    frames = tally.watch(heard)
+                    if is_end(frames):
+                        async for part in self._ending(call, tally, frames):
+                            yield part
                         continue
-                    before, end = _parted(frames, call)
-                    if before:
-                        yield before
-                    await self._endings.run(self._settled(call, hold, tally))
-                    yield end
+                    yield frames
+                    if tally.heard >= tally.room and not await self._may_go_on(call, tally):
+                        end = tally.stop()
+                        break
+            if tally.stopped:
+                async for part in self._ending(call, tally, tally.watch(end)):
+                    yield part
         except Fault as fault:
             tally.fault = tally.fault or fault
             raise
         finally:
-            if hold is not None and tally.cost is None:
-                await self._endings.run(self._unfinished(call, hold, tally))
-            self._ended(call, tally)
+            await self._over(call, tally)
 
     async def _admitted(self, call: Call, tally: Tally) -> Hold:
         self._health.call_begun()
@@ -97,17 +100,60 @@ class Gateway:
         offers = tuple(candidate.offer for candidate in tally.plan.candidates)
         return await self._books.hold(call, ceiling(call.request, offers, call.principal.markup_bp))
 
-    async def _settled(self, call: Call, hold: Hold, tally: Tally) -> Outcome:
-        outcome = tally.outcome(self._clock.now())
-        if await self._books.settle(call, hold, outcome):
-            tally.cost, tally.settled = outcome.cost, outcome
-        return outcome
+    async def _may_go_on(self, call: Call, tally: Tally) -> bool:
+        """Whether what is held covers more of the answer; extends the hold where it does not."""
+        hold, allowed = tally.hold, tally.allowance
+        if hold is None or tally.candidate is None:
+            return True
+        if allowed is None:
+            allowed = allowance(call, hold, tally.candidate)
+        if allowed is not None and tally.heard >= allowed.room:
+            try:
+                tally.hold = await self._books.extend(hold, allowed.amount)
+            except Fault:
+                return False
+            allowed = allowed.extended()
+        tally.allowance, tally.room = allowed, allowed.room if allowed is not None else math.inf
+        return True
 
-    async def _unfinished(self, call: Call, hold: Hold, tally: Tally) -> None:
-        """The settlement of a call that did not come to its end."""
+    async def _ending(self, call: Call, tally: Tally, frames: list[Frame]) -> AsyncGenerator[list[Frame], None]:
+        before, end = _parted(frames, call)
+        if before:
+            yield before
+        fault = await self._settled(call, tally)
+        if fault is not None:
+            raise fault
+        yield end
+
+    async def _settled(self, call: Call, tally: Tally) -> Fault | None:
+        """Settles the call, once, whoever waits for it; the fault if its money could not be made safe."""
+        if tally.ending is None:
+            tally.ending = self._endings.start(self._settle(call, tally))
+        return await asyncio.shield(tally.ending)
+
+    async def _settle(self, call: Call, tally: Tally) -> Fault | None:
+        if tally.hold is None:
+            return None
+        outcome = tally.outcome(self._clock.now())
+        try:
+            await self._books.settle(call, tally.hold, outcome)
+        except Fault as fault:
+            self._bus.emit(Warned(subject="unsettled", message=f"{call.id}: {fault.message}"))
+            return fault
+        tally.cost, tally.settled = outcome.cost, outcome
+        return None
+
+    async def _over(self, call: Call, tally: Tally) -> None:
+        """The end that every call has, in whatever state it is left: settled, or recorded as refused."""
         if not tally.finished and tally.fault is None:
             tally.fault = Fault("client_gone", "The client left before the answer was complete.")
-        await self._settled(call, hold, tally)
+        try:
+            if tally.hold is not None:
+                await self._settled(call, tally)
+            elif tally.decision is not None and tally.decision.allowed:
+                self._endings.start(self._books.refused(call, tally.outcome(self._clock.now())))
+        finally:
+            self._ended(call, tally)
 
     def _ended(self, call: Call, tally: Tally) -> None:
         """What every call comes to, however it ended: its slot is free, its fact is told."""
@@ -132,7 +178,13 @@ class Gateway:
 
 def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
     """What may leave at once, and the end that leaves after the settlement; a whole answer is all end."""
-    return (frames[:-1], frames[-1:]) if call.request.streamed else ([], frames)
+    if not call.request.streamed:
+        return [], frames
+    last = frames[-1]
+    if len(last.events) == 1 or (last.source is not None and not last.whole):
+        return frames[:-1], frames[-1:]
+    # A provider that answered a stream with one body: what it says is no end yet.
+    return [*frames[:-1], Frame(last.events[:-1])], [Frame(last.events[-1:])]
 
 
 def _conversation(call: Call) -> str:

@@ -1,35 +1,67 @@
 """The tally: what has been learnt of a call so far, enough to settle it whenever it ends."""
 
-from collections.abc import Sequence
+import asyncio
+
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Attempt, Call, Outcome
-from gatewayz.core.events import BlockDelta, BlockStarted, ChoiceEnded, Failed, Finished, Frame, Kind, UsageReported
+from gatewayz.core.events import (
+    FINISHED,
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    ChoiceEnded,
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    Kind,
+    Stop,
+    UsageReported,
+)
 from gatewayz.core.faults import FAULTS, Fault
-from gatewayz.core.money import Nanos, cost
+from gatewayz.core.money import Nanos
 from gatewayz.core.usage import Usage
+from gatewayz.engine.charging import Allowance, charged, worth
+from gatewayz.ports.books import Hold
 from gatewayz.ports.limiter import Decision
 from gatewayz.routing.plan import Candidate, Plan
 
+WORDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.TOOL, Kind.AUDIO})
+"""Blocks whose text is output; an image's or a vector's is a spelling of something else."""
+
 
 class Tally:
-    """Watches the frames of one call. The web layer reads it for headers, the settlement for money."""
+    """Watches the frames of one call. The web layer reads it for headers, the settlement for money.
+
+    `heard` counts the bytes of output so far, `room` how many of them the hold covers before it is to be extended.
+    """
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.decision: Decision | None = None
         self.plan: Plan | None = None
+        self.hold: Hold | None = None
+        self.allowance: Allowance | None = None
         self.attempts: list[Attempt] = []
         self.candidate: Candidate | None = None
+        self.ending: asyncio.Task[Fault | None] | None = None
         self.cost: Nanos | None = None
         self.settled: Outcome | None = None
         self.dropped: tuple[str, ...] = ()
         self.first_event_at: float | None = None
         self.fault: Fault | None = None
         self.finished = False
+        self.stopped = False
+        self.heard = 0
+        self.room = 0.0
         self._reported: UsageReported | None = None
-        self._characters = 0
+        self._to_show = False
+        self._spoke = False
+        self._odd: dict[int, Kind] = {}
         self._thought = 0
-        self._thoughts: set[int] = set()
+        self._open: dict[int, int] = {}
+        self._choices: dict[int, bool] = {}
         self._stop = ""
 
     @property
@@ -37,54 +69,121 @@ class Tally:
         """The provider whose answer the client is given; empty while nothing is promised."""
         return self.candidate.provider.id if self.candidate is not None else ""
 
-    def watch(self, frames: Sequence[Frame]) -> None:
+    def watch(self, frames: list[Frame]) -> list[Frame]:
+        """Counts what the frames hold; returns them with our cost beside every usage."""
+        odd = self._odd
         for frame in frames:
             for event in frame.events:
                 if type(event) is not BlockDelta:
                     self._note(event)
-                elif event.block in self._thoughts:
-                    self._thought += len(event.text)
-                else:
-                    self._characters += len(event.text)
+                    continue
+                text = event.text
+                size = len(text) if text.isascii() else len(text.encode())
+                if event.block not in odd:
+                    self.heard += size
+                elif odd[event.block] is Kind.REASONING:
+                    self.heard += size
+                    self._thought += size
+        return self._costed(frames) if self._to_show else frames
 
-    def _note(self, event: object) -> None:
+    def _note(self, event: Event) -> None:
         match event:
-            case BlockStarted(block=block, kind=kind, name=name):
-                if kind is Kind.REASONING:
-                    self._thoughts.add(block)
-                self._characters += len(name)
+            case BlockStarted(block=block, kind=kind, name=name, choice=choice):
+                if kind not in WORDS:
+                    self._odd[block] = kind
+                self._open[block] = choice
+                self._choices[choice] = False
+                self._spoke = True
+                self.heard += len(name)
+            case BlockEnded(block=block):
+                self._open.pop(block, None)
             case UsageReported():
-                self._reported = event
-            case ChoiceEnded(raw=raw, stop=stop):
+                self._reported, self._to_show = event, True
+            case ChoiceEnded(choice=choice, raw=raw, stop=stop):
+                self._choices[choice] = True
                 self._stop = raw or str(stop)
             case Finished():
-                self.finished = True
+                self.finished = self._to_show = True
             case Failed(fault=fault):
-                self.fault = fault
+                self.fault = self.fault or fault
+
+    def _costed(self, frames: list[Frame]) -> list[Frame]:
+        """The frames with the cost in their reports; the last report of a finished answer is marked as final."""
+        self._to_show = False
+        heard = self._reported
+        if heard is None:
+            return frames
+        usage = self._whole(heard.usage)
+        last = self._reported = replace(heard, usage=usage, cost=self._price_of(usage), final=self.finished)
+        found: list[Frame] = []
+        missing = self.finished
+        # From the end, because a report may stand beside content and once more alone: the last one is shown.
+        for frame in reversed(frames):
+            if not any(type(event) is UsageReported for event in frame.events):
+                found.append(frame)
+                continue
+            report = last if missing else replace(last, final=False)
+            missing = False
+            told = [report if type(event) is UsageReported else event for event in frame.events]
+            found.append(replace(frame, events=tuple(told)))
+        if missing:
+            found.insert(1, Frame((last,)))
+        return found[::-1]
+
+    def stop(self) -> list[Frame]:
+        """The end of an answer that we break off, because nobody pays for more of it."""
+        self.stopped = True
+        self._reported = UsageReported(self.usage())
+        ends: list[Event] = [BlockEnded(block) for block in self._open]
+        ends += [ChoiceEnded(choice, Stop.LENGTH, "length") for choice, over in self._choices.items() if not over]
+        return [Frame(tuple(ends)), FINISHED]
 
     def usage(self) -> Usage:
-        """The provider's last report, or an estimate of what was delivered, marked as one."""
+        """The provider's last report, or an estimate of what was delivered, marked as one.
+
+        Before the end a report may lag behind what it counts: then the output is estimated.
+        """
         if self.candidate is None:
             return Usage()
         reported = self._reported.usage if self._reported is not None else None
-        if reported is not None and (self.finished or reported.completion):
+        if reported is not None and self.finished:
             return reported
-        return self.call.request.estimate(self._characters, self._thought)
+        guess = self._whole(self.call.request.estimate(self.heard - self._thought, self._thought))
+        if reported is None:
+            return guess
+        if reported.completion >= guess.completion:
+            return reported
+        return replace(reported, output=guess.output, reasoning=guess.reasoning, estimated=True)
+
+    def _whole(self, usage: Usage) -> Usage:
+        """The report with the request itself, which no provider counts, where that has a price."""
+        price = self.candidate.offer.price if self.candidate is not None else None
+        return replace(usage, requests=1) if price is not None and price.requests and not usage.requests else usage
+
+    def _price_of(self, usage: Usage) -> Nanos | None:
+        """What a whole answer of this usage costs; nothing when there is no price."""
+        price = self.candidate.offer.price if self.candidate is not None else None
+        if price is None:
+            return None
+        return worth(usage, price, self.call.principal.markup_bp, empty=not self._spoke)
+
+    def _cost(self, usage: Usage, now: float) -> Nanos:
+        whole = self._price_of(usage)
+        return Nanos(0) if whole is None else charged(whole, self.hold, self.fault, late=now >= self.call.deadline)
 
     def outcome(self, now: float) -> Outcome:
         """All that came of the call, as of `now` (monotonic seconds)."""
         usage = self.usage()
         offer = self.candidate.offer if self.candidate is not None else None
-        price = offer.price if offer is not None else None
         fault = self.fault
         return Outcome(
             served=self.served,
             upstream_id=offer.upstream_id if offer is not None else "",
             model=self.plan.model if self.plan is not None else "",
             usage=usage,
-            price=price,
-            cost=cost(usage, price, self.call.principal.markup_bp) if price is not None else Nanos(0),
-            unpriced=offer is not None and price is None,
+            price=offer.price if offer is not None else None,
+            cost=self._cost(usage, now),
+            unpriced=offer is not None and offer.price is None,
             upstream_cost_usd=self._reported.cost_usd if self._reported is not None else "",
             attempts=tuple(self.attempts),
             stop=self._stop,

@@ -45,3 +45,7 @@ class Books(Protocol):
         `unavailable` when neither can take it.
         """
         ...
+
+    async def refused(self, call: Call, outcome: Outcome) -> None:
+        """Keeps the record of a call that ended before anything was held; a store that is away goes without it."""
+        ...

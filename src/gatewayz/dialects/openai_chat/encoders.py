@@ -30,7 +30,7 @@ from gatewayz.dialects.jsontext import encoded, fields_of
 from gatewayz.dialects.openai_chat.errors import error_object
 from gatewayz.dialects.openai_chat.hear import REASONS
 from gatewayz.dialects.openai_chat.seals import seal_to_wire
-from gatewayz.dialects.openai_chat.usage import usage_to_wire
+from gatewayz.dialects.openai_chat.usage import usage_to_wire, with_cost
 from gatewayz.dialects.sse import spelled
 
 DONE = b"data: [DONE]\n\n"
@@ -51,9 +51,11 @@ class _Identity:
     def head(self) -> dict[str, Any]:
         return {"id": self.id, "object": self.kind, "created": self.created_s, "model": self.model}
 
-    def put_in(self, source: bytes) -> bytes:
-        """The source with the client's id and model; every other field keeps its bytes."""
+    def put_in(self, source: bytes, reported: UsageReported | None = None) -> bytes:
+        """The source with the client's id and model, and the cost beside its usage; other fields keep their bytes."""
         fields = fields_of(source)
+        if reported is not None and reported.cost is not None and "usage" in fields:
+            fields["usage"] = with_cost(fields["usage"], reported.cost)
         head = {name: Raw(encoded(value)) for name, value in self.head().items()}
         mine = {"id": self.raw_id, "model": self.raw_model}
         return encoded({**head, **fields, **mine})
@@ -70,6 +72,7 @@ class StreamEncoder:
         self._prefix, self._mine = b"", b""
         self._usage: UsageReported | None = None
         self._usage_source: bytes | None = None
+        self._usage_shown = False
         self._spoken: set[int] = set()
         self._blocks: dict[int, tuple[Kind, int, int]] = {}
         self._extra: dict[str, Any] = {}
@@ -93,7 +96,9 @@ class StreamEncoder:
             self._usage = reports[-1]
             if len(frame.events) == 1:
                 self._usage_source = source
+                out.append(self._usage_chunk() if reports[-1].final else b"")
                 return
+        self._spoken.update(event.choice for event in frame.events if type(event) is BlockStarted)
         out.append(self._echo(source))
 
     def _echo(self, source: bytes) -> bytes:
@@ -125,11 +130,12 @@ class StreamEncoder:
             case BlockDelta(block=block):
                 out.append(self._delta(event, *self._blocks[block]))
             case BlockEnded(block=block, sealed=seal):
-                out.append(self._sealed(seal, *self._blocks[block]))
+                out.append(self._sealed(seal, *self._blocks[block]) if seal else b"")
             case ChoiceEnded(choice=choice, stop=stop):
                 out.append(self._chunk(choice, {}, REASONS[stop]))
-            case UsageReported():
+            case UsageReported(final=final):
                 self._usage = event
+                out.append(self._usage_chunk() if final else b"")
             case Finished():
                 out += [self._usage_chunk(), DONE]
             case Failed(fault=fault):
@@ -159,8 +165,6 @@ class StreamEncoder:
         return self._chunk(choice, delta, None, extra.get("logprobs"))
 
     def _sealed(self, seal: str, kind: Kind, choice: int, index: int) -> bytes:
-        if not seal:
-            return b""
         carried = seal_to_wire(kind, seal)
         delta = {"tool_calls": [{"index": index, **carried}]} if kind is Kind.TOOL else carried
         return self._chunk(choice, delta, None)
@@ -173,11 +177,13 @@ class StreamEncoder:
         return spelled(encoded({**self._identity.head(), **_top(self._extra), "choices": [said]}))
 
     def _usage_chunk(self) -> bytes:
-        if not self._wants_usage or self._usage is None:
+        reported = self._usage
+        if not self._wants_usage or reported is None or self._usage_shown:
             return b""
+        self._usage_shown = True
         if self._usage_source is not None:
-            return spelled(self._identity.put_in(self._usage_source))
-        usage = usage_to_wire(self._usage.usage)
+            return spelled(self._identity.put_in(self._usage_source, reported))
+        usage = usage_to_wire(reported.usage, reported.cost)
         return spelled(encoded({**self._identity.head(), **_top(self._extra), "choices": [], "usage": usage}))
 
     def _failure(self, fault: Fault) -> bytes:
@@ -205,7 +211,7 @@ class BodyEncoder:
     def feed(self, frames: Sequence[Frame]) -> bytes:
         for frame in frames:
             if frame.whole and frame.source is not None:
-                return self._identity.put_in(frame.source)
+                return self._identity.put_in(frame.source, _reported(frame))
             for event in frame.events:
                 if isinstance(event, Failed):
                     return encoded({"error": error_object(event.fault)})
@@ -218,8 +224,12 @@ class BodyEncoder:
         choices = [_choice_to_wire(choice, index) for index, choice in enumerate(reply.choices)]
         body = {**self._identity.head(), **_top(reply.extra), "choices": choices}
         if reply.usage is not None:
-            body["usage"] = usage_to_wire(reply.usage)
+            body["usage"] = usage_to_wire(reply.usage, reply.cost)
         return encoded(body)
+
+
+def _reported(frame: Frame) -> UsageReported | None:
+    return next((event for event in reversed(frame.events) if type(event) is UsageReported), None)
 
 
 def _choice_to_wire(choice: Choice, index: int) -> dict[str, Any]:

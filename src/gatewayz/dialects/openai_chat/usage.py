@@ -6,8 +6,11 @@ makes no sense (more cached than prompted, negative, text instead of numbers) is
 
 from typing import Any
 
+from msgspec import Raw
+
 from gatewayz.core.events import UsageReported
 from gatewayz.core.usage import MAX_UNITS, Usage
+from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
 
 PROMPT_DETAILS = ("prompt_tokens_details", "prompt_token_details", "input_tokens_details")
 COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
@@ -17,6 +20,7 @@ CACHED_TOP = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 WRITTEN = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
 COSTS = ("cost", "estimated_cost")
 """OpenRouter `usage.cost`, DeepInfra `usage.estimated_cost`: US dollars."""
+THEIR_COSTS = frozenset({*COSTS, "cost_details"})
 
 
 class _Counts:
@@ -101,8 +105,9 @@ def _cost(report: dict[str, Any]) -> str:
     return ""
 
 
-def usage_to_wire(usage: Usage) -> dict[str, Any]:
-    """The `usage` object of a reply or of the last chunk."""
+def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
+    """The `usage` object of a reply or of the last chunk, with what it costs where that is known."""
+    shown = {"cost": usd_number(cost)} if cost is not None else {}
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -119,4 +124,13 @@ def usage_to_wire(usage: Usage) -> dict[str, Any]:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
+        **shown,
     }
+
+
+def with_cost(usage: Raw, cost: int | None) -> Raw:
+    """A provider's own `usage` object with our cost in the place of its figures; every other field keeps its bytes."""
+    if cost is None:
+        return usage
+    fields = {name: value for name, value in fields_of(usage).items() if name not in THEIR_COSTS}
+    return Raw(encoded({**fields, "cost": usd_number(cost)}))

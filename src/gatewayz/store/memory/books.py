@@ -47,11 +47,17 @@ class MemoryBooks:
     async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
+        self._record(call, outcome)
+        return True
+
+    async def refused(self, call: Call, outcome: Outcome) -> None:
+        self._record(call, outcome)
+
+    def _record(self, call: Call, outcome: Outcome) -> None:
         who = call.principal
         self.records.append(CallRecord(call.id, call.endpoint, call.request.model, who.account, who.key, outcome))
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
-        return True
 
     async def finished(self) -> None:
         """Nothing waits here."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from gatewayz.core.calls import Call, Outcome
@@ -67,7 +68,10 @@ class StoreBooks:
 
     async def extend(self, hold: Hold, amount: Nanos) -> Hold:
         order = Extend(call=hold.call, account=hold.account, amount=amount)
-        done = await asyncio.wait_for(self.commits.put(order), HOLD_S)
+        try:
+            done = await asyncio.wait_for(self.commits.put(order), HOLD_S)
+        except TimeoutError:
+            raise _silent() from None
         if done.fault is not None:
             raise done.fault
         return Hold(hold.call, hold.account, Nanos(hold.amount + done.moved))
@@ -98,6 +102,11 @@ class StoreBooks:
                 return True
             await asyncio.sleep(SETTLE_AGAIN_S)
 
+    async def refused(self, call: Call, outcome: Outcome) -> None:
+        order = Settle(call=call.id, account=call.principal.account, cost=Nanos(0), rows=rows_of(call, outcome, 0))
+        with suppress(Fault, TimeoutError):
+            await asyncio.wait_for(self.commits.put(order), HOLD_S)
+
     async def _in_time(self, order: HoldOrder, call_id: str) -> Done:
         """The hold, unless it takes too long or its caller leaves: then it is given back when it comes after all."""
         future = self.commits.put(order)
@@ -105,7 +114,7 @@ class StoreBooks:
             return await asyncio.wait_for(asyncio.shield(future), HOLD_S)
         except TimeoutError:
             self._give_back(future, order)
-            raise Fault("unavailable", "The store does not answer.", retry_after_s=RETRY_S) from None
+            raise _silent() from None
         except asyncio.CancelledError:
             self._give_back(future, order)
             raise
@@ -120,6 +129,10 @@ class StoreBooks:
 
     async def finished(self) -> None:
         await self.commits.finished()
+
+
+def _silent() -> Fault:
+    return Fault("unavailable", "The store does not answer.", retry_after_s=RETRY_S)
 
 
 def _seen(future: "asyncio.Future[Done]") -> None:
