@@ -46,7 +46,7 @@ class StoreBooks:
         self.commits = GroupCommit(ledger.commit)
         self._journal = journal
         self._clock = clock
-        self._owner = owner
+        self.owner = owner
 
     async def hold(self, call: Call, ceiling: Nanos) -> Hold:
         who = call.principal
@@ -57,7 +57,7 @@ class StoreBooks:
             account=who.account,
             amount=ceiling,
             key=who.key,
-            owner=self._owner,
+            owner=self.owner,
             budgets=who.budgets,
             deadline_ms=self._clock.wall_ms() + round((call.deadline - self._clock.now()) * 1000),
         )

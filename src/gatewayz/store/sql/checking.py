@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
-from sqlalchemy import text
 
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.journal import FOLDER, REJECTED
@@ -103,7 +102,7 @@ CHECKS: dict[str, tuple[str, str]] = {
     ),
     "no_hold_is_stale": (
         "the hold is {0} ms past its deadline",
-        "SELECT call_id, :now - deadline_ms FROM holds WHERE deadline_ms < :now - :stale",
+        "SELECT call_id, NOW - deadline_ms FROM holds WHERE deadline_ms < NOW - STALE",
     ),
     "a_call_is_billed_once": (
         "the call has {0} usage transfers out of what was held",
@@ -120,15 +119,18 @@ CHECKS: dict[str, tuple[str, str]] = {
 """Name → what to say of a violation, and the statement that finds the violations: (subject, by how much)."""
 
 
+def statement_of(check: str, now_ms: int) -> str:
+    """The statement of a check, as of a moment."""
+    return CHECKS[check][1].replace("NOW", str(now_ms)).replace("STALE", str(STALE_S * 1000))
+
+
 async def violations(database: Database, now_ms: int, names: Sequence[str] = ()) -> list[Violation]:
     """Everything that is not as it must be; all checks unless some are named. Faults: `unavailable`."""
     found: list[Violation] = []
     async with database.begin(reading=True) as connection:
         for name in names or CHECKS:
-            says, statement = CHECKS[name]
-            given = {"now": now_ms, "stale": STALE_S * 1000} if ":now" in statement else {}
-            rows = (await connection.execute(text(statement), given)).fetchmany(MAX_SHOWN)
-            found += [Violation(name, str(subject), says.format(amount)) for subject, amount in rows]
+            rows = (await connection.exec_driver_sql(statement_of(name, now_ms))).fetchmany(MAX_SHOWN)
+            found += [Violation(name, str(subject), CHECKS[name][0].format(amount)) for subject, amount in rows]
     return found
 
 

@@ -51,17 +51,23 @@ class GroupCommit:
         try:
             dones = await self._commit([order for order, _ in batch])
         except Fault as fault:
-            if fault.kind != "internal" or len(batch) == 1:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(fault)
-                return
-            for one in batch:
-                await self._together([one])
+            await self._failed(batch, fault)
+            return
+        except Exception as error:  # noqa: BLE001 - around a worker: whoever waits must hear of it
+            await self._failed(batch, Fault("internal", f"The store refused what was booked: {error!r}"))
             return
         for (_, future), done in zip(batch, dones, strict=True):
             if not future.done():
                 future.set_result(done)
+
+    async def _failed(self, batch: "list[tuple[Order, asyncio.Future[Done]]]", fault: Fault) -> None:
+        if fault.kind == "internal" and len(batch) > 1:
+            for one in batch:
+                await self._together([one])
+            return
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(fault)
 
     async def finished(self) -> None:
         """Waits until nothing waits any more."""

@@ -78,14 +78,15 @@ class PostgresLedger:
         return []
 
     async def _tried(self, orders: Sequence[Order]) -> list[Done]:
-        connection = await self._connected()
+        connection = await self.connected()
         async with connection.transaction():
             pages = await _read(connection, orders, self._clock.wall_ms())
             dones = pages.carry_out(orders)
             await _write(connection, pages)
         return dones
 
-    async def _connected(self) -> Any:
+    async def connected(self) -> Any:
+        """The connection, made anew where it is broken. Raises what asyncpg raises."""
         if self._connection is None or self._connection.is_closed():
             more: dict[str, Any] = {"statement_cache_size": 0} if self._location.pooler else {}
             self._connection = await asyncpg.connect(

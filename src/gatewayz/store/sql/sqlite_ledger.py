@@ -39,6 +39,8 @@ from gatewayz.store.sql.records import ATTEMPT_COLUMNS, CALL_COLUMNS
 ROWS_AT_ONCE = (64, 16, 4, 1)
 """Sizes of the statements that insert, so that a few compiled ones serve every batch."""
 CACHED_STATEMENTS = 64
+REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+"""What is wrong with an order, as against what is wrong with the file."""
 AMONG = "IN (SELECT value FROM json_each(?))"
 
 
@@ -69,8 +71,8 @@ class SqliteLedger:
             orders, future = item
             try:
                 connection = connection or _connected(self._path)
-                dones = _committed(connection, orders, self._clock.wall_ms())
-            except sqlite3.Error as error:
+                dones = carried_out(connection, orders, self._clock.wall_ms())
+            except Exception as error:  # noqa: BLE001 - around a worker: whoever waits must hear, and the thread go on
                 if connection is not None:
                     connection.close()
                 connection = None
@@ -80,7 +82,7 @@ class SqliteLedger:
         if connection is not None:
             connection.close()
 
-    def _tell(self, future: "asyncio.Future[list[Done]]", result: "list[Done] | sqlite3.Error") -> None:
+    def _tell(self, future: "asyncio.Future[list[Done]]", result: "list[Done] | Exception") -> None:
         try:
             self._loop.call_soon_threadsafe(_resolve, future, result)
         except RuntimeError:
@@ -88,13 +90,13 @@ class SqliteLedger:
             return
 
 
-def _resolve(future: "asyncio.Future[list[Done]]", result: "list[Done] | sqlite3.Error") -> None:
+def _resolve(future: "asyncio.Future[list[Done]]", result: "list[Done] | Exception") -> None:
     if future.done():
         return
-    if isinstance(result, sqlite3.IntegrityError):
-        future.set_exception(Fault("internal", f"The store refused what was booked: {result}"))
-    elif isinstance(result, sqlite3.Error):
+    if isinstance(result, sqlite3.DatabaseError) and not isinstance(result, REFUSED):
         future.set_exception(Fault("unavailable", f"The store cannot be used: {result}", retry_after_s=RETRY_S))
+    elif isinstance(result, Exception):
+        future.set_exception(Fault("internal", f"The store refused what was booked: {result}"))
     else:
         future.set_result(result)
 
@@ -108,10 +110,11 @@ def _connected(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _committed(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -> list[Done]:
+def carried_out(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -> list[Done]:
+    """Carries a batch out in one transaction. Raises `sqlite3.Error`, with nothing done."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        pages = _read(connection, orders, now_ms)
+        pages = read(connection, orders, now_ms)
         dones = pages.carry_out(orders)
         _write(connection, pages)
         connection.execute("COMMIT")
@@ -122,7 +125,8 @@ def _committed(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: 
     return dones
 
 
-def _read(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -> Pages:
+def read(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -> Pages:
+    """What a batch needs to know, inside its transaction."""
     pages, want = Pages(now_ms, new_ulid()), wanted(orders)
     for row in _among(connection, f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id", want.accounts):
         pages.wallets[row[0]] = wallet_from(row)
