@@ -67,9 +67,14 @@ def test_no_provider_is_treated_by_name(path):
                 assert not (isinstance(other, ast.Constant) and isinstance(other.value, str) and other.value), ast.unparse(node)
 
 
-def test_the_catch_alls_are_two():
+def test_the_catch_alls_are_around_calls_and_workers():
     found = [name(path) for path in SOURCES for line in path.read_text().splitlines() if re.search(r"except (Exception|BaseException)\b", line) and "BLE001" in line]
-    assert sorted(found) == ["src/gatewayz/observe/bus.py", "src/gatewayz/web/inference.py"]
+    assert sorted(found) == [
+        "src/gatewayz/observe/bus.py",
+        "src/gatewayz/store/sql/commits.py",
+        "src/gatewayz/store/sql/sqlite_ledger.py",
+        "src/gatewayz/web/inference.py",
+    ]
 
 
 def test_money_knows_no_float():

@@ -57,9 +57,7 @@ class Spelled(Struct, frozen=True):
 @cache
 def rules() -> Rules:
     """The rules of this version."""
-    return msgspec.convert(
-        tomllib.loads(files("gatewayz.catalog").joinpath("families.toml").read_text("utf-8")), Rules
-    )
+    return msgspec.convert(tomllib.loads(files("gatewayz.catalog").joinpath("families.toml").read_text("utf-8")), Rules)
 
 
 @cache

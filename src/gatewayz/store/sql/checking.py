@@ -129,8 +129,9 @@ async def violations(database: Database, now_ms: int, names: Sequence[str] = ())
     found: list[Violation] = []
     async with database.begin(reading=True) as connection:
         for name in names or CHECKS:
-            rows = (await connection.exec_driver_sql(statement_of(name, now_ms))).fetchmany(MAX_SHOWN)
-            found += [Violation(name, str(subject), CHECKS[name][0].format(amount)) for subject, amount in rows]
+            answer = await connection.exec_driver_sql(statement_of(name, now_ms))
+            rows: Sequence[tuple[str, int]] = [tuple(row) for row in answer.fetchmany(MAX_SHOWN)]
+            found += [Violation(name, subject, CHECKS[name][0].format(amount)) for subject, amount in rows]
     return found
 
 
