@@ -15,6 +15,8 @@ from gatewayz.settings import loaded
 from gatewayz.simulator.server import Simulator
 from gatewayz.web.server import bound
 
+BASES = {"openai_chat": "/v1", "gemini": "/v1beta"}
+"""Where each dialect's paths begin."""
 PRICE = {"input": "1.00", "output": "2.00", "cache_read": "0.50"}
 
 
@@ -71,13 +73,13 @@ def _at(url: str, value: Any) -> Any:
 @asynccontextmanager
 async def house(
     tmp_path: Path, *, providers: tuple[str, ...] = ("first", "second", "third"), quirks: dict[str, Any] | None = None,
-    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, **own: Any
+    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, dialect: str = "openai_chat", **own: Any
 ) -> AsyncIterator[House]:
     """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows."""
     key = key_from(secrets.token_bytes(RANDOM_BYTES))
     async with Simulator() as upstream:
         rows = {
-            name: {"dialect": "openai_chat", "base_url": f"{upstream.url}/{name}/v1", "priority": number, "key": f"sk-{name}-canary",
+            name: {"dialect": dialect, "base_url": f"{upstream.url}/{name}{BASES[dialect]}", "priority": number, "key": f"sk-{name}-canary",
                    "quirks": quirks or {}, **({"credentials": keys} if keys else {})}
             for number, name in enumerate(providers, 1)
         }

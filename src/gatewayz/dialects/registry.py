@@ -4,6 +4,7 @@ from typing import Any
 
 from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
+from gatewayz.dialects.gemini.roles import GeminiUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
 from gatewayz.dialects.openai_images.roles import OpenAIImagesClient, OpenAIImagesUpstream
 from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
@@ -18,4 +19,5 @@ UPSTREAMS: dict[str, UpstreamRole[Any]] = {
     OpenAIImagesUpstream.name: OpenAIImagesUpstream(),
     FalImagesUpstream.name: FalImagesUpstream(),
     VertexPredictUpstream.name: VertexPredictUpstream(),
+    GeminiUpstream.name: GeminiUpstream(),
 }

@@ -6,6 +6,7 @@ Headers are built from nothing: of the client's own only `traceparent` goes on.
 import re
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from gatewayz import __version__
 from gatewayz.core.calls import Wire
@@ -24,6 +25,7 @@ AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "api_key": ("api-key", ""),
     "x_api_key": ("x-api-key", ""),
     "key": ("Authorization", "Key "),
+    "x_goog_api_key": ("x-goog-api-key", ""),
 }
 """Form of authentication → header and what stands before the key."""
 
@@ -100,7 +102,7 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     A draft may name a whole URL, which a provider has told: only its own hosts see the credential.
     """
     provider = line.provider
-    url = draft.path if "://" in draft.path else provider.base_url + draft.path
+    url = draft.path if "://" in draft.path else provider.base_url + path_of(line, draft.path)
     if not url.startswith(own_hosts(provider.base_url, provider.quirks.queue_url)):
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
@@ -120,6 +122,16 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     if line.trace:
         headers.append(("traceparent", line.trace))
     return Wire(draft.method, url, tuple(headers), body), gone
+
+
+def path_of(line: Line, path: str) -> str:
+    """What is asked below the base URL: the dialect's own path, or what the provider has in its place."""
+    table = line.provider.path_by_model
+    asked = next((asked for pattern, asked in table.items() if re.search(pattern, line.model)), None)
+    if asked is None:
+        return path
+    template = asked.stream if line.streamed and asked.stream else asked.path
+    return template.replace("{path}", path).replace("{model}", quote(line.model, safe="@"))
 
 
 def _accepted(line: Line, draft: Draft) -> str:

@@ -63,6 +63,7 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
         name=said.name or row.name,
         dialect=said.dialect or row.dialect,
         more_dialects=row.more_dialects if said.more_dialects is None else said.more_dialects,
+        path_by_model=row.path_by_model,
         dialect_by_model=row.dialect_by_model if said.dialect_by_model is None else said.dialect_by_model,
         base_url=base_url,
         auth=auth,

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gatewayz.core.secrets import Secret
 
-Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "key", "none"]
+Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "key", "none"]
 ErrorClass = Literal[
     "auth",
     "permission",
@@ -98,17 +98,25 @@ class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     text: str = ""
 
 
+class Path(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked below the base URL; `{path}` is the dialect's own path, `{model}` the id."""
+
+    path: str
+    stream: str = ""
+
+
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment.
 
     `more_dialects` serve what `dialect` does not (images, embeddings); `dialect_by_model` has regular expressions of
-    upstream ids that go before both.
+    upstream ids that go before both. `path_by_model` has patterns likewise, and what is asked for those models.
     """
 
     name: str
     dialect: str
     more_dialects: tuple[str, ...] = ()
     dialect_by_model: dict[str, str] = {}
+    path_by_model: dict[str, Path] = {}
     base_url: str
     key_env: tuple[str, ...] = ()
     base_url_env: tuple[str, ...] = ()
@@ -169,6 +177,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     more_dialects: tuple[str, ...] = ()
     dialect_by_model: dict[str, str] = {}
+    path_by_model: dict[str, Path] = {}
     auth: Auth = "bearer"
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()

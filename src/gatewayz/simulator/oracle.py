@@ -27,7 +27,8 @@ class Asked(Struct, frozen=True):
 
     @property
     def streamed(self) -> bool:
-        return self.content.get("stream") is True
+        """By the body, or by the path where a dialect says it there."""
+        return self.content.get("stream") is True or ":stream" in self.path
 
 
 class Invoice(Struct):

@@ -80,8 +80,7 @@ def _answered(tongue: Tongue, asked: Asked, answer: Answer, scene: str) -> Actio
         yield piece(data, tokens)
         if answer.gap_s:
             yield Wait(answer.gap_s)
-    if tongue.end:
-        yield from _closed(tongue, [])
+    yield from _closed(tongue, [])
 
 
 def _broken(tongue: Tongue, asked: Asked, name: str) -> Actions | None:

@@ -12,6 +12,7 @@ from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
 from gatewayz.simulator.faults import Actions, whole
+from gatewayz.simulator.gemini import served
 from gatewayz.simulator.images import file_played, images_played
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.plays import played
@@ -49,6 +50,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/fal-queue/(?P<model>.+)$"), submit_played, billed=False),
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
+    Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), served),
     Stage("GET", re.compile(r"/models$"), _models, billed=False),
 )
 

@@ -129,8 +129,11 @@ class StreamEncoder:
                 out.append(self._open(event, block, kind, choice))
             case BlockDelta(block=block):
                 out.append(self._delta(event, *self._blocks[block]))
-            case BlockEnded(block=block, sealed=seal):
-                out.append(self._sealed(seal, *self._blocks[block]) if seal else b"")
+            case BlockEnded(block=block, sealed=seal) if seal:
+                held = self._blocks[block]
+                out.append(self._delta(BlockDelta(block, "", seal_to_wire(held[0], seal)), *held))
+            case BlockEnded():
+                pass
             case ChoiceEnded(choice=choice, stop=stop):
                 out.append(self._chunk(choice, {}, REASONS[stop]))
             case UsageReported(final=final):
@@ -163,11 +166,6 @@ class StreamEncoder:
         else:
             delta[DELTA_FIELDS[kind]] = event.text
         return self._chunk(choice, delta, None, extra.get("logprobs"))
-
-    def _sealed(self, seal: str, kind: Kind, choice: int, index: int) -> bytes:
-        carried = seal_to_wire(kind, seal)
-        delta = {"tool_calls": [{"index": index, **carried}]} if kind is Kind.TOOL else carried
-        return self._chunk(choice, delta, None)
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:

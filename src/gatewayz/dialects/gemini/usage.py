@@ -1,0 +1,85 @@
+"""`usageMetadata` as disjoint buckets.
+
+`promptTokenCount` contains the cached tokens and every modality; `candidatesTokenCount` does not contain the thoughts;
+what tools put into the prompt is counted beside it (ai.google.dev/api/generate-content#UsageMetadata).
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from gatewayz.core.usage import MAX_UNITS, Usage
+
+SOUND, PICTURE = "AUDIO", "IMAGE"
+"""Modalities with a price of their own; TEXT, VIDEO and DOCUMENT cost what text costs."""
+
+
+class WireUsage(Struct, rename="camel", gc=False):
+    prompt_token_count: Any = None
+    cached_content_token_count: Any = None
+    candidates_token_count: Any = None
+    thoughts_token_count: Any = None
+    tool_use_prompt_token_count: Any = None
+    prompt_tokens_details: Any = None
+    cache_tokens_details: Any = None
+    candidates_tokens_details: Any = None
+
+
+class _Counts:
+    """Reads counts and remembers whether one had to be repaired."""
+
+    def __init__(self) -> None:
+        self.repaired = False
+
+    def of(self, value: Any) -> int:
+        if value is None:
+            return 0
+        if type(value) is int and 0 <= value <= MAX_UNITS:
+            return value
+        self.repaired = True
+        try:
+            return min(max(int(float(value)), 0), MAX_UNITS)
+        except (TypeError, ValueError, OverflowError):
+            return 0
+
+    def within(self, value: int, most: int) -> int:
+        """A part of a whole; more than the whole makes no sense."""
+        if value > most:
+            self.repaired = True
+        return min(value, most)
+
+    def detail(self, details: Any, modality: str) -> int:
+        items = details if isinstance(details, list) else []
+        found = [item for item in items if isinstance(item, dict) and item.get("modality") == modality]
+        return sum(self.of(item.get("tokenCount")) for item in found)
+
+
+def usage_from_wire(wire: WireUsage) -> Usage:
+    """The report; every unit in one bucket."""
+    counts = _Counts()
+    prompt = counts.of(wire.prompt_token_count)
+    cached = counts.within(counts.of(wire.cached_content_token_count), prompt)
+    fresh = prompt - cached
+    sound, picture = (_fresh(wire, counts, modality) for modality in (SOUND, PICTURE))
+    sound = counts.within(sound, fresh)
+    picture = counts.within(picture, fresh - sound)
+    said = counts.of(wire.candidates_token_count)
+    spoken = counts.within(counts.detail(wire.candidates_tokens_details, SOUND), said)
+    drawn = counts.within(counts.detail(wire.candidates_tokens_details, PICTURE), said - spoken)
+    return Usage(
+        input=fresh - sound - picture + counts.of(wire.tool_use_prompt_token_count),
+        cache_read=cached,
+        audio_input=sound,
+        image_input=picture,
+        output=said - spoken - drawn,
+        reasoning=counts.of(wire.thoughts_token_count),
+        audio_output=spoken,
+        image_output=drawn,
+        repaired=counts.repaired,
+    )
+
+
+def _fresh(wire: WireUsage, counts: _Counts, modality: str) -> int:
+    """Tokens of a modality that did not come from the cache."""
+    all_of_it = counts.detail(wire.prompt_tokens_details, modality)
+    return all_of_it - counts.within(counts.detail(wire.cache_tokens_details, modality), all_of_it)

@@ -1,0 +1,93 @@
+"""The rows that speak Gemini are run: what arrives on a socket is what Google's documentation asks for."""
+
+import json
+
+import msgspec
+import pytest
+
+from gatewayz.core.conversation import Image, Message, Text
+from gatewayz.core.faults import UpstreamWords
+from gatewayz.providers.asking import ask
+from gatewayz.providers.classify import classify
+from gatewayz.providers.quirks import cannot
+from gatewayz.providers.registry import providers_from, rows
+from gatewayz.providers.spec import ProviderSettings
+from gatewayz.routing.rules import Deadlines
+from gatewayz.upstream.http1 import HttpTransport
+from tests.contract.test_provider_rows import EVERYTHING, Capture
+
+PROJECT = {"GOOGLE_CLOUD_PROJECT": "acme", "GOOGLE_CLOUD_LOCATION": "europe-west4"}
+# Row → environment, path before the model, and header of the credential.
+FACTS = {
+    "google-ai-studio": ({"GEMINI_API_KEY": "KEY"}, "/v1beta", ("x-goog-api-key", "KEY")),
+    "google-vertex": ({"GOOGLE_VERTEX_API_KEY": "KEY"} | PROJECT, "/v1/projects/acme/locations/europe-west4/publishers/google",
+                      ("authorization", "Bearer KEY")),
+}
+
+
+async def sent(name, request, upstream_id):
+    environment, _, _ = FACTS[name]
+    async with Capture() as capture:
+        found = providers_from(rows(), environment, {})[name]
+        path = "/" + found.base_url.partition("://")[2].partition("/")[2]
+        provider = providers_from(rows(), environment, {name: ProviderSettings(base_url=capture.url + path)})[name]
+        assert provider.off == ""
+        transport = HttpTransport(Deadlines())
+        asked = ask(request, provider, provider.credentials[0], upstream_id)
+        step = next(asked.steps)
+        async with transport.send(asked.wire(step.draft)) as exchange:
+            await exchange.read(100)
+        await transport.close()
+        return capture, asked
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize(("streamed", "verb"), [(True, "streamGenerateContent?alt=sse"), (False, "generateContent")])
+async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed, verb):
+    _, path, (header, value) = FACTS[name]
+    request = msgspec.structs.replace(EVERYTHING, streamed=streamed)
+    capture, asked = await sent(name, request, "gemini-2.5-flash")
+    assert (capture.method, capture.path) == ("POST", f"{path}/models/gemini-2.5-flash:{verb}")
+    assert capture.headers[header] == value
+    assert set(capture.headers) == {"host", "content-type", "accept", "accept-encoding", "user-agent", "content-length", header}
+    assert capture.headers["accept"] == ("text/event-stream" if streamed else "application/json")
+    assert capture.body == {
+        "systemInstruction": {"parts": [{"text": "brief"}]},
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "tools": [{"functionDeclarations": [{"name": "weather", "description": "tells", "parametersJsonSchema": {"type": "object"}}]}],
+        "generationConfig": {
+            "temperature": 0.7, "topP": 0.9, "seed": 7, "presencePenalty": 0.1, "frequencyPenalty": 0.2, "stopSequences": ["END"],
+            "maxOutputTokens": 50, "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 24_576}},
+    }
+    assert set(asked.dropped) == {"name", "user", "logit_bias", "metadata"}
+
+
+def test_ai_studio_fetches_no_web_addresses_and_vertex_does():
+    providers = providers_from(rows(), {}, {})
+    request = msgspec.structs.replace(EVERYTHING, messages=(Message("user", (Text("?"), Image("https://example.org/a.png"))),))
+    assert cannot(request, providers["google-ai-studio"].quirks)
+    assert not cannot(request, providers["google-vertex"].quirks)
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize(("status", "type_", "code", "message", "kind"), [
+    (400, "INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid. Please pass a valid API key.", "upstream_auth"),
+    (400, "FAILED_PRECONDITION", "", "Please enable billing.", "upstream_unpaid"),
+    (403, "PERMISSION_DENIED", "BILLING_DISABLED", "This API method requires billing to be enabled.", "upstream_unpaid"),
+    (403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "Permission denied", "upstream_forbidden"),
+    (429, "RESOURCE_EXHAUSTED", "", "Quota GenerateRequestsPerDayPerProjectPerModel-FreeTier", "upstream_unpaid"),
+    (429, "RESOURCE_EXHAUSTED", "", "Resource exhausted. Please try again later.", "upstream_limited"),
+    (404, "NOT_FOUND", "", "Publisher Model was not found", "upstream_unknown_model"),
+    (503, "UNAVAILABLE", "", "The model is overloaded.", "upstream_overloaded"),
+])
+def test_a_refusal_means_what_the_row_says(name, status, type_, code, message, kind):
+    words = UpstreamWords(dialect="gemini", status=status, type=type_, code=code, message=message)
+    assert classify(providers_from(rows(), {}, {})[name], words).kind == kind
+
+
+def test_a_models_id_stays_one_segment_of_the_path():
+    provider = providers_from(rows(), {"GEMINI_API_KEY": "KEY"}, {})["google-ai-studio"]
+    asked = ask(msgspec.structs.replace(EVERYTHING, streamed=False), provider, None, "models/../../secret?x=1#")
+    url = asked.wire(next(asked.steps).draft).url
+    assert url == "https://generativelanguage.googleapis.com/v1beta/models/..%2F..%2Fsecret%3Fx%3D1%23:generateContent"
+    assert json.loads(asked.wire(next(ask(EVERYTHING, provider, None, "x").steps).draft).body)
