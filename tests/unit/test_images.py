@@ -45,6 +45,13 @@ def test_oddities_change_the_body_and_name_what_is_lost(quirks, changed, gone):
     assert body == {name: value for name, value in (BODY | changed).items() if value is not None}
 
 
+def test_the_form_of_embeddings_is_said_where_it_is_understood():
+    for known, left in ((True, {"encoding_format": "base64"}), (False, {})):
+        body = {"input": "x", "encoding_format": "base64"}
+        assert applied(body, Quirks(embedding_base64=known), "m", "openai_embeddings") == ()
+        assert body == {"input": "x", **left}
+
+
 def asking_for(quirks, model="m", *, streamed=False):
     from gatewayz.providers.asking import ask
     from gatewayz.providers.registry import providers_from, rows

@@ -3,6 +3,7 @@
 `Routed` states once what the engine needs of every kind, so that nothing below it asks which kind it has.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -309,8 +310,15 @@ class EmbeddingRequest(Routed, frozen=True, kw_only=True):
     dimensions: int | None = None
 
     def prompt_tokens(self) -> int:
-        sizes = (len(text.encode()) / BYTES_PER_TOKEN if isinstance(text, str) else len(text) for text in self.texts)
-        return int(sum(sizes))
+        return int(sum(self._sizes()))
+
+    def room(self) -> int:
+        """Each text has the context for itself."""
+        return int(max(self._sizes(), default=0))
+
+    def _sizes(self) -> Iterator[float]:
+        for text in self.texts:
+            yield len(text.encode()) / BYTES_PER_TOKEN if isinstance(text, str) else len(text)
 
     def estimate(self, said: int, thought: int) -> Usage:
         return Usage(input=self.prompt_tokens(), estimated=True)

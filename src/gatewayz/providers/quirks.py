@@ -204,6 +204,11 @@ def _image_dropped(body: Body, quirks: Quirks, model: str) -> None:
         body.pop(name, None)
 
 
+def _embedding_form(body: Body, quirks: Quirks, model: str) -> None:
+    if not quirks.embedding_base64:
+        body.pop("encoding_format", None)
+
+
 Step = Callable[[Body, Quirks, str], None]
 
 ANY_DIALECT: tuple[Step, ...] = (_extras, _dropped, _renamed)
@@ -223,7 +228,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "openai_images": (_image_size, _image_form, _image_quality, _image_dropped),
     "fal_images": (),
     "vertex_predict": (),
-    "openai_embeddings": (),
+    "openai_embeddings": (_embedding_form,),
 }
 """The steps that know a dialect's body; for any other there are those that need to know nothing of it."""
 
@@ -231,6 +236,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
 MOVED = {
     "openai_chat": frozenset({"max_tokens", "reasoning", "reasoning_effort", "stream_options"}),
     "openai_images": frozenset({"size", "response_format"}),
+    "openai_embeddings": frozenset({"encoding_format"}),
 }
 """Fields that are said under another name, or that the gateway sees to itself."""
 

@@ -17,6 +17,8 @@ from gatewayz.providers.spec import Credential, Provider, ProviderSettings, Quir
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """No dot: seals carry the id in front of one."""
+OPENAI_WIRES = ("openai_images", "openai_embeddings")
+"""What a server of one's own that speaks OpenAI Chat is taken to speak besides."""
 
 
 @cache
@@ -36,7 +38,14 @@ def providers_from(
     merged = {name: _provider(name, row, environment, settings.get(name)) for name, row in table.items()}
     for name, given in settings.items():
         if name not in table:
-            row = Row(name=given.name or name, dialect=given.dialect, base_url=given.base_url, auth="optional_bearer")
+            more = OPENAI_WIRES if given.dialect == "openai_chat" else ()
+            row = Row(
+                name=given.name or name,
+                dialect=given.dialect,
+                more_dialects=more,
+                base_url=given.base_url,
+                auth="optional_bearer",
+            )
             merged[name] = msgspec.structs.replace(_provider(name, row, environment, given), own=True)
     return merged
 

@@ -83,6 +83,8 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     image_drop: tuple[str, ...] = ()
     image_drop_by_model: dict[str, tuple[str, ...]] = {}
     image_quality_by_model: dict[str, dict[str, str]] = {}
+    embedding_base64: bool = False
+    """Vectors may be asked for as base64; otherwise nothing is said of their form, and floats come."""
     queue_url: str = ""
     """Where requests wait in a queue until they are done."""
     direct_models: str = ""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.chat import CHAT
+from gatewayz.simulator.embeddings import embeddings_played
 from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
 from gatewayz.simulator.faults import Actions, whole
 from gatewayz.simulator.gemini import served
@@ -42,6 +43,7 @@ def _models(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
 
 STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/chat/completions$"), partial(played, CHAT)),
+    Stage("POST", re.compile(r"/embeddings$"), embeddings_played),
     Stage("POST", re.compile(r"/images/generations$"), images_played),
     Stage("GET", re.compile(r"/files/(?P<model>[^/]+)$"), file_played, billed=False),
     Stage("PUT", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/cancel$"), cancel_played, billed=False),

@@ -167,13 +167,13 @@ class StreamDecoder:
         block, self._open = len(self._images), False
         self._images.append(image)
         self._usage = document.get("usage") or self._usage
-        events += [BlockDelta(block, image.url), BlockEnded(block)]
+        # What a client that leaves has got by then is paid.
+        events += [BlockDelta(block, image.url), BlockEnded(block), usage_from(self._usage, self._images, None)]
         frames = [Frame(tuple(events), self._echoed(source))]
         if len(self._images) < self._reading.choices:
             return frames
         self._over = True
-        usage = usage_from(self._usage, self._images, None)
-        return [*frames, Frame((ChoiceEnded(0, Stop.END), usage)), FINISHED]
+        return [*frames, Frame((ChoiceEnded(0, Stop.END),)), FINISHED]
 
     def _echoed(self, source: bytes) -> bytes | None:
         return source if self._reading.echo else None

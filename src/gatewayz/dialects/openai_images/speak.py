@@ -6,8 +6,9 @@ from typing import Any
 from gatewayz.core.events import BlockDelta, BlockEnded, Event, Failed, Finished, Frame, UsageReported
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.images import base64_of
-from gatewayz.dialects.jsontext import decoded, encoded
+from gatewayz.dialects.jsontext import decoded, encoded, fields_of, usd_number
 from gatewayz.dialects.openai_chat.errors import error_object
+from gatewayz.dialects.openai_chat.usage import with_cost
 from gatewayz.dialects.openai_images.hear import COMPLETED, image_to_wire
 from gatewayz.dialects.sse import spelled
 
@@ -21,24 +22,31 @@ class BodyEncoder:
         self._form = form
         self._created_s = created_s
         self._items: dict[int, dict[str, Any]] = {}
-        self._usage: Usage | None = None
+        self._usage: UsageReported | None = None
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
         for frame in frames:
             if frame.whole and frame.source is not None:
-                return encoded({"created": self._created_s, **decoded(frame.source)})
+                reported = next((event for event in frame.events if isinstance(event, UsageReported)), None)
+                return self._echo(frame.source, reported)
             for event in frame.events:
                 body = self._heard(event)
                 if body:
                     return body
         return b""
 
+    def _echo(self, source: bytes, reported: UsageReported | None) -> bytes:
+        fields = fields_of(source)
+        if "usage" in fields and reported is not None:
+            fields["usage"] = with_cost(fields["usage"], reported.cost)
+        return encoded({"created": self._created_s, **fields})
+
     def _heard(self, event: Event) -> bytes:
         match event:
             case BlockDelta(block=block, text=url, extra=extra) if url:
                 self._items[block] = {**image_to_wire(url, self._form), **(extra or {})}
-            case UsageReported(usage=usage):
-                self._usage = usage
+            case UsageReported():
+                self._usage = event
             case Failed(fault=fault):
                 return encoded({"error": error_object(fault)})
             case Finished():
@@ -47,13 +55,17 @@ class BodyEncoder:
         return b""
 
 
-def usage_to_wire(usage: Usage | None) -> dict[str, Any]:
-    """Tokens, where the provider counts them: images and pixels have no words here."""
-    if usage is None or not (usage.prompt or usage.completion):
+def usage_to_wire(reported: UsageReported | None) -> dict[str, Any]:
+    """Tokens, where the provider counts them, and what they cost: images and pixels have no words here."""
+    usage = reported.usage if reported is not None else Usage()
+    if reported is None or not (usage.prompt or usage.completion):
         return {}
     inside = {"text_tokens": usage.input, "image_tokens": usage.image_input}
     counts = {"input_tokens": usage.prompt, "output_tokens": usage.completion}
-    return {"usage": {**counts, "total_tokens": usage.prompt + usage.completion, "input_tokens_details": inside}}
+    shown = {"cost": usd_number(reported.cost)} if reported.cost is not None else {}
+    return {
+        "usage": {**counts, "total_tokens": usage.prompt + usage.completion, "input_tokens_details": inside, **shown}
+    }
 
 
 class StreamEncoder:
@@ -81,8 +93,8 @@ class StreamEncoder:
             case BlockDelta(text=url) if url:
                 text = base64_of(url)
                 self._waiting.append({"b64_json": text} if text else {"url": url})
-            case UsageReported(usage=usage):
-                self._flush(out, usage)
+            case UsageReported():
+                self._flush(out, event)
             case BlockEnded() if len(self._waiting) > 1:
                 self._completed(self._waiting.pop(0), {}, out)
             case Finished():
@@ -90,7 +102,7 @@ class StreamEncoder:
             case Failed(fault=fault):
                 out.append(spelled(encoded({"type": "error", "error": error_object(fault)}), "error"))
 
-    def _flush(self, out: list[bytes], usage: Usage | None) -> None:
+    def _flush(self, out: list[bytes], usage: UsageReported | None) -> None:
         """The last image waits for the usage, which stands in its event."""
         while self._waiting:
             self._completed(self._waiting.pop(0), usage_to_wire(usage), out)

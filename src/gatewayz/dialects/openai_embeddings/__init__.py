@@ -1,0 +1,1 @@
+"""OpenAI's `POST /embeddings`, and what imitates it (platform.openai.com/docs/api-reference/embeddings)."""
