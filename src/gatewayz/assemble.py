@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.calls import Outcome
 from gatewayz.core.clock import Clock, SystemClock
+from gatewayz.core.keys import RANDOM_BYTES, key_from
 from gatewayz.dialects.registry import CLIENTS
 from gatewayz.engine.attempt import Asker
 from gatewayz.engine.attempts import Attempts
@@ -25,16 +27,21 @@ from gatewayz.engine.health import Health
 from gatewayz.observe.bus import FactBus, Subscriber
 from gatewayz.observe.log import LogWriter
 from gatewayz.observe.metrics import Metrics
+from gatewayz.ports.keys import Keys
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Planner
 from gatewayz.settings import Loaded, lists_from
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.memory.books import MemoryBooks
-from gatewayz.store.memory.keys import FileKeys, KeyFile
+from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
+from gatewayz.store.secret import peppers
 from gatewayz.store.sql.books import StoreBooks
 from gatewayz.store.sql.database import located
+from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.keys import make_bootstrap
+from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.app import App
@@ -60,7 +67,8 @@ class Built(Struct, frozen=True):
     shelf: Shelf
     books: MemoryBooks | StoreBooks
     store: Store | None
-    keys: KeyFile
+    desk: Desk | None
+    first_key: str
     transport: HttpTransport
     bus: FactBus
     metrics: Metrics
@@ -87,7 +95,6 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     lists = lists_from(settings)
     lists = lists._replace(own=(*_simulated(providers), *lists.own))
     shelf = Shelf(merged(lists, providers), providers)
-    keys = KeyFile(Path(settings.data_dir), loaded.secret_key)
 
     metrics = Metrics()
     bus = FactBus([metrics.take, *_log(settings.observe.log, stack)])
@@ -100,8 +107,10 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     health = Health(rules, clock, bus.emit, dice)
     store = await _store(loaded, clock, bus, stack)
     books = store.books if store is not None else MemoryBooks()
+    desk = _desk(loaded, store, clock)
+    keys, first_key = await _keys(loaded, desk, stack)
     gateway = Gateway(
-        gate=Gate(FileKeys(keys, clock, loaded.bootstrap_key)),
+        gate=Gate(keys),
         limiter=MemoryLimiter(settings.limits, clock),
         planner=Planner(shelf, rules, dice),
         books=books,
@@ -131,7 +140,8 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    return Built(server, app, gateway, providers, shelf, books, store, keys, transport, bus, metrics, simulator)
+    more = (desk, first_key, transport, bus, metrics, simulator)
+    return Built(server, app, gateway, providers, shelf, books, store, *more)
 
 
 async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:
@@ -141,6 +151,25 @@ async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitSta
     if location.kind == "memory":
         return None
     return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
+
+
+def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
+    if store is None:
+        return None
+    found = peppers(Path(loaded.settings.data_dir), loaded.secret_key, loaded.old_secret_keys)
+    return Desk(store.database, clock, found, "gateway")
+
+
+async def _keys(loaded: Loaded, desk: Desk | None, stack: AsyncExitStack) -> tuple[Keys, str]:
+    """The keys, and the operator's one that was made at this start if it was."""
+    if desk is None:
+        made = "" if loaded.bootstrap_key else key_from(secrets.token_bytes(RANDOM_BYTES))
+        return BootstrapKeys(loaded.bootstrap_key.reveal() or made), made
+    made = "" if loaded.bootstrap_key else await make_bootstrap(desk, only_first=True)
+    keys = SqlKeys(desk.database, desk.peppers, desk.clock, loaded.bootstrap_key)
+    await keys.start()
+    stack.push_async_callback(keys.close)
+    return keys, made
 
 
 async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, Provider], Simulator | None]:

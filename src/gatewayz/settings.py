@@ -72,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     observe: ObserveSettings = ObserveSettings()
     bootstrap_key: str = ""
     secret_key: str = ""
+    old_secret_keys: tuple[str, ...] = ()
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -88,6 +89,10 @@ class Loaded(Struct, frozen=True, kw_only=True):
     @property
     def secret_key(self) -> Secret:
         return Secret(self.settings.secret_key)
+
+    @property
+    def old_secret_keys(self) -> tuple[Secret, ...]:
+        return tuple(Secret(key) for key in self.settings.old_secret_keys)
 
 
 def loaded(config: str = "", flags: Mapping[str, Any] | None = None) -> Loaded:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gatewayz.settings import Settings
 
-SECRET = ("key", "secret_key", "bootstrap_key", "url")
+SECRET = ("key", "secret_key", "old_secret_keys", "bootstrap_key", "url")
 HIDDEN = "***"
 
 DESCRIPTIONS = {
@@ -98,11 +98,15 @@ DESCRIPTIONS = {
     "limits.key_per_day": "Calls per day of one key.",
     "limits.burst": "Calls at once.",
     "limits.key_concurrency": "Calls of one key at the same time.",
+    "limits.account_concurrency": "Calls of one account at the same time.",
+    "limits.page_rpm": "Pages (models, health, metrics) per minute of one key, or of an address without one; "
+    "refused keys count as well.",
     "limits.system_rpm": "Calls per minute of everybody.",
     "limits.lease_s": "Seconds after which the slot of a lost call is free again.",
     "observe.log": "Where the log goes: stdout, stderr, off, or a file.",
     "bootstrap_key": "GATEWAYZ_BOOTSTRAP_KEY: the first key, instead of a generated one.",
     "secret_key": "GATEWAYZ_SECRET_KEY: what key digests are made with, instead of a generated secret.",
+    "old_secret_keys": "Secrets that held before: keys made with them go on to work.",
 }
 """Path of a setting → what it is. A test holds that none is missing and none is left over."""
 

@@ -1,17 +1,38 @@
 """The command line: each command is a module, imported when it is called."""
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from gatewayz import __version__
 from gatewayz.core.faults import Fault
 
-app = typer.Typer(name="gatewayz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+GROUPS = {
+    "keys": "gatewayz.cli.keyring",
+}
+"""Groups of commands on the store, and the modules that hold them as `app`."""
+
+
+class Groups(TyperGroup):
+    """The commands of this module and, when one is called, those of a group's module."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        return [*super().list_commands(context), *GROUPS]
+
+    def get_command(self, context: Any, name: str) -> Any:
+        if name in GROUPS and name not in self.commands:
+            self.commands[name] = typer.main.get_command(import_module(GROUPS[name]).app)
+        return super().get_command(context, name)
+
+
+app = typer.Typer(
+    name="gatewayz", cls=Groups, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 providers = typer.Typer(invoke_without_command=True, help="List providers, or test one.")
 models = typer.Typer(invoke_without_command=True, help="List models and prices, or see what is not callable and why.")
-app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(providers, name="providers")
 
@@ -86,36 +107,6 @@ def migrate(
 def version() -> None:
     """Print the version."""
     print(f"gatewayz {__version__}")
-
-
-@keys.command("make")
-def keys_make(
-    name: str = typer.Option("", "--name", help="What the key is for."),
-    scopes: str = typer.Option("inference,metrics,operator", "--scopes", help="What it may do."),
-    only_print: bool = typer.Option(False, "--print", help="Make a key without keeping it anywhere."),
-    config: str = Config,
-    data_dir: str = DataDir,
-) -> None:
-    """Make a key and print it once; without a name it takes the place of the bootstrap key."""
-    from gatewayz.cli.keyring import make
-
-    make(config, {"data_dir": data_dir}, name, scopes, only_print=only_print)
-
-
-@keys.command("list")
-def keys_list(config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
-    """List the keys, masked."""
-    from gatewayz.cli.keyring import listing
-
-    listing(config, {"data_dir": data_dir}, as_json=json)
-
-
-@keys.command("revoke")
-def keys_revoke(key_id: str, config: str = Config, data_dir: str = DataDir) -> None:
-    """Revoke a key; running gateways refuse it within two seconds."""
-    from gatewayz.cli.keyring import revoke
-
-    revoke(config, {"data_dir": data_dir}, key_id)
 
 
 @models.callback()

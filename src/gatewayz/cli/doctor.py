@@ -7,32 +7,25 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
 from rich.console import Console
 
 from gatewayz.catalog.merge import merged
 from gatewayz.catalog.naming import Shelf
+from gatewayz.cli.findings import Finding
+from gatewayz.cli.storechecks import store_findings
 from gatewayz.core.faults import Fault
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import Loaded, lists_from, loaded
-from gatewayz.store.memory.keys import KeyFile
+from gatewayz.store.secret import FILE as SECRET_FILE
 
 MIN_DESCRIPTORS = 4_096
 YEAR_2026_S = 1_767_225_600
 REACH_S = 2.0
 MARKS = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[bold red]bad[/bold red] "}
-
-
-class Finding(Struct, frozen=True):
-    """One thing looked at. `bad` means that something will not work."""
-
-    level: Literal["ok", "note", "bad"]
-    subject: str
-    says: str
 
 
 def doctor(config: str, flags: Mapping[str, Any]) -> int:
@@ -65,24 +58,9 @@ def _data_dir(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding
         yield Finding("bad", "data directory", f"{path} cannot be written; set data_dir to a place that can")
         return
     yield Finding("ok", "data directory", f"{path} can be written")
-    for name in ("secret", "keys.json"):
-        file = path / name
-        if file.exists() and file.stat().st_mode & 0o077:
-            yield Finding("bad", name, f"others can read {file}; run: chmod 600 {file}")
-
-
-def _keys(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
-    if found.bootstrap_key:
-        yield Finding("ok", "keys", "a bootstrap key comes from GATEWAYZ_BOOTSTRAP_KEY")
-        return
-    try:
-        records = KeyFile(Path(found.settings.data_dir), found.secret_key).read()
-    except Fault as fault:
-        yield Finding("bad", "keys", fault.message)
-        return
-    active = [record for record in records if not record.revoked_ms]
-    says = f"{len(active)} active" if active else "none yet; the first start makes one and prints it once"
-    yield Finding("ok" if active else "note", "keys", says)
+    file = path / SECRET_FILE
+    if file.exists() and file.stat().st_mode & 0o077:
+        yield Finding("bad", file.name, f"others can read {file}; run: chmod 600 {file}")
 
 
 def _port(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
@@ -143,7 +121,7 @@ def _reached(provider: Provider) -> Finding:
 
 CHECKS: tuple[Callable[[Loaded, dict[str, Provider]], Iterator[Finding]], ...] = (
     _data_dir,
-    _keys,
+    store_findings,
     _port,
     _machine,
     _provider_findings,

@@ -10,12 +10,10 @@ from rich.console import Console
 
 from gatewayz.assemble import SIMULATOR, Built, assembled
 from gatewayz.cli.asking import Asked, question
-from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import Loaded, loaded
 from gatewayz.simulator.server import Simulator
-from gatewayz.store.memory.keys import SCOPES
 from gatewayz.web.server import bound
 
 T = TypeVar("T")
@@ -49,7 +47,7 @@ async def _serve(found: Loaded) -> int:
     # What people read goes to standard error, so that standard output is the log alone.
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     async with assembled(found) as built:
-        key = _bootstrap(found, built)
+        key = built.first_key
         host, port = listening.getsockname()[:2]
         url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared, not bound
         serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
@@ -62,14 +60,6 @@ async def _serve(found: Loaded) -> int:
         gc.set_threshold(*GC_THRESHOLDS)
         await serving
     return 0
-
-
-def _bootstrap(found: Loaded, built: Built) -> str:
-    """The key to show: a new one at the first start, otherwise none."""
-    if found.bootstrap_key or any(not record.revoked_ms for record in built.keys.read()):
-        return ""
-    key, _ = built.keys.make("", tuple(sorted(SCOPES)), SystemClock().wall_ms(), bootstrap=True)
-    return key
 
 
 def _say_start(console: Console, url: str, key: str, built: Built) -> None:

@@ -36,9 +36,10 @@ class Wire(Struct, frozen=True):
 class Principal(Struct, frozen=True):
     """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use.
 
-    `budgets` are the subjects whose budgets this call counts against; `limits` are the key's own, below the rules';
-    `addresses` the networks that the key may be used from (none: from anywhere); `markup_bp` the account's own markup
-    in basis points, in the place of the offers'.
+    `budgets` are the subjects whose budgets a call counts against; one that ends in `/` stands for the call's own end
+    user. `granted` are the account's limits, in the place of the installation's; `limits` the key's own, which can only
+    be lower. `addresses` are the networks that the key may be used from (none: from anywhere); `markup_bp` the
+    account's own markup in basis points, in the place of the offers'.
     """
 
     account: str
@@ -50,6 +51,7 @@ class Principal(Struct, frozen=True):
     role: str = ""
     budgets: tuple[str, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
+    granted: tuple[tuple[str, int], ...] = ()
     addresses: tuple[str, ...] = ()
     markup_bp: int | None = None
 
@@ -67,6 +69,14 @@ class Call(Struct, frozen=True, kw_only=True):
     address: str = ""
     trace: str = ""
     body_bytes: int = 0
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The subjects whose budgets this call counts against."""
+        subjects = self.principal.budgets
+        if not subjects or not subjects[-1].endswith("/"):
+            return subjects
+        return (*subjects[:-1], subjects[-1] + self.request.user) if self.request.user else subjects[:-1]
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
-"""The gate: who calls. One function for the three headers that may carry a key."""
+"""The gate: who calls, and from where. One function for the three headers that may carry a key."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
@@ -38,9 +40,27 @@ class Gate:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def who(self, headers: Mapping[str, str]) -> Principal:
-        """Who calls. Faults: `unauthenticated`, `bad_request`, `unavailable`."""
+    async def who(self, headers: Mapping[str, str], address: str) -> Principal:
+        """Who calls. Faults: `unauthenticated`, `bad_request`, `unavailable`, `forbidden` from this address."""
         key = credential(headers)
         if not well_formed(key):
             raise Fault("unauthenticated", f"Incorrect API key provided: it is not a gatewayz key; {HOW}.")
-        return await self._keys.principal(key)
+        principal = await self._keys.principal(key)
+        if principal.addresses and not allowed(address, principal.addresses):
+            raise Fault("forbidden", f"This key may not be used from {address or 'an unknown address'}.")
+        return principal
+
+
+def allowed(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether the address is in one of the networks; one that nobody knows is in none."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any((mapped or found) in network for network in _networks(networks))
+
+
+@lru_cache(maxsize=10_000)
+def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(text, strict=False) for text in texts)

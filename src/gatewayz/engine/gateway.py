@@ -21,7 +21,7 @@ from gatewayz.engine.health import Health
 from gatewayz.engine.tally import Tally
 from gatewayz.ports.books import Books, Hold
 from gatewayz.ports.facts import Bus
-from gatewayz.ports.limiter import Limiter
+from gatewayz.ports.limiter import Decision, Limiter
 from gatewayz.routing.plan import Planner
 
 MAX_AFFINITIES = 50_000
@@ -53,9 +53,24 @@ class Gateway:
         self._endings = Endings()
         self._affinities: OrderedDict[str, str] = OrderedDict()
 
-    async def who(self, headers: Mapping[str, str]) -> Principal:
-        """Who calls, from headers with lower-case names. Faults: `unauthenticated`, `bad_request`, `unavailable`."""
-        return await self._gate.who(headers)
+    async def who(self, headers: Mapping[str, str], address: str) -> Principal:
+        """Who calls, from headers with lower-case names, from which address.
+
+        Faults: `unauthenticated`, `bad_request`, `forbidden`, `unavailable`; `rate_limited` for an address that tries
+        one key after the other.
+        """
+        try:
+            return await self._gate.who(headers, address)
+        except Fault as fault:
+            if fault.kind == "unauthenticated":
+                self.turn_page(f"address:{address}")
+            raise
+
+    def turn_page(self, subject: str) -> None:
+        """Counts something that is no call: a page, or a refused key. Faults: `rate_limited`."""
+        decision = self._limiter.page(subject)
+        if not decision.allowed:
+            raise _too_fast(decision)
 
     async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
         """The call's answer in batches. Raises a fault while nothing was yielded; later a failure is a frame.
@@ -89,10 +104,7 @@ class Gateway:
         decision = await self._limiter.take(call.id, call.principal)
         tally.decision = decision
         if not decision.allowed:
-            message = (
-                f"Rate limit reached ({decision.rule}: {decision.limit}); retry in {decision.retry_after_s:.1f} s."
-            )
-            raise Fault("rate_limited", message, retry_after_s=decision.retry_after_s)
+            raise _too_fast(decision)
         conversation = _conversation(call)
         tally.plan = self._planner.plan(
             call.request, call.principal, self._health, self._affinities.get(conversation, "")
@@ -174,6 +186,11 @@ class Gateway:
     async def finished(self) -> None:
         """Waits until every settlement under way is done."""
         await self._endings.finished()
+
+
+def _too_fast(decision: Decision) -> Fault:
+    message = f"Rate limit reached ({decision.rule}: {decision.limit}); retry in {decision.retry_after_s:.1f} s."
+    return Fault("rate_limited", message, retry_after_s=decision.retry_after_s)
 
 
 def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:

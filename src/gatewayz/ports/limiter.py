@@ -24,6 +24,10 @@ class Limiter(Protocol):
 
     async def take(self, call_id: str, principal: Principal) -> Decision: ...
 
+    def page(self, subject: str) -> Decision:
+        """Takes from the subject's bucket for what is no call."""
+        ...
+
     def give_back(self, decision: Decision) -> None:
         """Frees the concurrency slot where the call ends."""
         ...

@@ -4,10 +4,10 @@ Routes are decided on the raw path, byte for byte: another spelling of a path is
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from msgspec import Struct
 
+from gatewayz.core.access import OPENS, Access, may
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.facts import CallRefused
 from gatewayz.core.faults import Fault
@@ -20,7 +20,6 @@ from gatewayz.web.inference import Inference
 from gatewayz.web.pages import Pages
 from gatewayz.web.respond import call_headers, refuse, retry_headers
 
-Access = Literal["anonymous", "inference", "operator", "metrics"]
 Page = Callable[[str], Spoken]
 
 
@@ -38,8 +37,8 @@ def routes_of(clients: Mapping[str, ClientRole], pages: Pages) -> tuple[Route, .
     """The whole table."""
     return (
         *(Route("POST", path, "inference") for path in clients),
-        Route("GET", "/v1/models", "inference", pages.models),
-        Route("GET", "/v1/models/", "inference", pages.model, tail=True),
+        Route("GET", "/v1/models", "catalog", pages.models),
+        Route("GET", "/v1/models/", "catalog", pages.model, tail=True),
         Route("GET", "/health/live", "anonymous", pages.live),
         Route("GET", "/health/ready", "anonymous", pages.ready),
         Route("GET", "/health/providers", "operator", pages.health),
@@ -125,11 +124,15 @@ class App:
         return tuple(method for method, known in self._exact if known == path)
 
     async def _may(self, route: Route, scope: Scope) -> None:
+        headers = headers_of(scope)
+        address = self.inference.address(scope, headers)
         if route.access == "anonymous":
+            self._gateway.turn_page(f"address:{address}")
             return
-        principal = await self._gateway.who(headers_of(scope))
-        if route.access not in principal.scopes and "operator" not in principal.scopes:
-            raise Fault("forbidden", f"This needs a key with the scope '{route.access}'.")
+        principal = await self._gateway.who(headers, address)
+        self._gateway.turn_page(f"key:{principal.key}")
+        if not may(principal.scopes, route.access):
+            raise Fault("forbidden", f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.")
 
 
 def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:

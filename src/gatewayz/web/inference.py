@@ -8,6 +8,7 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gatewayz.core.access import may
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import CallRefused, Warned
@@ -73,9 +74,9 @@ class Inference:
         running = Running(asyncio.current_task())
         self.running.add(running)
         try:
-            principal = await self._gateway.who(headers)
+            address = self.address(scope, headers)
+            principal = await self._gateway.who(headers, address)
             body = await body_of(receive, headers, self._rules.body_bytes)
-            address = address_of(scope, headers, self._rules.trusted_proxies)
             call = self._call(_Received(call_id, scope["path"], headers, body, address), role, principal)
         except Fault as fault:
             self._bus.emit(CallRefused(id=call_id, endpoint=scope["path"], fault=fault.kind, status=fault.rule.status))
@@ -87,8 +88,12 @@ class Inference:
         finally:
             self.running.discard(running)
 
+    def address(self, scope: Scope, headers: dict[str, str]) -> str:
+        """Where a request comes from; empty when nobody knows."""
+        return address_of(scope, headers, self._rules.trusted_proxies)
+
     def _call(self, received: "_Received", role: ClientRole, principal: Principal) -> Call:
-        if "inference" not in principal.scopes:
+        if not may(principal.scopes, "inference"):
             raise Fault("forbidden", "This key may not be used for inference.")
         request = role.decode(received.body, received.headers)
         if not request.model:

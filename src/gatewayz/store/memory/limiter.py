@@ -3,16 +3,33 @@
 Bounded: buckets that are full again are forgotten. `workers` divides the limits among processes.
 """
 
+from typing import NamedTuple
+
 from gatewayz.core.calls import Principal
 from gatewayz.core.clock import Clock
 from gatewayz.limits.gcra import Bucket, Taken, take
-from gatewayz.limits.rules import LimitRules, buckets_of
+from gatewayz.limits.rules import LimitRules, buckets_of, limit_of, page_bucket
 from gatewayz.ports.limiter import Decision
 
 MAX_BUCKETS = 200_000
 SWEEP_EVERY = 10_000
 RETRY_S = 1.0
 """What a caller without a free slot is told: a call ends in seconds."""
+
+
+class _Slots(NamedTuple):
+    """How many calls of a subject may run at the same time."""
+
+    subject: str
+    rule: str
+    limit: int
+
+
+class _Shape(NamedTuple):
+    """What holds for a principal: worked out once, because it is asked for with every call."""
+
+    buckets: tuple[Bucket, ...]
+    slots: tuple[_Slots, ...]
 
 
 class MemoryLimiter:
@@ -24,50 +41,80 @@ class MemoryLimiter:
         self._share = 1 / workers
         self._arrivals: dict[str, float] = {}
         self._leases: dict[str, dict[str, float]] = {}
-        self._buckets: dict[tuple[str, str], tuple[Bucket, ...]] = {}
+        self._shapes: dict[str, tuple[Principal, _Shape]] = {}
         self._taken = 0
 
     async def take(self, call_id: str, principal: Principal) -> Decision:
         now = self._clock.now()
-        held = self._held(principal.key, now)
-        limit = max(round(self._rules.key_concurrency * self._share), 1)
-        if len(held) >= limit:
-            return Decision(allowed=False, rule="key_concurrency", limit=limit, retry_after_s=RETRY_S)
-        taken = take(self._buckets_of(principal), self._arrivals, now)
+        shape = self._shape(principal)
+        held = [self._held(slots.subject, now) for slots in shape.slots]
+        for slots, running in zip(shape.slots, held, strict=True):
+            if len(running) >= slots.limit:
+                return Decision(allowed=False, rule=slots.rule, limit=slots.limit, retry_after_s=RETRY_S)
+        taken = take(shape.buckets, self._arrivals, now)
         if taken.refused is None:
             self._arrivals.update(taken.arrivals)
-            held[call_id] = now + self._rules.lease_s
-            self._leases[principal.key] = held
+            for slots, running in zip(shape.slots, held, strict=True):
+                running[call_id] = now + self._rules.lease_s
+                self._leases[slots.subject] = running
         self._sweep(now)
-        return _decision(taken, f"{principal.key}/{call_id}")
+        return _decision(taken, f"{principal.account}/{principal.key}/{call_id}")
+
+    def page(self, subject: str) -> Decision:
+        now = self._clock.now()
+        taken = take((page_bucket(subject, self._rules, self._share),), self._arrivals, now)
+        self._arrivals.update(taken.arrivals)
+        self._sweep(now)
+        return _decision(taken, "")
 
     def give_back(self, decision: Decision) -> None:
-        key, _, call_id = decision.lease.rpartition("/")
-        held = self._leases.get(key)
-        if held is not None:
-            held.pop(call_id, None)
-            if not held:
-                del self._leases[key]
+        if not decision.lease:
+            return
+        account, key, call_id = decision.lease.split("/")
+        for subject in (_key(key), _account(account)):
+            held = self._leases.get(subject)
+            if held is not None:
+                held.pop(call_id, None)
+                if not held:
+                    del self._leases[subject]
 
-    def _held(self, key: str, now: float) -> dict[str, float]:
-        held = self._leases.get(key, {})
+    def _held(self, subject: str, now: float) -> dict[str, float]:
+        held = self._leases.get(subject, {})
         # Leases are in the order of their coming, so the first one is the first to expire.
         while held and next(iter(held.values())) <= now:
             held.pop(next(iter(held)))
         return held
 
-    def _buckets_of(self, principal: Principal) -> tuple[Bucket, ...]:
-        subject = (principal.account, principal.key)
-        if subject not in self._buckets:
-            if len(self._buckets) >= MAX_BUCKETS:
-                self._buckets.clear()
-            self._buckets[subject] = buckets_of(principal, self._rules, self._share)
-        return self._buckets[subject]
+    def _shape(self, principal: Principal) -> "_Shape":
+        known = self._shapes.get(principal.key)
+        if known is not None and known[0] is principal:
+            return known[1]
+        if len(self._shapes) >= MAX_BUCKETS:
+            self._shapes.clear()
+        shape = self._shaped(principal)
+        self._shapes[principal.key] = (principal, shape)
+        return shape
+
+    def _shaped(self, principal: Principal) -> "_Shape":
+        subjects = (("key_concurrency", _key(principal.key)), ("account_concurrency", _account(principal.account)))
+        slots = [
+            _Slots(subject, rule, max(round(limit_of(principal, self._rules, rule) * self._share), 1))
+            for rule, subject in subjects
+        ]
+        return _Shape(buckets_of(principal, self._rules, self._share), tuple(slots))
 
     def _sweep(self, now: float) -> None:
         self._taken += 1
         if self._taken % SWEEP_EVERY == 0 or len(self._arrivals) > MAX_BUCKETS:
             self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
+
+
+def _key(key: str) -> str:
+    return f"key:{key}"
+
+
+def _account(account: str) -> str:
+    return f"account:{account}"
 
 
 def _decision(taken: Taken, lease: str) -> Decision:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gatewayz.core.access import HOUSE
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import Fact, Warned
 from gatewayz.store.sql.books import StoreBooks
@@ -19,9 +20,6 @@ from gatewayz.store.sql.postgres_ledger import PostgresLedger
 from gatewayz.store.sql.sqlite_ledger import SqliteLedger
 from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
 from gatewayz.store.sql.upkeep import Upkeep
-
-HOUSE = "house"
-"""The bootstrap account, for one's own use: never refused, every call booked."""
 
 
 class Store(Struct, frozen=True):
