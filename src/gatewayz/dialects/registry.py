@@ -6,12 +6,14 @@ from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
 from gatewayz.dialects.gemini.roles import GeminiUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
+from gatewayz.dialects.openai_completions.roles import OpenAICompletionsClient
 from gatewayz.dialects.openai_embeddings.roles import OpenAIEmbeddingsClient, OpenAIEmbeddingsUpstream
 from gatewayz.dialects.openai_images.roles import OpenAIImagesClient, OpenAIImagesUpstream
 from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
 
 CLIENTS: dict[str, ClientRole] = {
     "/v1/chat/completions": OpenAIChatClient(),
+    "/v1/completions": OpenAICompletionsClient(),
     "/v1/images/generations": OpenAIImagesClient(),
     "/v1/embeddings": OpenAIEmbeddingsClient(),
 }

@@ -99,8 +99,12 @@ def _logprobs(asked: Asked, text: str) -> Document:
     if not config.get("responseLogprobs") or not text:
         return {}
     token = {"token": text, "tokenId": 7, "logProbability": -0.25}
-    return {"logprobsResult": {
-        "topCandidates": [{"candidates": [token] * int(config.get("logprobs") or 0)}], "chosenCandidates": [token]}}
+    return {
+        "logprobsResult": {
+            "topCandidates": [{"candidates": [token] * int(config.get("logprobs") or 0)}],
+            "chosenCandidates": [token],
+        }
+    }
 
 
 def body_of(asked: Asked, answer: Answer, scene: str) -> Document:

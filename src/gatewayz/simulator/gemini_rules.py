@@ -15,25 +15,76 @@ STRICT = re.compile(r"gemini-[3-9]")
 """Models that want the first call of a step signed."""
 
 FIELDS: dict[str, frozenset[str]] = {
-    "": frozenset({"contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings",
-                   "cachedContent", "labels"}),
-    "generation_config": frozenset({
-        "temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty", "stopSequences",
-        "candidateCount", "maxOutputTokens", "responseLogprobs", "logprobs", "thinkingConfig", "responseMimeType",
-        "responseSchema", "responseJsonSchema", "responseModalities", "imageConfig", "mediaResolution",
-    }),
+    "": frozenset(
+        {
+            "contents",
+            "systemInstruction",
+            "tools",
+            "toolConfig",
+            "generationConfig",
+            "safetySettings",
+            "cachedContent",
+            "labels",
+        }
+    ),
+    "generation_config": frozenset(
+        {
+            "temperature",
+            "topP",
+            "topK",
+            "seed",
+            "presencePenalty",
+            "frequencyPenalty",
+            "stopSequences",
+            "candidateCount",
+            "maxOutputTokens",
+            "responseLogprobs",
+            "logprobs",
+            "thinkingConfig",
+            "responseMimeType",
+            "responseSchema",
+            "responseJsonSchema",
+            "responseModalities",
+            "imageConfig",
+            "mediaResolution",
+        }
+    ),
     "generation_config.thinking_config": frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"}),
     "tool_config": frozenset({"functionCallingConfig"}),
     "tool_config.function_calling_config": frozenset({"mode", "allowedFunctionNames"}),
     "contents": frozenset({"role", "parts"}),
-    "parts": frozenset({"text", "thought", "thoughtSignature", "functionCall", "functionResponse", "inlineData",
-                        "fileData"}),
+    "parts": frozenset(
+        {"text", "thought", "thoughtSignature", "functionCall", "functionResponse", "inlineData", "fileData"}
+    ),
     "function_call": frozenset({"id", "name", "args"}),
     "function_response": frozenset({"id", "name", "response", "parts"}),
     "function_declarations": frozenset({"name", "description", "parameters", "parametersJsonSchema"}),
-    "schema": frozenset({"type", "format", "title", "description", "nullable", "enum", "items", "minItems", "maxItems",
-                         "properties", "required", "minProperties", "maxProperties", "minLength", "maxLength",
-                         "pattern", "anyOf", "propertyOrdering", "minimum", "maximum", "default", "example"}),
+    "schema": frozenset(
+        {
+            "type",
+            "format",
+            "title",
+            "description",
+            "nullable",
+            "enum",
+            "items",
+            "minItems",
+            "maxItems",
+            "properties",
+            "required",
+            "minProperties",
+            "maxProperties",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "anyOf",
+            "propertyOrdering",
+            "minimum",
+            "maximum",
+            "default",
+            "example",
+        }
+    ),
 }
 """Where a field stands, as the API names the place → the fields that are known there."""
 

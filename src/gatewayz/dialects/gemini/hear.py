@@ -45,8 +45,14 @@ STOPS = {
 }
 FAILURES = frozenset(
     {
-        "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE",
-        "MALFORMED_RESPONSE", "OTHER", "NO_IMAGE", "IMAGE_OTHER"
+        "MALFORMED_FUNCTION_CALL",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "MALFORMED_RESPONSE",
+        "OTHER",
+        "NO_IMAGE",
+        "IMAGE_OTHER",
     }
 )
 """Reasons that are no end of an answer: another attempt may get one (Candidate.FinishReason)."""

@@ -13,17 +13,51 @@ Schema = dict[str, Any]
 
 JSON_KEYWORDS = frozenset(
     {
-        "$id", "$anchor", "$ref", "$defs", "type", "format", "title", "description", "enum", "items", "prefixItems",
-        "minItems", "maxItems", "minimum", "maximum", "anyOf", "properties", "additionalProperties", "required",
-        "propertyOrdering"
+        "$id",
+        "$anchor",
+        "$ref",
+        "$defs",
+        "type",
+        "format",
+        "title",
+        "description",
+        "enum",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "maximum",
+        "anyOf",
+        "properties",
+        "additionalProperties",
+        "required",
+        "propertyOrdering",
     }
 )
 """GenerationConfig.responseJsonSchema: 'Specifically, only the following properties are supported'."""
 OPENAPI_KEYWORDS = frozenset(
     {
-        "type", "format", "title", "description", "nullable", "enum", "items", "minItems", "maxItems", "properties",
-        "required", "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "anyOf", "propertyOrdering",
-        "minimum", "maximum"
+        "type",
+        "format",
+        "title",
+        "description",
+        "nullable",
+        "enum",
+        "items",
+        "minItems",
+        "maxItems",
+        "properties",
+        "required",
+        "minProperties",
+        "maxProperties",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "anyOf",
+        "propertyOrdering",
+        "minimum",
+        "maximum",
     }
 )
 """ai.google.dev/api/caching#Schema."""
