@@ -50,7 +50,7 @@ class StoreBooks:
 
     async def hold(self, call: Call, ceiling: Nanos) -> Hold:
         who = call.principal
-        if not ceiling or (who.billing == "house" and not who.budgets):
+        if not ceiling or (who.billing == "house" and not call.budgets):
             return Hold(call.id, who.account, Nanos(0), kept=False)
         order = HoldOrder(
             call=call.id,
@@ -58,7 +58,7 @@ class StoreBooks:
             amount=ceiling,
             key=who.key,
             owner=self.owner,
-            budgets=who.budgets,
+            budgets=call.budgets,
             deadline_ms=self._clock.wall_ms() + round((call.deadline - self._clock.now()) * 1000),
         )
         done = await self._in_time(order, call.id)
@@ -84,7 +84,7 @@ class StoreBooks:
             rows=rows_of(call, outcome, hold.amount),
             replay_key=replay.key if replay is not None else "",
             answer=replay.answer if replay is not None else None,
-            budgets=call.principal.budgets,
+            budgets=call.budgets,
         )
         until = self._clock.now() + SETTLE_S
         while True:
