@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.catalog.merge import Own, merged
+from gatewayz.catalog.merge import Lists, Own, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.calls import Outcome
@@ -24,15 +24,18 @@ from gatewayz.engine.attempts import Attempts
 from gatewayz.engine.gate import Gate
 from gatewayz.engine.gateway import Gateway
 from gatewayz.engine.health import Health
+from gatewayz.engine.sync import Sync
 from gatewayz.observe.bus import FactBus, Subscriber
 from gatewayz.observe.log import LogWriter
 from gatewayz.observe.metrics import Metrics
 from gatewayz.ports.keys import Keys
+from gatewayz.providers.listings import formats
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Planner
 from gatewayz.settings import Loaded, lists_from
 from gatewayz.simulator.server import Simulator
+from gatewayz.store.files.listings import FileListings
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
@@ -72,6 +75,7 @@ class Built(Struct, frozen=True):
     transport: HttpTransport
     bus: FactBus
     metrics: Metrics
+    sync: Sync
     simulator: Simulator | None
 
     def last_outcome(self) -> Outcome:
@@ -92,7 +96,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     settings, clock, dice = loaded.settings, SystemClock(), random.random
     rules = settings.routing
     providers, simulator = await _providers(loaded, stack)
-    lists = lists_from(settings)
+    lists = lists_from(settings, FileListings(Path(settings.data_dir)).load())
     lists = lists._replace(own=(*_simulated(providers), *lists.own))
     shelf = Shelf(merged(lists, providers), providers)
 
@@ -121,6 +125,10 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     )
     stack.push_async_callback(gateway.finished)
 
+    sync = sync_of(settings.data_dir, transport, lists, shelf, bus)
+    sync.start(settings.catalog.sync_every_s)
+    stack.push_async_callback(sync.stop)
+
     draining = asyncio.Event()
     pages = Pages(
         listing=shelf.listing,
@@ -137,11 +145,27 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     metrics.gauge("gatewayz_calls_running", lambda: {(): float(len(inference.running))})
     metrics.gauge("gatewayz_facts_dropped", lambda: {(): float(bus.dropped)})
     metrics.gauge("gatewayz_breaker_open", lambda: _open_breakers(health))
+    metrics.gauge("gatewayz_listing_age_seconds", sync.ages_s)
+    metrics.gauge("gatewayz_prices_quarantined", sync.quarantined)
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    more = (desk, first_key, transport, bus, metrics, simulator)
+    more = (desk, first_key, transport, bus, metrics, sync, simulator)
     return Built(server, app, gateway, providers, shelf, books, store, *more)
+
+
+def sync_of(data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf, bus: FactBus) -> Sync:
+    """What reads the providers' own lists for this shelf."""
+    return Sync(
+        transport=transport,
+        formats=formats(),
+        lists=lists,
+        shelf=shelf,
+        kept=FileListings(Path(data_dir)),
+        clock=SystemClock(),
+        bus=bus,
+        dice=random.random,
+    )
 
 
 async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:

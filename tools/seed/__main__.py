@@ -15,7 +15,7 @@ from tools.seed import litellm_table
 from tools.seed.figures import Figures
 from tools.seed.genai_table import Genai
 
-from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
+from gatewayz.catalog.gates import MAX_APART, believed, why_far, why_not_sane
 from gatewayz.catalog.grouping import canonical_of, rules, spelled
 from gatewayz.catalog.seed import Row, SeedFile, Source
 
@@ -121,7 +121,7 @@ def _row(provider: str, one: Figures, said: dict[str, Any]) -> Row:
         id=one.id,
         source=one.source,
         serves=one.serves if one.serves != ("chat",) else (),
-        price=dict(sorted(one.price.items())),
+        price=dict(sorted(believed(one.price).items())),
         tiers={} if said["free"] else one.tiers,
         context=one.context,
         max_output=one.max_output,

@@ -3,13 +3,24 @@
 from collections.abc import Container, Iterable
 from statistics import median
 
-from gatewayz.core.money import MAX_PICO_PER_TOKEN, MAX_PICO_PER_UNIT, Listed
+from gatewayz.core.money import FALLBACKS, MAX_PICO_PER_TOKEN, MAX_PICO_PER_UNIT, Listed
 from gatewayz.core.usage import MILLION_BUCKETS
 
 MAX_APART = 5
 """How many times a price may be above or below the median of the model's other offers."""
 COMPARED = ("input", "output", "images")
 """The figures by which offers are compared; the others follow from them or are rarely listed."""
+PAID_BY = ("output", "requests", "images", "pixels", "seconds")
+"""What answers are paid by; a list that says none of these has left something out."""
+
+
+def believed(listed: Listed) -> dict[str, int]:
+    """The figures without the zeros that mean "no charge of its own": such a bucket costs what it falls back on."""
+    return {
+        bucket: pico
+        for bucket, pico in listed.items()
+        if pico or not listed.get(FALLBACKS.get(bucket, ""), 0)
+    }
 
 
 def why_not_sane(listed: Listed, serves: Container[str], *, free: bool) -> str:
@@ -22,7 +33,7 @@ def why_not_sane(listed: Listed, serves: Container[str], *, free: bool) -> str:
         return ""
     if not any(listed.values()):
         return "listed at zero, and not known to be free"
-    if "chat" in serves and not listed.get("output") and not listed.get("requests"):
+    if "chat" in serves and not any(listed.get(bucket) for bucket in PAID_BY):
         return "output is listed at zero"
     return ""
 

@@ -20,14 +20,30 @@ TEXT = ("text",)
 CHAT: tuple[Surface, ...] = ("chat", "count")
 
 
+class Held(Struct, frozen=True):
+    """A listed price that was not believed, and why."""
+
+    upstream_id: str
+    model: str
+    why: str
+    listed: dict[str, int]
+
+
 class Listing(Struct, frozen=True, kw_only=True):
-    """What one provider listed, gated and grouped: offers, names and dates of models, and what was not believed."""
+    """What one provider listed, gated and grouped: offers, names and dates of models, and what was not believed.
+
+    `again` rows repeated an id, `odd` ones had none that can be used; `doubted` says why no price is believed.
+    """
 
     provider: str
     read_s: int
     offers: tuple[Offer, ...]
     names: dict[str, str] = {}
     created: dict[str, int] = {}
+    held: tuple[Held, ...] = ()
+    doubted: str = ""
+    again: int = 0
+    odd: int = 0
 
 
 class Own(Struct, frozen=True, kw_only=True):

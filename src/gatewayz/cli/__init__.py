@@ -38,6 +38,7 @@ app.add_typer(providers, name="providers")
 
 Config = typer.Option("", "--config", "-c", help="The configuration file.")
 DataDir = typer.Option(None, "--data-dir", help="Where the gateway keeps what it keeps.")
+Names = typer.Argument(None, help="Providers; without one, all that are on and have a list.")
 Json = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -116,21 +117,36 @@ def models_list(
     provider: str = typer.Option("", "--provider", "-p", help="Only offers of this provider."),
     every: bool = typer.Option(False, "--all", "-a", help="Also models whose providers are off."),
     config: str = Config,
+    data_dir: str = DataDir,
     json: bool = Json,
 ) -> None:
     """List the models that can be asked for."""
     if context.invoked_subcommand is None:
         from gatewayz.cli.models import show_models
+        from gatewayz.settings import loaded
 
-        show_models(config, query, provider, every=every, as_json=json)
+        show_models(loaded(config, {"data_dir": data_dir}), query, provider, every=every, as_json=json)
 
 
 @models.command("report")
-def models_report(config: str = Config, json: bool = Json) -> None:
+def models_report(config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
     """Count models, offers, prices, and what is not callable and why."""
     from gatewayz.cli.models import show_report
+    from gatewayz.settings import loaded
 
-    show_report(config, as_json=json)
+    show_report(loaded(config, {"data_dir": data_dir}), as_json=json)
+
+
+@models.command("sync")
+def models_sync(
+    names: list[str] = Names,
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Read the providers' own lists of models and prices now, and keep them."""
+    from gatewayz.cli.models import sync_models
+
+    raise typer.Exit(sync_models(config, {"data_dir": data_dir}, tuple(names or ())))
 
 
 @providers.callback()

@@ -1,18 +1,21 @@
 """`gatewayz models`: what can be asked for, what it costs, what is not callable and why."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gatewayz.catalog.merge import merged
+from gatewayz.catalog.merge import Listing, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.report import report, shown_price, why_not_callable, why_not_sold
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.settings import Loaded, lists_from, loaded
+from gatewayz.store.files.listings import FileListings
 
 SHOWN_QUARANTINED = 50
 
@@ -20,12 +23,17 @@ SHOWN_QUARANTINED = 50
 def shelf_of(found: Loaded) -> Shelf:
     """The shelf that a gateway with these settings would start with."""
     providers = providers_from(rows(), found.environment, found.settings.providers)
-    return Shelf(merged(lists_from(found.settings), providers), providers)
+    return Shelf(merged(lists_from(found.settings, listings_of(found)), providers), providers)
 
 
-def show_models(config: str, query: str, provider: str, *, every: bool, as_json: bool) -> None:
+def listings_of(found: Loaded) -> dict[str, Listing]:
+    """The providers' own listings as they were last read."""
+    return FileListings(Path(found.settings.data_dir)).load()
+
+
+def show_models(found: Loaded, query: str, provider: str, *, every: bool, as_json: bool) -> None:
     """Lists models; with `every` also those that nobody who is on serves."""
-    shelf = shelf_of(loaded(config))
+    shelf = shelf_of(found)
     models = shelf.models.values() if every or provider else shelf.listing()
     chosen = [model for model in models if query.lower() in model.id.lower()]
     if provider:
@@ -69,20 +77,41 @@ def _row(model: Model, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def show_report(config: str, *, as_json: bool) -> None:
+def sync_models(config: str, flags: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    """Reads the providers' own listings now; 1 when one of them could not be read."""
+    from gatewayz.cli.serving import run_loop
+    from gatewayz.cli.syncing import synced
+
+    found = loaded(config, flags)
+    facts = run_loop(lambda: synced(found, names))
+    console = Console(highlight=False, soft_wrap=True)
+    for fact in facts:
+        told = f"{fact.models} models, {fact.prices} prices, {fact.quarantined} quarantined"
+        note = f": {fact.doubted}" if fact.doubted else ""
+        console.print(f"{fact.provider}: {fact.message or told + note}", markup=False)
+    if not facts:
+        console.print("No provider that is on has a list; `gatewayz providers` says why they are off.")
+    return 1 if any(fact.fault for fact in facts) else 0
+
+
+def show_report(found: Loaded, *, as_json: bool) -> None:
     """Counts models, offers and reasons."""
-    found = report(shelf_of(loaded(config)))
+    counted = report(shelf_of(found))
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(counted), indent=2).decode())
         return
-    print(f"{found.models} models, {found.offers} offers of them")
-    print(f"  priced                              {found.priced_models}")
-    print(f"  priced at two providers or more     {found.failover_models}")
-    print(f"  callable now                        {found.callable_models}")
-    print(f"  callable now at two or more         {found.callable_failover_models}")
+    print(f"{counted.models} models, {counted.offers} offers of them")
+    print(f"  priced                              {counted.priced_models}")
+    print(f"  priced at two providers or more     {counted.failover_models}")
+    print(f"  callable now                        {counted.callable_models}")
+    print(f"  callable now at two or more         {counted.callable_failover_models}")
     print("not callable, or not sold (offers):")
-    for why, count in found.reasons.items():
+    for why, count in counted.reasons.items():
         print(f"  {count:6}  {why}")
-    print(f"quarantined prices: {len(found.quarantined)}")
-    for offer in found.quarantined[:SHOWN_QUARANTINED]:
+    print(f"quarantined prices: {len(counted.quarantined)}")
+    for offer in counted.quarantined[:SHOWN_QUARANTINED]:
         print(f"  {offer.provider}/{offer.upstream_id}: {offer.held}")
+    held = [(name, one) for name, listing in listings_of(found).items() for one in listing.held]
+    print(f"listed prices that are not believed: {len(held)}")
+    for name, one in held[:SHOWN_QUARANTINED]:
+        print(f"  {name}/{one.upstream_id}: {one.why}")

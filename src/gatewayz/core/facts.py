@@ -55,4 +55,16 @@ class Warned(Struct, frozen=True, kw_only=True):
     message: str
 
 
-Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned
+class ListingRead(Struct, frozen=True, kw_only=True):
+    """A provider's own list of models was read, or could not be: then `fault` is its kind, and the last one holds."""
+
+    provider: str
+    models: int = 0
+    prices: int = 0
+    quarantined: int = 0
+    doubted: str = ""
+    fault: str = ""
+    message: str = ""
+
+
+Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned | ListingRead

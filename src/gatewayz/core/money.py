@@ -139,6 +139,23 @@ def _every_tier(base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int
     return tuple(tiers)
 
 
+def repriced(before: Price, listed: Listed) -> Price:
+    """The price with other figures: what `listed` does not name keeps its proportion, and so do the tiers."""
+    old = _prices(before)
+    new = _in_tier(dict(zip(BUCKETS, old, strict=True)), listed)
+    tiers = tuple(
+        replace(
+            tier,
+            rates=tuple(
+                -(-rate * now // was) if was else max(rate, now)
+                for rate, was, now in zip(tier.rates, old, new, strict=True)
+            ),
+        )
+        for tier in before.tiers
+    )
+    return replace(before, **dict(zip(BUCKETS, new, strict=True)), tiers=tiers)
+
+
 def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
     """A price from decimal text: USD per million tokens or pixels; images, requests, seconds in USD each.
 

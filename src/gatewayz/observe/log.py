@@ -13,7 +13,7 @@ from threading import Thread
 import msgspec
 from msgspec import Struct
 
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, Warned
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead, Warned
 from gatewayz.core.money import usd_text
 
 SECRETS = re.compile(rb"(?:gw_(?:live|test)_|sk-|gsk_|xai-|hf_|Bearer )[A-Za-z0-9_\-.]{6,}")
@@ -85,8 +85,22 @@ def line_of(fact: Fact, ts: str) -> Line | None:
             return Line(
                 ts=ts, level="warning", event="breaker", provider=provider, upstream_id=subject, state=state, fault=why
             )
+        case ListingRead():
+            return _listing_line(fact, ts)
         case Warned(subject=subject, message=message):
             return Line(ts=ts, level="error", event=subject, message=message)
+
+
+def _listing_line(fact: ListingRead, ts: str) -> Line:
+    told = f"{fact.models} models, {fact.prices} prices, {fact.quarantined} quarantined"
+    return Line(
+        ts=ts,
+        level="warning" if fact.fault or fact.doubted else "info",
+        event="listing",
+        provider=fact.provider,
+        fault=fact.fault,
+        message=fact.message or "; ".join(filter(None, (told, fact.doubted))),
+    )
 
 
 def _call_line(fact: CallEnded, ts: str) -> Line:

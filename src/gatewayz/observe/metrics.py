@@ -12,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from gatewayz import __version__
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead
 
 MAX_MODELS = 200
 """Models that get a label value of their own; the others are `other`."""
@@ -40,6 +40,9 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "gatewayz_breaker_open": ("gauge", "Breakers that are not closed now.", ("provider",)),
     "gatewayz_calls_running": ("gauge", "Calls under way now.", ()),
     "gatewayz_facts_dropped": ("gauge", "Facts that no observer was told, because they came too fast.", ()),
+    "gatewayz_listings_read": ("counter", "Readings of providers' own lists, by their end.", ("provider", "fault")),
+    "gatewayz_listing_age_seconds": ("gauge", "How old the list is that holds.", ("provider",)),
+    "gatewayz_prices_quarantined": ("gauge", "Listed prices that are not believed.", ("provider",)),
     "gatewayz_build": ("gauge", "The version that runs.", ("version",)),
 }
 """Name → type, help, labels."""
@@ -87,6 +90,8 @@ class Metrics(Collector):
                         self._add("gatewayz_failovers", (endpoint, attempt.provider))
                 case BreakerMoved(provider=provider, state=state):
                     self._add("gatewayz_breaker_moves", (provider, state))
+                case ListingRead(provider=provider, fault=fault):
+                    self._add("gatewayz_listings_read", (provider, fault or "none"))
                 case CallRefused(endpoint=endpoint, fault=fault):
                     self._add("gatewayz_refused", (endpoint, fault))
 

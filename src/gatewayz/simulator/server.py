@@ -153,7 +153,7 @@ class _Connection(asyncio.Protocol):
     async def _play(self, stage: Stage, asked: Asked) -> None:
         simulator = self._simulator
         simulator.requests.append(asked)
-        invoice, actions = stage.play(asked, simulator.scripted(asked.scene))
+        invoice, actions = stage.play(asked, simulator.scripted(asked.scene or asked.path.partition("?")[0]))
         if stage.billed:
             simulator.invoices.append(invoice)
         simulator.open_streams += 1

@@ -1,6 +1,5 @@
 """Stages: where each dialect is spoken, as a table from method and path to who plays there."""
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -8,13 +7,13 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.embeddings import embeddings_played
 from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
-from gatewayz.simulator.faults import Actions, whole
+from gatewayz.simulator.faults import Actions
 from gatewayz.simulator.gemini import served
 from gatewayz.simulator.images import file_played, images_played
+from gatewayz.simulator.listings import listed
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.plays import played
 from gatewayz.simulator.vertex import predict_played
@@ -35,12 +34,6 @@ class Stage(Struct, frozen=True):
     billed: bool = True
 
 
-def _models(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
-    rows = [{"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "simulator"} for name in SCENES]
-    body = json.dumps({"object": "list", "data": rows}).encode()
-    return Invoice(asked.number, "", 0, 0), iter([whole(200, body)])
-
-
 STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/chat/completions$"), partial(played, CHAT)),
     Stage("POST", re.compile(r"/embeddings$"), embeddings_played),
@@ -53,7 +46,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
     Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), served),
-    Stage("GET", re.compile(r"/models$"), _models, billed=False),
+    Stage("GET", re.compile(r"/(language-|display_)?models(/search)?/?$"), listed, billed=False),
 )
 
 
