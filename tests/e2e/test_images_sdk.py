@@ -19,6 +19,7 @@ async def here(tmp_path):
         made_by(("deepinfra", "fault-500", {"images": "0.01"}), ("together", "picture-together", PER_IMAGE), model="test/failing"),
         made_by(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
         made_by(("openai", "gpt-image-1", {"input": "5.00", "image_output": "40.00", "output": "10.00"}), model="test/tokens"),
+        made_by(("google-ai-studio", "picture", {"input": "0.30", "output": "2.50", "image_output": "30.00"}), model="test/gemini"),
         made_by(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
     ]
     async with gallery(tmp_path, models=models) as one:
@@ -70,6 +71,33 @@ async def test_each_provider_is_asked_in_its_own_words(here):
     vertex = sent["vertex/endpoints/picture"]
     assert vertex.path == "/vertex/v1/projects/p/locations/l/endpoints/picture:predict"
     assert vertex.content == {"instances": [{"prompt": "a cat", "width": 1024, "height": 768, **more}] * 2}
+
+
+async def test_gemini_draws_one_image_a_request_and_is_charged_for_all(here):
+    made = await here.client().images.generate(
+        model="test/gemini", prompt="a cat", n=3, size="1792x1024", quality="high", extra_body={"seed": 7, "style": "vivid"})
+    assert [image_in(item) for item in made.data] == [(1344, 768)] * 3
+    asked = posts(here)
+    assert [one.path for one in asked] == ["/gemini/v1beta/models/picture:generateContent"] * 3
+    assert asked[0].headers["x-goog-api-key"] == "k-gemini"
+    config = {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "16:9"}}
+    assert [one.content["generationConfig"] for one in asked] == [{**config, "seed": 7 + number} for number in range(3)]
+    assert here.last.dropped == ("quality", "style")
+    assert here.last.usage.image_output == sum(one.completion_tokens for one in here.upstream.invoices) == 3 * 1_290
+    assert here.last.cost == 3 * 1_290 * 30_000 + sum(one.prompt_tokens for one in here.upstream.invoices) * 300
+
+
+async def test_images_that_gemini_made_before_it_failed_are_kept(here):
+    here.upstream.script("picture", ["picture", "fault-500"])
+    made = await here.client().images.generate(model="test/gemini", prompt="a cat", n=3)
+    assert len(made.data) == here.last.usage.images == 1
+
+
+@pytest.mark.parametrize(("scene", "status"), [("fault-503", 503), ("exchange-finish_image_safety", 400), ("fault-429", 429)])
+async def test_gemini_refuses_in_its_own_words(here, scene, status):
+    with pytest.raises(openai.APIStatusError) as caught:
+        await here.client().images.generate(model=f"google-ai-studio/{scene}", prompt="a cat")
+    assert caught.value.status_code == status
 
 
 async def test_what_a_provider_cannot_be_told_is_named(here):

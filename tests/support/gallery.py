@@ -13,6 +13,7 @@ MAKERS = {
     "openai": {"base_url": "SIM/openai/v1", "key": "k-openai"},
     "together": {"base_url": "SIM/together/v1", "key": "k-together"},
     "fal": {"base_url": "SIM/fal", "key": "k-fal", "quirks": {"queue_url": "SIM/fal-queue", "direct_models": "direct|schnell"}},
+    "google-ai-studio": {"base_url": "SIM/gemini/v1beta", "key": "k-gemini"},
     "vertex": {"base_url": "SIM/vertex/v1/projects/p/locations/l", "key": "k-vertex", "dialect": "vertex_predict"},
 }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
+from gatewayz.dialects.gemini.images import GeminiImagesUpstream
 from gatewayz.dialects.gemini.roles import GeminiUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
 from gatewayz.dialects.openai_completions.roles import OpenAICompletionsClient
@@ -25,4 +26,5 @@ UPSTREAMS: dict[str, UpstreamRole[Any]] = {
     FalImagesUpstream.name: FalImagesUpstream(),
     VertexPredictUpstream.name: VertexPredictUpstream(),
     GeminiUpstream.name: GeminiUpstream(),
+    GeminiImagesUpstream.name: GeminiImagesUpstream(),
 }

@@ -228,6 +228,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "openai_images": (_image_size, _image_form, _image_quality, _image_dropped),
     "fal_images": (),
     "vertex_predict": (),
+    "gemini_images": (),
     "openai_embeddings": (_embedding_form,),
 }
 """The steps that know a dialect's body; for any other there are those that need to know nothing of it."""

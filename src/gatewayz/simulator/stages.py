@@ -11,7 +11,7 @@ from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.embeddings import embeddings_played
 from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
 from gatewayz.simulator.faults import Actions
-from gatewayz.simulator.gemini import served
+from gatewayz.simulator.gemini_images import drawn
 from gatewayz.simulator.images import file_played, images_played
 from gatewayz.simulator.listings import listed
 from gatewayz.simulator.oracle import Asked, Invoice
@@ -45,7 +45,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/fal-queue/(?P<model>.+)$"), submit_played, billed=False),
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
-    Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), served),
+    Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), drawn),
     Stage("GET", re.compile(r"/(language-|display_)?models(/search)?/?$"), listed, billed=False),
 )
 
