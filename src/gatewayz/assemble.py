@@ -46,6 +46,7 @@ from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.keys import make_bootstrap
 from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
+from gatewayz.upstream.google_tokens import GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
@@ -73,6 +74,7 @@ class Built(Struct, frozen=True):
     desk: Desk | None
     first_key: str
     transport: HttpTransport
+    asker: Asker
     bus: FactBus
     metrics: Metrics
     sync: Sync
@@ -106,7 +108,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
 
     transport = HttpTransport(rules.deadlines)
     stack.push_async_callback(transport.close)
-    asker = Asker(transport, rules.deadlines, clock)
+    asker = Asker(transport, GoogleTokens(transport, clock), rules.deadlines, clock)
     stack.push_async_callback(asker.endings.finished)
     health = Health(rules, clock, bus.emit, dice)
     store = await _store(loaded, clock, bus, stack)
@@ -150,7 +152,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    more = (desk, first_key, transport, bus, metrics, sync, simulator)
+    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
     return Built(server, app, gateway, providers, shelf, books, store, *more)
 
 

@@ -28,6 +28,7 @@ DESCRIPTIONS = {
     "providers.NAME.name": "Name shown for a provider of your own.",
     "providers.NAME.dialect": "Wire format of a provider of your own: openai_chat.",
     "providers.NAME.more_dialects": "Dialects that serve what `dialect` does not: images, embeddings.",
+    "providers.NAME.locations": "Where the API is asked, in order; the next one on 404 and 429.",
     "providers.NAME.dialect_by_model": "Regular expression of upstream ids → the dialect that serves those models.",
     "providers.NAME.base_url": "Where the provider is.",
     "providers.NAME.key": "Its key, usually as ${VARIABLE}.",

@@ -20,8 +20,7 @@ PROJECT = {"GOOGLE_CLOUD_PROJECT": "acme", "GOOGLE_CLOUD_LOCATION": "europe-west
 # Row → environment, path before the model, and header of the credential.
 FACTS = {
     "google-ai-studio": ({"GEMINI_API_KEY": "KEY"}, "/v1beta", ("x-goog-api-key", "KEY")),
-    "google-vertex": ({"GOOGLE_VERTEX_API_KEY": "KEY"} | PROJECT, "/v1/projects/acme/locations/europe-west4/publishers/google",
-                      ("authorization", "Bearer KEY")),
+    "google-vertex": ({"GOOGLE_VERTEX_API_KEY": "KEY"} | PROJECT, "/v1/publishers/google", ("x-goog-api-key", "KEY")),
 }
 
 

@@ -61,8 +61,7 @@ async def _probe(found: Loaded, name: str, model: str) -> int:
         candidate = Candidate(
             offer=Offer(model=asked, provider=name, upstream_id=asked), provider=provider, credential=held
         )
-        asker = Asker(built.transport, found.settings.routing.deadlines, clock)
-        return await _answered(console, asker, call, candidate)
+        return await _answered(console, built.asker, call, candidate)
 
 
 async def _answered(console: Console, asker: Asker, call: Call, candidate: Candidate) -> int:

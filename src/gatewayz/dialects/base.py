@@ -57,7 +57,8 @@ class Draft(Struct, frozen=True):
     """A request spelled in a dialect, before quirks and authentication; `dropped` names what could not be said.
 
     `path` continues the provider's base URL, or is a whole URL: credentials then only go to the provider's own hosts,
-    and any other host must be on the public internet. Without a `body` nothing is sent but the head.
+    and any other host must be on the public internet. `base_url` stands for the provider's own where it has several.
+    Without a `body` nothing is sent but the head.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Draft(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
     method: str = "POST"
+    base_url: str = ""
 
 
 class Send(Struct, frozen=True):
@@ -101,7 +103,8 @@ class Answer(Struct, frozen=True):
 
 Step = Send | Wait | Owe | list[Frame]
 """Frames are given to the client; those that end with `Finished` or `Failed` end the steps."""
-Steps = Generator[Step, Answer | None, None]
+Steps = Generator[Step, Answer | None, Any]
+"""Steps may return the refusal that counts; without one it is the last that came back."""
 
 
 class Spoken(Struct, frozen=True):

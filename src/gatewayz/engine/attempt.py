@@ -4,18 +4,24 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from gatewayz.core.calls import Call
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.faults import Fault
+from gatewayz.core.secrets import Secret
 from gatewayz.engine.deadline import Deadline
 from gatewayz.engine.endings import Endings
 from gatewayz.engine.errand import Errand, Heard, Rim
+from gatewayz.ports.tokens import Tokens
 from gatewayz.ports.transport import Transport
 from gatewayz.providers.asking import ask
+from gatewayz.providers.spec import TOKEN_AUTHS, Credential
 from gatewayz.routing.plan import Candidate
 from gatewayz.routing.rules import Deadlines
 
+NO_CREDENTIAL = Credential(id="no credential", key=Secret(""))
 DRAIN_S = 0.25
 """How long the end of a finished answer is waited for, so that its connection can be used again."""
 
@@ -23,9 +29,10 @@ DRAIN_S = 0.25
 class Asker:
     """Asks candidates over the transport, each under its deadlines."""
 
-    def __init__(self, transport: Transport, deadlines: Deadlines, clock: Clock) -> None:
+    def __init__(self, transport: Transport, tokens: Tokens, deadlines: Deadlines, clock: Clock) -> None:
         self.endings = Endings()
         self._rim = Rim(transport, clock, self.endings)
+        self._tokens = tokens
         self._deadlines = deadlines
         self._clock = clock
         self._loop_time = asyncio.get_running_loop().time
@@ -41,7 +48,8 @@ class Asker:
         until, why = min(self._loop_time() + wait_s, total), f"{name} sent nothing within {wait_s:g} s"
         silent = f"{name} went silent for {idle_s:g} s"
         with Deadline(until, why) as deadline:
-            async with aclosing(self._asked(call, candidate, heard, without)) as batches:
+            asked = self._tokened if candidate.provider.auth in TOKEN_AUTHS else self._asked
+            async with aclosing(asked(call, candidate, heard, without)) as batches:
                 async for frames in batches:
                     # Whoever takes the frames has deadlines of its own; the provider's clock stands still meanwhile.
                     deadline.pause()
@@ -53,6 +61,24 @@ class Asker:
                     if frames[-1].events or any(frame.events for frame in frames):
                         until, why = min(self._loop_time() + idle_s, total), silent
                     deadline.move(until, why)
+
+    async def _tokened(
+        self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...]
+    ) -> AsyncGenerator[list[Frame], None]:
+        """Asks with a token in the credential's place, and once more with a fresh one when that was refused."""
+        held = candidate.credential or NO_CREDENTIAL
+        for fresh in (False, True):
+            token = await self._tokens.token(held)
+            ready = replace(candidate, credential=replace(held, key=token))
+            try:
+                async with aclosing(self._asked(call, ready, heard, without)) as batches:
+                    async for frames in batches:
+                        yield frames
+            except Fault as fault:
+                if fresh or fault.kind != "upstream_auth" or not self._tokens.refused(held, token):
+                    raise
+            else:
+                return
 
     async def _asked(
         self, call: Call, candidate: Candidate, heard: Heard, without: tuple[str, ...]

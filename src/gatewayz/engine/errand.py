@@ -105,7 +105,8 @@ class Errand:
             answer, self._answer = self._answer, None
             try:
                 yield steps.send(answer)
-            except StopIteration:
+            except StopIteration as end:
+                self._last = end.value or self._last
                 return
         raise Fault("upstream_timeout", f"The answer was not there after {MAX_STEPS} steps.")
 

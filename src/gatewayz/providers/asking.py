@@ -8,15 +8,18 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from gatewayz import __version__
 from gatewayz.core.calls import Wire
 from gatewayz.core.requests import Request, Surface
-from gatewayz.dialects.base import Asking, Draft, Reading, Steps, UpstreamRole
+from gatewayz.dialects.base import Answer, Asking, Draft, Reading, Send, Steps, UpstreamRole
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.quirks import applied, without
 from gatewayz.providers.spec import Auth, Credential, Provider
 
+UNKNOWN = 404
 USER_AGENT = f"gatewayz/{__version__}"
 
 AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
@@ -26,6 +29,7 @@ AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "x_api_key": ("x-api-key", ""),
     "key": ("Authorization", "Key "),
     "x_goog_api_key": ("x-goog-api-key", ""),
+    "google": ("Authorization", "Bearer "),
 }
 """Form of authentication → header and what stands before the key."""
 
@@ -80,7 +84,34 @@ def ask(
     queue_url = "" if _matches(quirks.direct_models, model) else quirks.queue_url
     asking = Asking(provider=provider.id, upstream_id=model, streamed=streamed, queue_url=queue_url)
     line = Line(provider, credential, dialect, model, streamed, trace, unsupported)
-    return Asked(line, role, reading_of(provider, request, dialect), role.steps(request, asking))
+    steps = role.steps(request, asking)
+    if provider.elsewhere:
+        steps = elsewhere(steps, provider)
+    return Asked(line, role, reading_of(provider, request, dialect), steps)
+
+
+def elsewhere(steps: Steps, provider: Provider) -> Steps:
+    """The steps, and where a place refuses for what is true there only, the same request at the next place.
+
+    Returns the refusal that counts: that a model is not known elsewhere does not mean that it is known nowhere.
+    """
+    answer: Answer | None = None
+    first: Answer | None = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value if end.value is not None else first
+        answer, first = (yield step), None
+        if not isinstance(step, Send) or step.whole:
+            continue
+        for base_url in provider.elsewhere:
+            if answer is None or answer.status not in provider.elsewhere_on:
+                break
+            first = answer if first is None or first.status == UNKNOWN else first
+            answer = yield replace(step, draft=replace(step.draft, base_url=base_url))
+        if answer is not None and answer.status != UNKNOWN:
+            first = answer
 
 
 def _matches(pattern: str, model: str) -> bool:
@@ -102,8 +133,9 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     A draft may name a whole URL, which a provider has told: only its own hosts see the credential.
     """
     provider = line.provider
-    url = draft.path if "://" in draft.path else provider.base_url + path_of(line, draft.path)
-    if not url.startswith(own_hosts(provider.base_url, provider.quirks.queue_url)):
+    base_url = draft.base_url or provider.base_url
+    url = draft.path if "://" in draft.path else base_url + path_of(line, draft.path)
+    if not url.startswith(own_hosts(provider.base_url, *provider.elsewhere, provider.quirks.queue_url)):
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
     if draft.body is not None:

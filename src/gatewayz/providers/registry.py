@@ -13,7 +13,7 @@ import msgspec
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.spec import Credential, Provider, ProviderSettings, Quirks, Row
+from gatewayz.providers.spec import Credential, Locations, Provider, ProviderSettings, Quirks, Row
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """No dot: seals carry the id in front of one."""
@@ -64,7 +64,8 @@ def _check_new(name: str, given: ProviderSettings, table: Mapping[str, Row]) -> 
 
 def _provider(name: str, row: Row, environment: Mapping[str, str], given: ProviderSettings | None) -> Provider:
     said = given or ProviderSettings()
-    base_url, missing = _base_url(row, environment, said)
+    row = _by_account(row, environment, said)
+    base_urls, missing = _base_urls(row, environment, said)
     credentials = _credentials(row, environment, said)
     auth = said.auth or row.auth
     provider = Provider(
@@ -74,7 +75,9 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
         more_dialects=row.more_dialects if said.more_dialects is None else said.more_dialects,
         path_by_model=row.path_by_model,
         dialect_by_model=row.dialect_by_model if said.dialect_by_model is None else said.dialect_by_model,
-        base_url=base_url,
+        base_url=base_urls[0],
+        elsewhere=base_urls[1:],
+        elsewhere_on=row.locations.statuses if row.locations is not None else (),
         auth=auth,
         credentials=credentials,
         headers=(*_headers(row, environment), *said.headers.items()),
@@ -92,6 +95,20 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
     return msgspec.structs.replace(provider, off=_why_off(provider, said, missing, configured=configured))
 
 
+def _by_account(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> Row:
+    """The row as it is without a key: where the settings ask for that, or only an account is to be found."""
+    account = row.account
+    if account is None:
+        return row
+    named = any(environment.get(name) for name in account.env)
+    keyed = bool(said.key or said.credentials) or any(environment.get(name) for name in row.key_env)
+    if said.auth != account.auth and (said.auth is not None or keyed or not named):
+        return row
+    return msgspec.structs.replace(
+        row, auth=account.auth, base_url=account.base_url, key_env=account.env, variables=account.variables
+    )
+
+
 def _why_off(provider: Provider, said: ProviderSettings, missing: tuple[str, ...], *, configured: bool) -> str:
     if not said.enabled:
         return "switched off in the settings (enabled: false)"
@@ -104,8 +121,10 @@ def _why_off(provider: Provider, said: ProviderSettings, missing: tuple[str, ...
     return f"set {' and '.join(missing)}" if missing else ""
 
 
-def _base_url(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> tuple[str, tuple[str, ...]]:
-    """The base URL with its variables filled in, and the variables that are missing."""
+def _base_urls(
+    row: Row, environment: Mapping[str, str], said: ProviderSettings
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The base URLs in the order in which they are asked, filled in, and the variables that are missing."""
     named = next((environment[variable] for variable in row.base_url_env if environment.get(variable)), "")
     template = said.base_url or named or row.base_url
     missing: list[str] = []
@@ -115,7 +134,20 @@ def _base_url(row: Row, environment: Mapping[str, str], said: ProviderSettings) 
             template = template.replace(f"{{{variable}}}", value)
         elif f"{{{variable}}}" in template:
             missing.append(names[0])
-    return template.rstrip("/"), tuple(missing)
+    return _located(template.rstrip("/"), row.locations, environment, said), tuple(missing)
+
+
+def _located(
+    template: str, locations: Locations | None, environment: Mapping[str, str], said: ProviderSettings
+) -> tuple[str, ...]:
+    """The template for every location."""
+    if locations is None:
+        return (template,)
+    first = next((environment[name] for name in locations.env if environment.get(name)), locations.otherwise)
+    named = said.locations or (*first.replace(" ", "").split(","), *locations.then)
+    hosts = {location: locations.hosts.get(location, locations.hosts.get("*", "")) for location in named}
+    filled = [template.replace("{host}", host).replace("{location}", location) for location, host in hosts.items()]
+    return tuple(dict.fromkeys(filled))
 
 
 def _credentials(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> tuple[Credential, ...]:

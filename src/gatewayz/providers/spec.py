@@ -6,7 +6,9 @@ from msgspec import Struct
 
 from gatewayz.core.secrets import Secret
 
-Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "key", "none"]
+Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "google", "key", "none"]
+TOKEN_AUTHS: frozenset[Auth] = frozenset({"google"})
+"""Forms in which the credential is no key itself: a token is fetched with it."""
 ErrorClass = Literal[
     "auth",
     "permission",
@@ -107,6 +109,29 @@ class Path(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: str = ""
 
 
+class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a provider is reached without a key: by an account, which is in one of the variables `env`."""
+
+    auth: Auth
+    env: tuple[str, ...]
+    base_url: str
+    variables: dict[str, tuple[str, ...]] = {}
+
+
+class Locations(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a provider's API may be asked, in order: the operator's locations, then those in `then`.
+
+    The next one is asked when one answers with one of `statuses`. The base URL has `{location}`, and `{host}` that
+    `hosts` names for it; `*` stands for every other location.
+    """
+
+    env: tuple[str, ...]
+    otherwise: str
+    then: tuple[str, ...] = ()
+    hosts: dict[str, str] = {}
+    statuses: tuple[int, ...] = ()
+
+
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment.
 
@@ -125,6 +150,8 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     variables: dict[str, tuple[str, ...]] = {}
     header_env: dict[str, str] = {}
     auth: Auth = "bearer"
+    account: Account | None = None
+    locations: Locations | None = None
     local: bool = False
     built_in: bool = False
     free: bool = False
@@ -160,6 +187,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key: str = ""
     credentials: tuple[CredentialSettings, ...] = ()
     auth: Auth | None = None
+    locations: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     priority: int = 100
     markup_bp: int | None = None
@@ -180,6 +208,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     more_dialects: tuple[str, ...] = ()
     dialect_by_model: dict[str, str] = {}
     path_by_model: dict[str, Path] = {}
+    elsewhere: tuple[str, ...] = ()
+    """Base URLs that are asked in turn when the one before answers with one of `elsewhere_on`."""
+    elsewhere_on: tuple[int, ...] = ()
     auth: Auth = "bearer"
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()

@@ -14,6 +14,7 @@ import httptools
 import msgspec
 
 from gatewayz.simulator.faults import Action, Close, Reset, Send, Wait, whole
+from gatewayz.simulator.google import Accounts
 from gatewayz.simulator.oracle import Asked, Invoice, Oracle, asked_from
 from gatewayz.simulator.stages import Stage, staged
 
@@ -26,6 +27,7 @@ class Simulator(Oracle):
     def __init__(self) -> None:
         super().__init__()
         self.url = ""
+        self.accounts = Accounts()
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
@@ -139,7 +141,7 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         plain = path.partition("?")[0]
-        found = staged(method, plain)
+        found = staged(method, plain, self._simulator.accounts.stages)
         if plain.startswith(CONTROL):
             self._write(whole(200, self._simulator.control(plain, body)))
             return

@@ -50,9 +50,9 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def staged(method: str, path: str) -> tuple[Stage, str] | None:
-    """The stage for a request, and the model that its path names; nothing where nobody plays."""
-    for stage in STAGES:
+def staged(method: str, path: str, own: tuple[Stage, ...] = ()) -> tuple[Stage, str] | None:
+    """The stage for a request, one's `own` first, and the model that its path names; nothing where nobody plays."""
+    for stage in (*own, *STAGES):
         found = stage.path.search(path) if stage.method == method else None
         if found is not None:
             return stage, unquote(found.groupdict().get("model") or "")
