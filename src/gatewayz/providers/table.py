@@ -13,7 +13,7 @@ def reference() -> str:
         "A provider is on when one of its key variables is set, or when it is configured under `providers`. Facts of",
         "*unverified* rows could not be confirmed: try `gatewayz providers test NAME` first.",
         "",
-        "| provider | key variables | base URL | dialect | notes |",
+        "| provider | key variables | base URL | dialects | notes |",
         "|---|---|---|---|---|",
     ]
     lines = [_row(name, row) for name, row in rows().items()]
@@ -31,6 +31,7 @@ def _row(name: str, row: Row) -> str:
         "built in" if row.built_in else "",
         "" if row.dialect in UPSTREAMS else "dialect not spoken by this version",
     ]
+    spoken = dict.fromkeys((row.dialect, *row.more_dialects, *row.dialect_by_model.values()))
     variables = ", ".join(f"`{variable}`" for variable in row.key_env) or "–"
     base_url = "started with the gateway" if row.built_in else f"`{row.base_url}`"
-    return f"| {name} | {variables} | {base_url} | {row.dialect} | {'; '.join(filter(None, notes))} |"
+    return f"| {name} | {variables} | {base_url} | {', '.join(spoken)} | {'; '.join(filter(None, notes))} |"
