@@ -80,7 +80,7 @@ async def house(
     async with Simulator() as upstream:
         rows = {
             name: {"dialect": dialect, "base_url": f"{upstream.url}/{name}{BASES[dialect]}", "priority": number, "key": f"sk-{name}-canary",
-                   "quirks": quirks or {}, **({"credentials": keys} if keys else {})}
+                   "quirks": {"cancel_stops_billing": True, **(quirks or {})}, **({"credentials": keys} if keys else {})}
             for number, name in enumerate(providers, 1)
         }
         given = {

@@ -67,7 +67,7 @@ class Attempts:
         queue = list(plan.candidates)
         if plan.last_resort is not None:
             queue = [plan.last_resort]
-        while queue and not self._out_of_time(pursuit):
+        while queue and not tally.left and not self._out_of_time(pursuit):
             candidate = queue.pop(0)
             if self._skipped(candidate, pursuit):
                 continue
@@ -114,6 +114,7 @@ class Attempts:
     async def _tried(self, candidate: Candidate, ticket: Ticket, pursuit: Pursuit) -> AsyncGenerator[list[Frame], None]:
         """One attempt; its fault, if nothing was promised, is left in the pursuit."""
         one = _Tried(candidate, ticket, self._clock.now())
+        pursuit.tally.asked = candidate
         try:
             async with aclosing(self._committed(candidate, one.heard, pursuit)) as batches:
                 async for frames in batches:
@@ -130,6 +131,7 @@ class Attempts:
             else:
                 pursuit.faults.append(fault)
         finally:
+            pursuit.tally.asked = None
             # An answer that we broke off was served as far as we wanted it.
             self._closed(one, pursuit, None if pursuit.tally.stopped else Fault("client_gone", "The client left."))
 

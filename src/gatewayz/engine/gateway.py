@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
@@ -15,6 +16,7 @@ from gatewayz.core.facts import CallEnded, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.engine.attempts import Attempts
 from gatewayz.engine.charging import allowance
+from gatewayz.engine.drains import Drains
 from gatewayz.engine.endings import Endings
 from gatewayz.engine.gate import Gate
 from gatewayz.engine.health import Health
@@ -51,6 +53,7 @@ class Gateway:
         self._clock = clock
         self._bus = bus
         self._endings = Endings()
+        self.drains = Drains()
         self._affinities: OrderedDict[str, str] = OrderedDict()
 
     async def who(self, headers: Mapping[str, str], address: str) -> Principal:
@@ -71,6 +74,14 @@ class Gateway:
         decision = self._limiter.page(subject)
         if not decision.allowed:
             raise _too_fast(decision)
+
+    def goes_on(self, tally: Tally, task: "asyncio.Task[Any]") -> bool:
+        """Whether a call whose client has left is heard on, unseen, because its provider bills for all of it."""
+        if not self.drains.begin(tally, task):
+            return False
+        if tally.decision is not None:
+            self._limiter.give_back(tally.decision)
+        return True
 
     async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
         """The call's answer in batches. Raises a fault while nothing was yielded; later a failure is a frame.
@@ -115,7 +126,7 @@ class Gateway:
     async def _may_go_on(self, call: Call, tally: Tally) -> bool:
         """Whether what is held covers more of the answer; extends the hold where it does not."""
         hold, allowed = tally.hold, tally.allowance
-        if hold is None or tally.candidate is None:
+        if hold is None or tally.candidate is None or tally.left:
             return True
         if allowed is None:
             allowed = allowance(call, hold, tally.candidate)
@@ -169,6 +180,7 @@ class Gateway:
 
     def _ended(self, call: Call, tally: Tally) -> None:
         """What every call comes to, however it ended: its slot is free, its fact is told."""
+        self.drains.over(tally)
         if tally.decision is not None:
             self._limiter.give_back(tally.decision)
         if tally.finished and tally.candidate is not None:

@@ -35,6 +35,8 @@ class Tally:
     """Watches the frames of one call. The web layer reads it for headers, the settlement for money.
 
     `heard` counts the bytes of output so far, `room` how many of them the hold covers before it is to be extended.
+    `asked` is the candidate under way, `candidate` the one that committed. `stopped`: we broke the answer off;
+    `left`: its client did, and it is only heard for what it costs.
     """
 
     def __init__(self, call: Call) -> None:
@@ -44,6 +46,7 @@ class Tally:
         self.hold: Hold | None = None
         self.allowance: Allowance | None = None
         self.attempts: list[Attempt] = []
+        self.asked: Candidate | None = None
         self.candidate: Candidate | None = None
         self.ending: asyncio.Task[Fault | None] | None = None
         self.cost: Nanos | None = None
@@ -53,6 +56,7 @@ class Tally:
         self.fault: Fault | None = None
         self.finished = False
         self.stopped = False
+        self.left = False
         self.heard = 0
         self.room = 0.0
         self._reported: UsageReported | None = None

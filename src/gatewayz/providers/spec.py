@@ -75,6 +75,8 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put before ids that have no slash."""
     model_prefix_strip: str = ""
     temperature_range: tuple[float, float] | None = None
+    cancel_stops_billing: bool = False
+    """Breaking off a request ends what it costs; otherwise it is heard to its end, to learn what it cost."""
     image_size: Literal["size", "width_height"] = "size"
     """How pixels are said: `size` as text, or `width` and `height` as numbers."""
     image_bytes_word: str = "b64_json"

@@ -139,6 +139,7 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "reasoning-field": lambda prompt: _hidden(prompt, "reasoning"),
     "reasoning-details": lambda prompt: _hidden(prompt, "reasoning_details"),
     "reasoning-parts": lambda prompt: _hidden(prompt, "parts"),
+    "reasoning-hidden": lambda prompt: _hidden(prompt, "unsaid"),
     "think-tags": lambda prompt: _hidden(prompt, "think"),
     "think-tags-open": lambda prompt: _hidden(prompt, "think-open"),
     "json": _json,
@@ -160,6 +161,10 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "nothing": lambda _: Answer(),
 }
 """Scene → what it says. Models that a test points here by their own name say what `echo` says."""
+
+SLOWLY = "-slow"
+"""Put after a scene: its pieces come one by one."""
+SLOWLY_GAP_S = 0.01
 
 KNOWN_MODELS = frozenset({"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model"})
 

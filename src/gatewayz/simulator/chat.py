@@ -72,6 +72,7 @@ def _logprobs(asked: Asked, text: str) -> dict[str, Any] | None:
 def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
     """A whole chat completion."""
     document = _head(asked, load_exchange("template_body").body)
+    del document["usage"]
     choice = document["choices"][0]
     message = choice["message"]
     message["content"] = _content(answer)

@@ -1,5 +1,6 @@
 """What a chat request asks for: OpenAI's words, as the simulator reads them."""
 
+import json
 from typing import Any
 
 from gatewayz.simulator.oracle import IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, Asked, tokens_of
@@ -28,8 +29,9 @@ def prompt_from(asked: Asked) -> Prompt:
         sounds=tuple(str(sound.get("format")) for sound in _parts(messages, "input_audio")),
         effort=str(content.get("reasoning_effort", "medium")),
         limit=content.get("max_completion_tokens") or content.get("max_tokens"),
+        choices=int(content.get("n") or 1),
         stops=(stop,) if isinstance(stop, str) else tuple(stop),
-        tokens=_tokens(messages),
+        tokens=_tokens(messages) + sum(tokens_of(json.dumps(tool)) for tool in content.get("tools", [])),
     )
 
 

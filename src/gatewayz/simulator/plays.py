@@ -1,9 +1,12 @@
 """Plays: the actions that answer a request, by its scene: an answer, an exchange, a fault, or an answer that breaks."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 
-from gatewayz.simulator.answers import KNOWN_MODELS, SCENES, Answer, cut_to, echo
+from msgspec.structs import replace
+
+from gatewayz.simulator.answers import KNOWN_MODELS, SCENES, SLOWLY, SLOWLY_GAP_S, Answer, cut_to, echo
 from gatewayz.simulator.exchanges import exchange_names, load_exchange
 from gatewayz.simulator.faults import (
     HANG_S,
@@ -26,13 +29,16 @@ from gatewayz.simulator.tongues import Tongue
 FAULT, EXCHANGE = "fault-", "exchange-"
 BREAKING = "long"
 """The scene whose answer breaks."""
+PLACED = re.compile(r"^(usage-[0-9])(?:-(.+))?$")
+"""A place of usage, and the scene that is played with it."""
 
 
 def played(tongue: Tongue, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     """The invoice of the request, and what happens on its connection."""
     prompt = tongue.prompt(asked)
     answer = answer_of(prompt, scene)
-    invoice = Invoice(asked.number, asked.model, prompt.tokens, answer.completion_tokens if answer else 0)
+    completion = answer.completion_tokens * prompt.choices if answer else 0
+    invoice = Invoice(asked.number, asked.model, prompt.tokens, completion)
     if scene.startswith(FAULT):
         invoice.fault = scene
         broken = _broken(tongue, asked, scene.removeprefix(FAULT))
@@ -42,12 +48,17 @@ def played(tongue: Tongue, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
         return invoice, _exchange(tongue, scene.removeprefix(EXCHANGE))
     if answer is None:
         return invoice, _unknown(tongue, asked.model)
-    return invoice, _answered(tongue, asked, answer, scene)
+    return invoice, _answered(tongue, asked, answer, PLACED.sub(r"\1", scene))
 
 
 def answer_of(prompt: Prompt, scene: str) -> Answer | None:
     """What the scene says to this request; nothing for scenes that say nothing of their own."""
-    make = SCENES.get(scene) or (echo if scene.startswith("usage-") or scene in KNOWN_MODELS else None)
+    told = PLACED.fullmatch(scene)
+    name = told[2] if told is not None and told[2] else scene
+    if name not in SCENES and name.removesuffix(SLOWLY) in SCENES:
+        answer = answer_of(prompt, name.removesuffix(SLOWLY))
+        return replace(answer, gap_s=SLOWLY_GAP_S) if answer is not None else None
+    make = SCENES.get(name) or (echo if scene.startswith("usage-") or scene in KNOWN_MODELS else None)
     if scene.startswith(FAULT):
         make = SCENES[BREAKING]
     return cut_to(make(prompt), prompt.limit, prompt.stops) if make is not None else None

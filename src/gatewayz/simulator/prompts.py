@@ -32,5 +32,6 @@ class Prompt(Struct, frozen=True, kw_only=True):
     sounds: tuple[str, ...] = ()
     effort: str = "medium"
     limit: int | None = None
+    choices: int = 1
     stops: tuple[str, ...] = ()
     tokens: int = 0

@@ -121,7 +121,7 @@ class Inference:
         tally = Tally(call)
         delivery = Delivery(call, role, tally, send, self._rules.pace)
         running.tally = tally
-        watcher = asyncio.get_running_loop().create_task(_left(receive, running, delivery))
+        watcher = asyncio.get_running_loop().create_task(self._left(receive, running, delivery))
         try:
             await delivery.deliver(self._gateway.answer(call, tally))
         except asyncio.CancelledError:
@@ -138,6 +138,23 @@ class Inference:
         finally:
             watcher.cancel()
 
+    async def _left(self, receive: Receive, running: Running, delivery: Delivery) -> None:
+        """Ends the request's task when the client leaves, in whatever phase it is but the last."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        task, tally = running.task, running.tally
+        if task is None or tally is None or task.done() or delivery.over:
+            return
+        running.left = True
+        if self._gateway.goes_on(tally, task):
+            delivery.over = True
+        else:
+            task.cancel()
+
+    def end_drains(self) -> None:
+        """Ends the calls that nobody hears."""
+        self._gateway.drains.end()
+
     def end_running(self) -> None:
         """Ends every call that is still running, each with its dialect's typed end."""
         for running in list(self.running):
@@ -146,15 +163,6 @@ class Inference:
                 if running.tally is not None and running.tally.fault is None:
                     running.tally.fault = Fault("unavailable", DRAINED)
                 running.task.cancel()
-
-
-async def _left(receive: Receive, running: Running, delivery: Delivery) -> None:
-    """Cancels the request's task when the client leaves, in whatever phase it is but the last."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if running.task is not None and not running.task.done() and not delivery.over:
-        running.left = True
-        running.task.cancel()
 
 
 def _timeout_s(headers: dict[str, str], longest_s: float) -> float:

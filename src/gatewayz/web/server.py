@@ -72,6 +72,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()
+        self._guarded_app.inference.end_drains()
         timer = asyncio.get_running_loop().call_later(self._grace_s, self._guarded_app.inference.end_running)
         try:
             await super().shutdown(sockets)

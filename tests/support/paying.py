@@ -1,0 +1,154 @@
+"""A gateway whose callers pay: accounts with wallets in a real database, and what the books say of them."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+
+from gatewayz.core.calls import Principal, new_ulid
+from gatewayz.core.keys import RANDOM_BYTES, key_from
+from gatewayz.engine.gate import Gate
+from gatewayz.ledger.orders import Move
+from gatewayz.store.sql.checking import violations
+from gatewayz.store.sql.database import Location
+from gatewayz.store.sql.tables import ACCOUNTS, ATTEMPTS, CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
+from tests.support.databases import url_of
+from tests.support.house import House, house, offers
+
+DOLLAR = 1_000_000_000
+INPUT, OUTPUT = 1_000, 2_000
+"""Nano-dollars per token of `tests.support.house.PRICE`."""
+
+
+class KnownKeys:
+    """The port `Keys` over principals that a test made, and the house's keys behind them."""
+
+    def __init__(self, others) -> None:
+        self._others = others
+        self.known: dict[str, Principal] = {}
+
+    async def principal(self, key: str) -> Principal:
+        return self.known[key] if key in self.known else await self._others.principal(key)
+
+
+class Paying(House):
+    """A house with accounts: `key` is that of a prepaid one."""
+
+    def __init__(self, here: House) -> None:
+        super().__init__(here.built, here.upstream, here.url, here.key)
+        self.clients = here.clients
+        self.house_key = here.key
+        self.keys = KnownKeys(here.built.gateway._gate._keys)
+        here.built.gateway._gate = Gate(self.keys)
+        self.account = ""
+
+    async def open(self, dollars: float, billing: str = "prepaid", **principal: Any) -> tuple[str, str]:
+        """A new account with so much in its wallet: its id and a key of it."""
+        account, key = new_ulid(), key_from(secrets.token_bytes(RANDOM_BYTES))
+        async with self.built.store.database.begin() as connection:
+            await connection.execute(ACCOUNTS.insert().values(id=account, name="test", billing=billing, status="active", created_ms=1))
+            await connection.execute(WALLETS.insert().values(account_id=account, billing=billing))
+        amount = round(dollars * DOLLAR)
+        if amount:
+            await self.books.commits.put(Move(id=f"topup-{account}", account=account, kind="topup", counter="cash:test", amount=amount))
+        self.keys.known[key] = Principal(account, f"key-{account}", billing=billing, **principal)
+        return account, key
+
+    @property
+    def books(self):
+        return self.built.books
+
+    async def settled(self) -> None:
+        """Waits until nothing is under way any more, here and upstream, and everything is booked."""
+        for _ in range(1_000):
+            running = self.built.app.inference.running
+            if not running and not self.upstream.open_streams:
+                await self.built.gateway.finished()
+                await self.books.finished()
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"still running: {len(running)} calls, {self.upstream.open_streams} streams upstream")
+
+    async def rows(self, statement) -> list[Any]:
+        async with self.built.store.database.begin(reading=True) as connection:
+            return list((await connection.execute(statement)).all())
+
+    async def calls(self, account: str = "") -> list[Any]:
+        """The records of an account's calls, oldest first."""
+        return await self.rows(select(CALLS).where(CALLS.c.account_id == (account or self.account)).order_by(CALLS.c.received_ms, CALLS.c.id))
+
+    async def call(self) -> Any:
+        """The record of the last call, with its usage as a dictionary."""
+        await self.settled()
+        record = (await self.calls())[-1]._asdict()
+        return {**record, "usage": msgspec.json.decode(record["usage"])}
+
+    async def attempts(self, call: str) -> list[Any]:
+        return await self.rows(select(ATTEMPTS).where(ATTEMPTS.c.call_id == call).order_by(ATTEMPTS.c.number))
+
+    async def claims(self) -> list[Any]:
+        return await self.rows(select(IDEMPOTENCY))
+
+    async def wallet(self, account: str = "") -> Any:
+        return (await self.rows(select(WALLETS).where(WALLETS.c.account_id == (account or self.account))))[0]
+
+    async def spent(self, account: str = "") -> int:
+        """What left the account for usage, by its transfers."""
+        paid = TRANSFERS.c.kind.in_(("usage", "overrun"))
+        found = await self.rows(select(func.coalesce(func.sum(TRANSFERS.c.amount), 0)).where(TRANSFERS.c.account_id == (account or self.account), paid))
+        return int(found[0][0])
+
+    async def balanced(self) -> None:
+        """Nothing is held any more, and reconciliation finds nothing."""
+        await self.settled()
+        assert await self.rows(select(HOLDS)) == []
+        found = await violations(self.built.store.database, self.built.gateway._clock.wall_ms())
+        assert found == []
+
+
+@asynccontextmanager
+async def paying(tmp_path, location: Location, *, dollars: float = 1.0, model: str = "model", **own: Any) -> AsyncIterator[Paying]:
+    """A gateway over this store, with `test/model` played by the scene `model` and one prepaid account."""
+    given = {"models": [offers(("first", model))], "observe": {"log": "off"}, **own}
+    async with house(tmp_path, database={"url": url_of(location)}, **given) as here:
+        paying = Paying(here)
+        paying.account, paying.key = await paying.open(dollars)
+        yield paying
+
+
+async def asked(client, model: str = "test/model", text: str = "Hello there", **more: Any) -> str:
+    """The text of an answer, whole or folded from its stream; raises what the SDK raises."""
+    messages = [{"role": "user", "content": text}]
+    if not more.get("stream"):
+        return (await client.chat.completions.create(model=model, messages=messages, **more)).choices[0].message.content
+    stream = await client.chat.completions.create(model=model, messages=messages, **more)
+    return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+
+
+
+
+async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", **more: Any) -> None:
+    """A client that breaks its connection off: after so many chunks, or before the first byte when nothing is said."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
+    body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": text}], "stream": streamed, **more})
+    writer.write(
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+    await writer.drain()
+    if after is None:
+        before = len(here.upstream.requests)
+        while len(here.upstream.requests) == before:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+    else:
+        seen = b""
+        while seen.count(b"data: ") < after:
+            got = await reader.read(4096)
+            assert got, seen
+            seen += got
+    writer.transport.abort()
