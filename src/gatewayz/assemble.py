@@ -52,6 +52,7 @@ from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
 from gatewayz.web.guard import LOCAL_HOSTS, GuardRules
 from gatewayz.web.inference import Inference, InferenceRules
+from gatewayz.web.models import ModelPages
 from gatewayz.web.pages import Pages
 from gatewayz.web.server import Server
 
@@ -133,7 +134,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
 
     draining = asyncio.Event()
     pages = Pages(
-        listing=shelf.listing,
+        models=ModelPages(shelf, health.breakers),
         providers=lambda: providers,
         breakers=health.breakers,
         metrics=lambda: _page(bus, metrics),

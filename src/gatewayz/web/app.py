@@ -3,24 +3,26 @@
 Routes are decided on the raw path, byte for byte: another spelling of a path is another path, and there is none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.access import OPENS, Access, may
-from gatewayz.core.calls import new_ulid
+from gatewayz.core.calls import Principal, new_ulid
 from gatewayz.core.facts import CallRefused
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import ClientRole, Spoken
 from gatewayz.engine.gateway import Gateway
 from gatewayz.ports.facts import Bus
 from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
+from gatewayz.web.asked import Asked, query_of
 from gatewayz.web.cors import Cors
 from gatewayz.web.inference import Inference
 from gatewayz.web.pages import Pages
 from gatewayz.web.respond import call_headers, refuse, retry_headers
 
-Page = Callable[[str], Spoken]
+Page = Callable[[Asked], Awaitable[Spoken]]
 
 
 class Route(Struct, frozen=True):
@@ -37,8 +39,8 @@ def routes_of(clients: Mapping[str, ClientRole], pages: Pages) -> tuple[Route, .
     """The whole table."""
     return (
         *(Route("POST", path, "inference") for path in clients),
-        Route("GET", "/v1/models", "catalog", pages.models),
-        Route("GET", "/v1/models/", "catalog", pages.model, tail=True),
+        Route("GET", "/v1/models", "catalog", pages.models.several),
+        Route("GET", "/v1/models/", "catalog", pages.models.one, tail=True),
         Route("GET", "/health/live", "anonymous", pages.live),
         Route("GET", "/health/ready", "anonymous", pages.ready),
         Route("GET", "/health/providers", "operator", pages.health),
@@ -91,8 +93,9 @@ class App:
             if route.page is None:
                 await self.inference.serve(role, scope, receive, send)
                 return
-            await self._may(route, scope)
-            spoken = route.page(tail)
+            asked = Asked(tail=tail, query=query_of(scope["query_string"]), headers=headers_of(scope))
+            principal = await self._may(route, scope)
+            spoken = await route.page(replace(asked, principal=principal))
         except Fault as fault:
             spoken = role.refusal(fault, call_id)
             headers = headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
@@ -123,16 +126,17 @@ class App:
     def _methods(self, path: bytes) -> tuple[str, ...]:
         return tuple(method for method, known in self._exact if known == path)
 
-    async def _may(self, route: Route, scope: Scope) -> None:
+    async def _may(self, route: Route, scope: Scope) -> Principal | None:
         headers = headers_of(scope)
         address = self.inference.address(scope, headers)
         if route.access == "anonymous":
             self._gateway.turn_page(f"address:{address}")
-            return
+            return None
         principal = await self._gateway.who(headers, address)
         self._gateway.turn_page(f"key:{principal.key}")
         if not may(principal.scopes, route.access):
             raise Fault("forbidden", f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.")
+        return principal
 
 
 def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:

@@ -164,6 +164,9 @@ async def refuse(send: Send, spoken: Spoken, headers: RawHeaders) -> None:
     """Sends a whole answer that is no success."""
     length = (b"content-length", str(len(spoken.body)).encode())
     closing: RawHeaders = [(b"connection", b"close")] if spoken.status in {408, 413} else []
-    every = [*raw(spoken.headers), *headers, *BODY_HEADERS, length, *closing]
+    # A page may say itself how long it holds; what has no body has no length.
+    kept = [] if any(name == "cache-control" for name, _ in spoken.headers) else BODY_HEADERS
+    lengths = [] if spoken.status == 304 else [length]
+    every = [*raw(spoken.headers), *headers, *kept, *lengths, *closing]
     await send({"type": "http.response.start", "status": spoken.status, "headers": every})
     await send({"type": "http.response.body", "body": spoken.body, "more_body": False})
