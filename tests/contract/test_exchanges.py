@@ -65,7 +65,7 @@ def test_an_exchange_is_understood(dialect, name):
     sources = b"".join(frame.source or b"" for frame in frames)
     seals = [block.sealed for block in reply.choices[0].blocks if block.sealed]
     assert (b"gwz." in sources or bool(seals)) == bool(means.get("sealed"))
-    assert all(seal == f"gwz.{exchange.provider}.SIG" for seal in seals)
+    assert {seal.replace("redacted:", "") for seal in seals} <= {f"gwz.{exchange.provider}.SIG"}
     assert b'"SIG"' not in sources
 
 

@@ -77,8 +77,7 @@ FACTS = {
     "llama-cpp": ("/v1/chat/completions", BEARER, LIMIT, {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}, "reasoning_effort": "high"}, "system", True, ()),
     "simulator": ("/v1/chat/completions", None, LIMIT, {"reasoning_effort": "high"}, "developer", True, ()),
 }
-LATER = {"anthropic": "anthropic_messages"}
-NATIVE = {"google-ai-studio", "google-vertex"}
+NATIVE = {"google-ai-studio", "google-vertex", "anthropic"}
 """Rows of other dialects, with suites of their own."""
 
 IMAGES = {"fal"}
@@ -141,7 +140,7 @@ async def sent(name, request, upstream_id="the-model"):
 
 
 def test_every_row_has_its_facts():
-    assert set(rows()) == set(FACTS) | set(LATER) | IMAGES | NATIVE
+    assert set(rows()) == set(FACTS) | IMAGES | NATIVE
     assert len(rows()) == 46
 
 
@@ -176,6 +175,22 @@ async def test_a_rows_request_is_what_its_documentation_asks_for(name):
     assert told - {"seed"} <= set(asked.dropped)
 
 
+async def test_the_request_to_anthropic_is_what_its_documentation_asks_for():
+    capture, asked = await sent("anthropic", EVERYTHING, "claude-opus-4-8")
+    assert (capture.method, capture.path) == ("POST", "/v1/messages")
+    assert capture.headers["x-api-key"] == "KEY"
+    assert capture.headers["anthropic-version"] == "2023-06-01"
+    assert capture.headers["accept"] == "text/event-stream"
+    assert not {"authorization", "anthropic-beta"} & capture.headers.keys()
+    assert capture.body == {
+        "model": "claude-opus-4-8", "system": "brief", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50,
+        "tools": [{"name": "weather", "description": "tells", "input_schema": {"type": "object"}}], "stop_sequences": ["END"],
+        "thinking": {"type": "adaptive", "display": "summarized"},
+        "output_config": {"effort": "high"}, "metadata": {"user_id": "u"}, "stream": True,
+    }
+    assert set(asked.dropped) == {"metadata", "name", "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias"}
+
+
 @pytest.mark.parametrize("name", ["sybil", "simplismart", "nosana", "aimo", "alpaca-network"])
 def test_rows_of_low_confidence_are_marked(name):
     assert not rows()[name].verified
@@ -183,13 +198,7 @@ def test_rows_of_low_confidence_are_marked(name):
                if other not in {"sybil", "simplismart", "nosana", "aimo", "alpaca-network"})
 
 
-def test_dialects_of_later_versions_are_off_and_say_so():
-    for name, dialect in LATER.items():
-        provider = providers_from(rows(), dict.fromkeys(rows()[name].key_env, "k"), {})[name]
-        assert dialect in provider.off
-
-
-@pytest.mark.parametrize("name", [name for name, row in rows().items() if row.key_env and name not in LATER and not row.local])
+@pytest.mark.parametrize("name", [name for name, row in rows().items() if row.key_env and not row.local])
 def test_a_provider_is_on_with_any_of_its_variables_and_says_which_to_set(name):
     row = rows()[name]
     variables = {names[0]: "v" for names in row.variables.values()}

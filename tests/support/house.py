@@ -15,7 +15,7 @@ from gatewayz.settings import loaded
 from gatewayz.simulator.server import Simulator
 from gatewayz.web.server import bound
 
-BASES = {"openai_chat": "/v1", "gemini": "/v1beta"}
+BASES = {"openai_chat": "/v1", "gemini": "/v1beta", "anthropic_messages": ""}
 """Where each dialect's paths begin."""
 PRICE = {"input": "1.00", "output": "2.00", "cache_read": "0.50"}
 
@@ -70,17 +70,27 @@ def _at(url: str, value: Any) -> Any:
     return value.replace("SIM", url) if isinstance(value, str) else value
 
 
+def _spoken(dialect: str, url: str) -> dict[str, Any]:
+    """How a provider of this dialect is reached."""
+    auth = {"auth": "x_api_key"} if dialect == "anthropic_messages" else {}
+    return {"dialect": dialect, "base_url": url + BASES[dialect], **auth}
+
+
 @asynccontextmanager
 async def house(
     tmp_path: Path, *, providers: tuple[str, ...] = ("first", "second", "third"), quirks: dict[str, Any] | None = None,
-    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, dialect: str = "openai_chat", **own: Any
+    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, dialect: str = "openai_chat",
+    dialects: dict[str, str] | None = None, **own: Any
 ) -> AsyncIterator[House]:
-    """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows."""
+    """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows.
+
+    `dialects` says who speaks something else than `dialect`.
+    """
     key = key_from(secrets.token_bytes(RANDOM_BYTES))
     async with Simulator() as upstream:
         rows = {
-            name: {"dialect": dialect, "base_url": f"{upstream.url}/{name}{BASES[dialect]}", "priority": number, "key": f"sk-{name}-canary",
-                   "quirks": {"cancel_stops_billing": True, **(quirks or {})}, **({"credentials": keys} if keys else {})}
+            name: {**_spoken((dialects or {}).get(name, dialect), f"{upstream.url}/{name}"), "priority": number,
+                   "key": f"sk-{name}-canary", "quirks": {"cancel_stops_billing": True, **(quirks or {})}, **({"credentials": keys} if keys else {})}
             for number, name in enumerate(providers, 1)
         }
         given = {

@@ -11,13 +11,7 @@ from gatewayz import __version__
 from gatewayz.core.faults import Fault
 
 GROUPS = {
-    "accounts": "gatewayz.cli.accounts",
-    "users": "gatewayz.cli.users",
-    "keys": "gatewayz.cli.keys",
-    "budgets": "gatewayz.cli.budgets",
-    "credits": "gatewayz.cli.credits",
-    "calls": "gatewayz.cli.calls",
-    "audit": "gatewayz.cli.audit",
+    "keys": "gatewayz.cli.keyring",
 }
 """Groups of commands on the store, and the modules that hold them as `app`."""
 

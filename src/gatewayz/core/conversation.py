@@ -69,6 +69,7 @@ class ToolResult(Struct, frozen=True, tag=True):
     call_id: str
     parts: "tuple[Text | Image | File | Opaque, ...]"
     failed: bool = False
+    extra: dict[str, Any] = {}
 
 
 class Opaque(Struct, frozen=True, tag=True):

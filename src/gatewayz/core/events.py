@@ -40,6 +40,8 @@ class Kind(StrEnum):
     IMAGE = "image"
     VECTOR = "vector"
     COUNT = "count"
+    OPAQUE = "opaque"
+    """Only the upstream's dialect knows it; it stands whole in the `extra` of a delta, as `block`."""
 
 
 class Started(Struct, frozen=True, gc=False):
@@ -81,6 +83,7 @@ class ChoiceEnded(Struct, frozen=True, gc=False):
     choice: int
     stop: Stop
     raw: str = ""
+    extra: dict[str, Any] | None = None
 
 
 class UsageReported(Struct, frozen=True, gc=False):

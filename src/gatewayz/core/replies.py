@@ -38,6 +38,7 @@ class Choice(Struct, frozen=True):
     blocks: tuple[Block, ...]
     stop: Stop
     raw: str = ""
+    extra: dict[str, Any] | None = None
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -106,7 +107,7 @@ class Folder:
     def _choice(self, number: int) -> Choice:
         end = self._stops.get(number, ChoiceEnded(number, Stop.END))
         blocks = tuple(_finished(held) for held in self._blocks.values() if held.start.choice == number)
-        return Choice(blocks, end.stop, end.raw)
+        return Choice(blocks, end.stop, end.raw, end.extra)
 
 
 def fold(events: Iterable[Event]) -> Reply:
@@ -128,7 +129,7 @@ def unfold(reply: Reply) -> Iterator[Event]:
                 yield BlockDelta(number, block.text, block.extra)
             yield BlockEnded(number, block.sealed)
             number += 1
-        yield ChoiceEnded(index, choice.stop, choice.raw)
+        yield ChoiceEnded(index, choice.stop, choice.raw, choice.extra)
     if reply.usage is not None:
         yield UsageReported(reply.usage, reply.cost_usd, reply.cost)
     yield Finished()

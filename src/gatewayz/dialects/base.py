@@ -16,7 +16,7 @@ from msgspec import Struct
 from gatewayz.core.calls import Call
 from gatewayz.core.events import Frame
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import Request, Surface
+from gatewayz.core.requests import Capability, Request, Surface
 
 MAX_BODY_BYTES = 64 * 2**20
 """An upstream's JSON body, decompressed."""
@@ -45,12 +45,14 @@ class Asking(Struct, frozen=True, kw_only=True):
     """To whom a request is spelled: seals are opened for `provider`, and `upstream_id` is its name for the model.
 
     `streamed`: the provider is to stream. `queue_url`: where requests for this model wait in a queue; empty for none.
+    `max_output`: the most tokens that this model can answer with, where the catalogue knows.
     """
 
     provider: str
     upstream_id: str
     streamed: bool
     queue_url: str = ""
+    max_output: int | None = None
 
 
 class Draft(Struct, frozen=True):
@@ -164,6 +166,8 @@ class UpstreamRole(Protocol[R]):
 
     name: str
     serves: frozenset[Surface]
+    lacks: frozenset[Capability]
+    """What can be asked of no model behind this wire."""
 
     def encode(self, request: R, asking: Asking) -> Draft:
         """The request in this dialect, with every field that `dialect` of the request lets through."""
@@ -190,6 +194,7 @@ class OneRequest:
     """The steps of a role that sends one request: mix it in."""
 
     serves: frozenset[Surface] = frozenset({"chat"})
+    lacks: frozenset[Capability] = frozenset()
 
     def steps(self: _Encodes, request: Any, asking: Asking) -> Steps:
         yield Send(self.encode(request, asking))

@@ -28,6 +28,10 @@ class Fields:
         self.rest = dict(values)
         self._path = path
 
+    def inside(self, name: str) -> str:
+        """The path of what stands inside a field."""
+        return f"{self._path}{name}."
+
     def wrong(self, name: str, why: str) -> NoReturn:
         param = f"{self._path}{name}"
         raise Fault("bad_request", f"Invalid value for '{param}': {why}.", param=param)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gatewayz.dialects.anthropic_messages.roles import AnthropicMessagesUpstream
 from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
 from gatewayz.dialects.gemini.images import GeminiImagesUpstream
@@ -27,4 +28,5 @@ UPSTREAMS: dict[str, UpstreamRole[Any]] = {
     VertexPredictUpstream.name: VertexPredictUpstream(),
     GeminiUpstream.name: GeminiUpstream(),
     GeminiImagesUpstream.name: GeminiImagesUpstream(),
+    AnthropicMessagesUpstream.name: AnthropicMessagesUpstream(),
 }

@@ -16,7 +16,7 @@ from gatewayz.engine.endings import Endings
 from gatewayz.engine.errand import Errand, Heard, Rim
 from gatewayz.ports.tokens import Tokens
 from gatewayz.ports.transport import Transport
-from gatewayz.providers.asking import ask
+from gatewayz.providers.asking import Terms, ask
 from gatewayz.providers.spec import TOKEN_AUTHS, Credential
 from gatewayz.routing.plan import Candidate
 from gatewayz.routing.rules import Deadlines
@@ -85,7 +85,8 @@ class Asker:
     ) -> AsyncGenerator[list[Frame], None]:
         provider = candidate.provider
         upstream_id = candidate.offer.upstream_id
-        asked = ask(call.request, provider, candidate.credential, upstream_id, call.trace, without)
+        terms = Terms(call.trace, without, candidate.offer.max_output)
+        asked = ask(call.request, provider, candidate.credential, upstream_id, terms)
         async with Errand(asked, provider, heard, self._rim) as errand:
             while (said := await errand.frames()) is not None:
                 yield said

@@ -32,7 +32,6 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("endpoint", "provider"),
     ),
     "gen_ai_client_token_usage": ("counter", "Tokens, by type.", ("provider", "model", "type")),
-    "gatewayz_images": ("counter", "Images that were made.", ("provider", "model")),
     "gatewayz_cost_usd": ("counter", "What calls cost, in US dollars.", ("provider", "model")),
     "gatewayz_unpriced_calls": ("counter", "Calls served without a price.", ("provider",)),
     "gatewayz_attempts": ("counter", "Attempts, by how they ended.", ("endpoint", "provider", "fault")),
@@ -115,8 +114,6 @@ class Metrics(Collector):
         ):
             if count:
                 self._add("gen_ai_client_token_usage", (provider, model, kind), count)
-        if usage.images:
-            self._add("gatewayz_images", (provider, model), usage.images)
         if outcome.cost:
             self._add("gatewayz_cost_usd", (provider, model), outcome.cost / 1e9)
         if outcome.unpriced:

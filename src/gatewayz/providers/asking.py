@@ -55,16 +55,25 @@ class Asked:
         return wire
 
 
+class Terms(NamedTuple):
+    """What else holds for a request: its trace, parameters that the provider was found not to know, and the most
+    tokens that the model can answer with, where the catalogue knows.
+    """
+
+    trace: str = ""
+    without: tuple[str, ...] = ()
+    max_output: int | None = None
+
+
 class Line(NamedTuple):
-    """Whom a request goes to and by what right; `without` are parameters that the provider does not know."""
+    """Whom a request goes to and by what right."""
 
     provider: Provider
     credential: Credential | None
     dialect: str
     model: str
     streamed: bool
-    trace: str = ""
-    without: tuple[str, ...] = ()
+    terms: Terms = Terms()
 
 
 def ask(
@@ -72,18 +81,24 @@ def ask(
     provider: Provider,
     credential: Credential | None,
     upstream_id: str,
-    trace: str = "",
-    unsupported: tuple[str, ...] = (),
+    terms: "Terms | None" = None,
 ) -> Asked:
-    """The request as this provider wants it; `unsupported` parameters are left out."""
+    """The request as this provider wants it."""
+    terms = terms if terms is not None else Terms()
     dialect = dialect_for(provider, upstream_id, request.surface)
     role = UPSTREAMS[dialect]
     model = native_id(upstream_id, provider)
     quirks = provider.quirks
     streamed = request.streamed and (request.surface != "image" or _matches(quirks.image_streams, model))
     queue_url = "" if _matches(quirks.direct_models, model) else quirks.queue_url
-    asking = Asking(provider=provider.id, upstream_id=model, streamed=streamed, queue_url=queue_url)
-    line = Line(provider, credential, dialect, model, streamed, trace, unsupported)
+    asking = Asking(
+        provider=provider.id,
+        upstream_id=model,
+        streamed=streamed,
+        queue_url=queue_url,
+        max_output=terms.max_output,
+    )
+    line = Line(provider, credential, dialect, model, streamed, terms)
     steps = role.steps(request, asking)
     if provider.elsewhere:
         steps = elsewhere(steps, provider)
@@ -139,8 +154,8 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
     if draft.body is not None:
-        gone = (*gone, *applied(draft.body, provider.quirks, line.model, line.dialect), *line.without)
-        without(draft.body, line.without)
+        gone = (*gone, *applied(draft.body, provider.quirks, line.model, line.dialect), *line.terms.without)
+        without(draft.body, line.terms.without)
         body = encoded(draft.body)
     headers = [
         ("Content-Type", "application/json"),
@@ -151,8 +166,8 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
         *provider.headers,
         *draft.headers,
     ]
-    if line.trace:
-        headers.append(("traceparent", line.trace))
+    if line.terms.trace:
+        headers.append(("traceparent", line.terms.trace))
     return Wire(draft.method, url, tuple(headers), body), gone
 
 

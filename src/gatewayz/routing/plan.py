@@ -12,11 +12,13 @@ from msgspec import Struct
 
 from gatewayz.catalog.naming import Named, Shelf
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.pricing import expected, how_to_price, priced_for, service_asked
+from gatewayz.catalog.pricing import how_to_price, priced_for, service_asked
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import Price, cost, pico_from_usd, rates_of
+from gatewayz.core.money import Price, pico_from_usd, rates_of
 from gatewayz.core.requests import Request
+from gatewayz.dialects.crossing import stays_home
+from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.asking import dialect_for
 from gatewayz.providers.quirks import cannot
 from gatewayz.providers.spec import Credential, Provider
@@ -168,7 +170,7 @@ class Planner:
         preferred = lock.first.index(provider.id) if provider.id in lock.first else len(lock.first)
         chain = self._rules.chain
         place = chain.index(provider.id) if provider.id in chain else len(chain)
-        sort = _sorted_by(request, one, health)
+        sort = _sorted_by(wishes.sort, one, health)
         return (degraded, not (bound and not wishes.order), wished, sort, preferred, provider.priority, place)
 
     def _with_credentials(self, one: Candidate) -> list[Candidate]:
@@ -204,23 +206,21 @@ def _why_not(offer: Offer, provider: Provider, named: Named, request: Request, l
 def _why_unable(offer: Offer, provider: Provider, request: Request) -> str:
     if offer.serves and request.surface not in offer.serves:
         return f"the model serves no {request.surface} requests"
-    if not dialect_for(provider, offer.upstream_id, request.surface):
+    dialect = dialect_for(provider, offer.upstream_id, request.surface)
+    if not dialect:
         return f"it serves no {request.surface} requests"
-    missing = request.needs() - offer.can if offer.can is not None else frozenset()
+    needs = request.needs()
+    missing = (needs & UPSTREAMS[dialect].lacks) | (needs - offer.can if offer.can is not None else frozenset())
     if missing:
         return f"it has no {', '.join(sorted(missing))}"
     if offer.context is not None and request.room() > offer.context:
         return f"its context of {offer.context} tokens is too small"
-    return _too_dear(offer, request) or cannot(request, provider.quirks)
-
-
-PRICE_NAMES = {"prompt": "input", "completion": "output", "image": "images", "request": "requests"}
-"""What `provider.max_price` calls a bucket (openrouter.ai/docs, provider routing)."""
+    return _too_dear(offer, request) or stays_home(request, dialect) or cannot(request, provider.quirks)
 
 
 def _too_dear(offer: Offer, request: Request) -> str:
     for name, text in request.wishes.max_price.items():
-        bucket = PRICE_NAMES.get(name)
+        bucket = {"prompt": "input", "completion": "output"}.get(name)
         if (
             bucket is not None
             and offer.price is not None
@@ -236,7 +236,7 @@ def _unpriced(offer: Offer, principal: Principal, request: Request) -> str:
         return ""
     if offer.price is None or not _sold(offer.price):
         held = f" (its listed price is quarantined: {offer.held})" if offer.held else ""
-        return f"unpriced{held}; to price it: {how_to_price(offer, request.surface)}"
+        return f"unpriced{held}; to price it: {how_to_price(offer)}"
     service = service_asked(request)
     return "" if priced_for(offer.price, service) else f"unpriced at the service tier {service}"
 
@@ -250,12 +250,11 @@ def _latency(health: HealthView, one: Candidate) -> float:
     return health.offer(one.provider.id, one.offer.upstream_id).latency_ms
 
 
-def _sorted_by(request: Request, one: Candidate, health: HealthView) -> float:
+def _sorted_by(sort: str, one: Candidate, health: HealthView) -> float:
     price = one.offer.price
-    match request.wishes.sort:
-        case "price":
-            # What this call would cost there: images are priced by the piece, by the pixel or by the token.
-            return cost(expected(request, one.offer), price) if price is not None else float("inf")
+    match sort:
+        case "price" if price is not None:
+            return price.input + price.output
         case "latency" | "throughput":
             return _latency(health, one)
     return 0.0

@@ -26,7 +26,10 @@ class Call(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a scene says. `pieces` are the chunks in which the text streams; `style` names oddities of the wire."""
+    """What a scene says. `pieces` are the chunks in which the text streams; `style` names oddities of the wire.
+
+    `stopped` is the client's stop sequence that ended it.
+    """
 
     pieces: tuple[str, ...] = ()
     thought: str = ""
@@ -35,6 +38,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     annotations: tuple[dict[str, Any], ...] = ()
     audio: str = ""
     finish: str = "stop"
+    stopped: str = ""
     style: str = ""
     gap_s: float = 0.0
 
@@ -125,6 +129,10 @@ def _hidden(prompt: Prompt, style: str) -> Answer:
     return replace(echo(prompt), thought=_effort(prompt), style=style)
 
 
+def _thoughtful(answer: Answer) -> Answer:
+    return replace(answer, thought=THOUGHT, style="reasoning_details")
+
+
 SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "echo": echo,
     "hello": lambda _: said("Hello! How can I help you today?"),
@@ -140,6 +148,8 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "reasoning-details": lambda prompt: _hidden(prompt, "reasoning_details"),
     "reasoning-parts": lambda prompt: _hidden(prompt, "parts"),
     "reasoning-hidden": lambda prompt: _hidden(prompt, "unsaid"),
+    "reasoning-tools": lambda prompt: _thoughtful(_tools(prompt, 1)),
+    "reasoning-redacted": lambda prompt: _hidden(prompt, "redacted"),
     "think-tags": lambda prompt: _hidden(prompt, "think"),
     "think-tags-open": lambda prompt: _hidden(prompt, "think-open"),
     "json": _json,
@@ -166,14 +176,16 @@ SLOWLY = "-slow"
 """Put after a scene: its pieces come one by one."""
 SLOWLY_GAP_S = 0.01
 
-KNOWN_MODELS = frozenset({"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model"})
+KNOWN_MODELS = frozenset(
+    {"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model", "claude-3-5-haiku", "claude-sonnet-4-5", "claude-opus-4-8"}
+)
 
 
 def cut_to(answer: Answer, limit: int | None, stops: tuple[str, ...]) -> Answer:
     """The answer under the client's limit and stop sequences."""
     for stop in stops:
         if stop and stop in answer.text:
-            answer = replace(answer, pieces=(answer.text.partition(stop)[0],))
+            answer = replace(answer, pieces=(answer.text.partition(stop)[0],), stopped=stop)
     if limit is None or tokens_of(answer.text) <= limit:
         return answer
     kept: list[str] = []

@@ -24,7 +24,7 @@ from gatewayz.simulator.faults import (
 )
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.prompts import Prompt
-from gatewayz.simulator.tongues import Tongue
+from gatewayz.simulator.tongues import No, Tongue
 
 FAULT, EXCHANGE = "fault-", "exchange-"
 BREAKING = "long"
@@ -48,6 +48,10 @@ def played(tongue: Tongue, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
         return invoice, _exchange(tongue, scene.removeprefix(EXCHANGE))
     if answer is None:
         return invoice, _unknown(tongue, asked.model)
+    no = tongue.check(asked)
+    if no is not None:
+        invoice.fault = no[0]
+        return invoice, _refused(tongue, no)
     return invoice, _answered(tongue, asked, answer, PLACED.sub(r"\1", scene))
 
 
@@ -66,6 +70,11 @@ def answer_of(prompt: Prompt, scene: str) -> Answer | None:
 
 def _unknown(tongue: Tongue, model: str) -> Actions:
     yield whole(404, load_exchange("error_404", tongue.errors or tongue.folder).filled(model=model))
+
+
+def _refused(tongue: Tongue, no: No) -> Actions:
+    exchange = load_exchange(no[0], tongue.folder)
+    yield whole(exchange.status, exchange.filled(**no[1]))
 
 
 def _exchange(tongue: Tongue, name: str) -> Actions:

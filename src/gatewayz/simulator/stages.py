@@ -14,6 +14,7 @@ from gatewayz.simulator.faults import Actions
 from gatewayz.simulator.gemini_images import drawn
 from gatewayz.simulator.images import file_played, images_played
 from gatewayz.simulator.listings import listed
+from gatewayz.simulator.messages import MESSAGES, counted
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.plays import played
 from gatewayz.simulator.vertex import predict_played
@@ -46,6 +47,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
     Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), drawn),
+    Stage("POST", re.compile(r"/v1/messages$"), partial(played, MESSAGES)),
+    Stage("POST", re.compile(r"/v1/messages/count_tokens$"), counted, billed=False),
     Stage("GET", re.compile(r"/(language-|display_)?models(/search)?/?$"), listed, billed=False),
 )
 

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from gatewayz.core.events import UsageReported
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import DEFAULT_SIZE, ImageRequest, Surface
+from gatewayz.core.requests import DEFAULT_SIZE, Capability, ImageRequest, Surface
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.base import Asking, Decoder, Draft, Reading, Send, Steps
 from gatewayz.dialects.fal_images.queue import queued
 from gatewayz.dialects.fal_images.request import NAME, request_to_wire
 from gatewayz.dialects.images import Made, in_form, whole_frame
 from gatewayz.dialects.jsontext import decoded
-from gatewayz.dialects.openai_chat.errors import words_from
+from gatewayz.dialects.refusals import words_from
 
 MEGAPIXEL = 1024 * 1024
 """fal counts 1024 x 1024 as one megapixel and rounds up to whole ones (fal.ai/models/fal-ai/flux/dev, pricing)."""
@@ -26,6 +26,7 @@ class FalImagesUpstream:
 
     name = NAME
     serves: frozenset[Surface] = frozenset({"image"})
+    lacks: frozenset[Capability] = frozenset()
 
     def encode(self, request: ImageRequest, asking: Asking) -> Draft:
         return request_to_wire(request, asking)
@@ -45,7 +46,7 @@ class FalImagesUpstream:
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
         """`X-Fal-Error-Type` names what the body of a refused request does not (docs.fal.ai/errors)."""
-        words = replace(words_from(status, body, headers), dialect=NAME)
+        words = words_from(NAME, status, body, headers)
         named = headers.get("x-fal-error-type", "")
         return replace(words, code=named) if named and not words.code else words
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gatewayz.core.events import BlockDelta, ChoiceEnded, Event, Failed, Stop, UsageReported
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import ImageRequest, Surface
+from gatewayz.core.requests import Capability, ImageRequest, Surface
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.dialects.base import Answer, Asking, Decoder, Draft, Reading, Send, Steps
 from gatewayz.dialects.gemini.decoders import BodyDecoder
@@ -31,6 +31,7 @@ class GeminiImagesUpstream:
 
     name = NAME
     serves: frozenset[Surface] = frozenset({"image"})
+    lacks: frozenset[Capability] = frozenset()
 
     def encode(self, request: ImageRequest, asking: Asking) -> Draft:
         return request_to_wire(request, asking, 0)

@@ -21,10 +21,11 @@ from gatewayz.core.usage import SERVICES
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
 from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
-from gatewayz.dialects.openai_chat.errors import says_no, words_from, words_in_answer
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
+from gatewayz.dialects.openai_chat.messages import NAME
 from gatewayz.dialects.openai_chat.usage import usage_from_wire, usage_to_wire
+from gatewayz.dialects.refusals import says_no, words_from, words_in_answer
 from gatewayz.dialects.sse import BOM, Sse, SseParser
 
 DONE = b"[DONE]"
@@ -36,12 +37,12 @@ def failed(fault: Fault) -> Frame:
 
 
 def _words_fault(error: Any, body: bytes) -> Fault:
-    words = words_in_answer(error, body)
+    words = words_in_answer(NAME, error, body)
     return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
 
 
 def _said_no(body: bytes) -> Fault:
-    words = words_from(502, body, {})
+    words = words_from(NAME, 502, body, {})
     return Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
 
 

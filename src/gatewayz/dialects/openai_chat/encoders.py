@@ -75,6 +75,7 @@ class StreamEncoder:
         self._usage_shown = False
         self._spoken: set[int] = set()
         self._blocks: dict[int, tuple[Kind, int, int]] = {}
+        self._lengths: dict[int, int] = {}
         self._extra: dict[str, Any] = {}
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
@@ -131,7 +132,8 @@ class StreamEncoder:
                 out.append(self._delta(event, *self._blocks[block]))
             case BlockEnded(block=block, sealed=seal) if seal:
                 held = self._blocks[block]
-                out.append(self._delta(BlockDelta(block, "", seal_to_wire(held[0], seal)), *held))
+                carried = seal_to_wire(held[0], seal, self._lengths.pop(block, 0))
+                out.append(self._delta(BlockDelta(block, "", carried), *held))
             case BlockEnded():
                 pass
             case ChoiceEnded(choice=choice, stop=stop):
@@ -163,8 +165,13 @@ class StreamEncoder:
             delta["audio"] = {**delta.get("audio", {}), "transcript": event.text}
         elif kind is Kind.IMAGE:
             delta["images"] = [_image_to_wire(event.text)]
-        else:
+        elif kind in DELTA_FIELDS:
             delta[DELTA_FIELDS[kind]] = event.text
+            if kind is Kind.REASONING:
+                self._lengths[event.block] = self._lengths.get(event.block, 0) + len(event.text)
+        else:
+            # What only the upstream's dialect knows has no words here.
+            return b""
         return self._chunk(choice, delta, None, extra.get("logprobs"))
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: Any = None) -> bytes:
@@ -234,7 +241,8 @@ def _choice_to_wire(choice: Choice, index: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     logprobs: Any = None
     for block in choice.blocks:
-        extra = dict(block.extra or {}) | (seal_to_wire(block.kind, block.sealed) if block.sealed else {})
+        carried = seal_to_wire(block.kind, block.sealed, len(block.text)) if block.sealed else {}
+        extra = dict(block.extra or {}) | carried
         logprobs = _merged_logprobs(logprobs, extra.pop("logprobs", None))
         _put_block(message, block, extra)
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": REASONS[choice.stop]}
@@ -252,8 +260,10 @@ def _put_block(message: dict[str, Any], block: Block, extra: dict[str, Any]) -> 
         message["audio"] = {**extra.pop("audio", {}), "transcript": block.text}
     elif block.kind is Kind.IMAGE:
         message.setdefault("images", []).append(_image_to_wire(block.text))
-    else:
+    elif block.kind in DELTA_FIELDS:
         field = DELTA_FIELDS[block.kind]
+        if "reasoning_details" in extra:
+            extra["reasoning_details"] = [*message.get("reasoning_details", ()), *extra["reasoning_details"]]
         message |= {field: (message.get(field) or "") + block.text, **extra}
 
 

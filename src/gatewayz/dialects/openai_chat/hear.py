@@ -14,7 +14,7 @@ from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, ChoiceEnd
 from gatewayz.dialects.base import Reading
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.dialects.openai_chat.chunks import WireCall, WireChoice, WireDelta
-from gatewayz.dialects.openai_chat.seals import tagged
+from gatewayz.dialects.openai_chat.seals import sealed_details, tagged
 from gatewayz.dialects.openai_chat.thinking import ThinkSplitter
 
 STOPS = {
@@ -60,6 +60,7 @@ class ChoiceTrack:
         self._splitter = ThinkSplitter(inside=reading.think == "open") if reading.think else None
         self._prose: tuple[Kind, int] | None = None
         self._tools: list[_ToolTrack] = []
+        self._bound: list[Any] = []
 
     def plain(self, wire: WireChoice) -> BlockDelta | None:
         """The event of the piece that most pieces are: more of the text that is open, and nothing else."""
@@ -139,6 +140,8 @@ class ChoiceTrack:
     def _details(self, delta: WireDelta, mends: list[Mend]) -> list[Any]:
         if not isinstance(delta.reasoning_details, list) or not delta.reasoning_details:
             return []
+        if not self._reading.echo:
+            self._bound += delta.reasoning_details
         details: list[Any] = tagged(delta.reasoning_details, self._reading.provider)
         if details != delta.reasoning_details:
             mends.append(("reasoning_details", details))
@@ -191,8 +194,10 @@ class ChoiceTrack:
 
     def _close_prose(self, events: list[Event]) -> None:
         if self._prose is not None:
-            events.append(BlockEnded(self._prose[1]))
-            self._prose = None
+            thought = self._prose[0] is Kind.REASONING
+            sealed = sealed_details(self._bound, self._reading.provider) if thought and self._bound else ""
+            events.append(BlockEnded(self._prose[1], sealed))
+            self._prose, self._bound = None, []
 
     def _hear_tools(self, calls: list[WireCall], mends: list[Mend], events: list[Event]) -> None:
         mended: dict[int, dict[str, Any]] = {}

@@ -20,7 +20,7 @@ from gatewayz.core.conversation import (
 )
 from gatewayz.core.seal import opened
 from gatewayz.dialects.fields import Fields
-from gatewayz.dialects.openai_chat.seals import signed, taken, untagged
+from gatewayz.dialects.openai_chat.seals import opened_details, signed, taken, untagged
 
 NAME = "openai_chat"
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -171,8 +171,8 @@ def _result(fields: Fields, role: str, parts: tuple[Part, ...]) -> Message:
     return Message("tool", (result,), fields.text("name"), _extra(fields))
 
 
-def message_to_wire(message: Message, provider: str) -> dict[str, Any]:
-    """One message as OpenAI spells it, seals opened for `provider`."""
+def message_to_wire(message: Message, provider: str, lost: dict[str, None]) -> dict[str, Any]:
+    """One message as OpenAI spells it, seals opened for `provider`; `lost` receives the names of what is left out."""
     wire: dict[str, Any] = {"role": message.role}
     inner = message.parts
     if message.role == "tool":
@@ -182,12 +182,20 @@ def message_to_wire(message: Message, provider: str) -> dict[str, Any]:
         if content is not None:
             wire["content"] = content
     if message.role == "assistant":
-        wire |= _assistant_to_wire(inner, provider)
-        seals = [opened(provider, part.sealed) for part in inner if isinstance(part, Text) and part.sealed]
-        wire |= signed(seals[-1]) if seals and seals[-1] else {}
+        wire |= _assistant_to_wire(inner, provider, lost)
+        wire |= _sealed_text(inner, provider, lost)
     if message.name:
         wire["name"] = message.name
     return wire | message.extra
+
+
+def _sealed_text(parts: tuple[Part, ...], provider: str, lost: dict[str, None]) -> dict[str, Any]:
+    """The seal of the last text that has one, for whoever made it."""
+    seals = [part.sealed for part in parts if isinstance(part, Text) and part.sealed]
+    seal = opened(provider, seals[-1]) if seals else None
+    if seals and seal is None:
+        lost["seal"] = None
+    return signed(seal) if seal else {}
 
 
 def _result_to_wire(message: Message) -> dict[str, Any]:
@@ -228,31 +236,35 @@ def _part_to_wire(part: Part) -> dict[str, Any]:
 CONTENT = frozenset({Text, Image, Audio, File, Opaque})
 
 
-def _assistant_to_wire(parts: tuple[Part, ...], provider: str) -> dict[str, Any]:
+def _assistant_to_wire(parts: tuple[Part, ...], provider: str, lost: dict[str, None]) -> dict[str, Any]:
     wire: dict[str, Any] = {}
     calls: list[dict[str, Any]] = []
     for part in parts:
         match part:
             case Reasoning(text=text, details=details):
                 if text:
-                    wire["reasoning_content"] = text
-                kept = untagged(list(details), provider)
+                    wire["reasoning_content"] = wire.get("reasoning_content", "") + text
+                kept = opened_details(details, provider)
                 if kept:
-                    wire["reasoning_details"] = kept
+                    wire["reasoning_details"] = [*wire.get("reasoning_details", ()), *kept]
+                elif details:
+                    lost["seal"] = None
             case Refusal(text=text):
                 wire["refusal"] = text
             case ToolCall():
-                calls.append(_call_to_wire(part, provider))
+                calls.append(_call_to_wire(part, provider, lost))
     if calls:
         wire["tool_calls"] = calls
     return wire
 
 
-def _call_to_wire(call: ToolCall, provider: str) -> dict[str, Any]:
+def _call_to_wire(call: ToolCall, provider: str, lost: dict[str, None]) -> dict[str, Any]:
     if call.extra.get("type") == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     function = {"name": call.name, "arguments": call.arguments}
     wire: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
     extra = untagged(call.extra, provider) if call.extra else {}
     seal = opened(provider, call.sealed)
+    if (call.sealed and seal is None) or extra is None:
+        lost["seal"] = None
     return wire | (extra or {}) | (signed(seal) if seal else {})

@@ -3,13 +3,15 @@
 Consumed and never forwarded: `provider`, `models`, `route`, `session_id`.
 """
 
+import hashlib
 from typing import Any
 
 from gatewayz.core.requests import ChatRequest, Effort, Sampling
 from gatewayz.dialects.base import Asking, Draft
+from gatewayz.dialects.crossing import crossed
 from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object
-from gatewayz.dialects.openai_chat.messages import NAME, message_from_wire, message_to_wire
+from gatewayz.dialects.openai_chat.messages import NAME, message_from_wire
 from gatewayz.dialects.openai_chat.tools import (
     choice_from_wire,
     choice_to_wire,
@@ -18,6 +20,7 @@ from gatewayz.dialects.openai_chat.tools import (
     tool_to_wire,
     tools_from_wire,
 )
+from gatewayz.dialects.openai_chat.turns import messages_to_wire
 from gatewayz.dialects.wishes import wishes_from
 
 MAX_MESSAGES = 2_000
@@ -25,6 +28,7 @@ MAX_CHOICES = 8
 MAX_STOPS = 64
 MAX_SESSION = 256
 MAX_TOP_LOGPROBS = 20
+MAX_USER = 64
 PATH = "/chat/completions"
 CONSUMED = frozenset({"route"})
 """Fields of the gateway's own that have nothing to say here; the others are read by name below."""
@@ -101,10 +105,9 @@ def _wants_usage(fields: Fields) -> bool:
 
 def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     """The request as OpenAI spells it. The limit stands under `max_tokens`; a provider's quirks rename it."""
-    body: dict[str, Any] = {
-        "model": asking.upstream_id,
-        "messages": [message_to_wire(message, asking.provider) for message in request.messages],
-    }
+    request, lost = crossed(request, NAME)
+    messages, sealed_off = messages_to_wire(request, asking.provider)
+    body: dict[str, Any] = {"model": asking.upstream_id, "messages": messages}
     if request.tools:
         body["tools"] = [tool_to_wire(tool) for tool in request.tools]
     if request.tool_choice is not None:
@@ -115,14 +118,19 @@ def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     plain = {
         "parallel_tool_calls": request.parallel_tools,
         "max_tokens": request.max_output,
-        "user": request.user or None,
+        "user": _user(request) or None,
     }
     body |= {name: value for name, value in plain.items() if value is not None}
     if asking.streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if request.dialect == NAME:
-        return Draft(PATH, {**request.extra, **body})
-    return Draft(PATH, body, dropped=tuple(request.extra))
+    return Draft(PATH, {**request.extra, **body}, dropped=(*lost, *sealed_off))
+
+
+def _user(request: ChatRequest) -> str:
+    """OpenAI takes 64 characters; a longer name of another dialect is told by its digest."""
+    if request.dialect == NAME or len(request.user) <= MAX_USER:
+        return request.user
+    return hashlib.blake2b(request.user.encode(), digest_size=MAX_USER // 2).hexdigest()
 
 
 def _sampling_to_wire(sampling: Sampling) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from gatewayz.dialects.openai_chat.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.openai_chat.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.openai_chat.messages import NAME
 from gatewayz.dialects.openai_chat.request import request_from_wire, request_to_wire
+from gatewayz.dialects.refusals import words_from
 
 
 class OpenAIChatClient:
@@ -48,4 +49,4 @@ class OpenAIChatUpstream(OneRequest):
         raise Fault("upstream_broken", f"the provider answered with {kind or 'no content type'}")
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return errors.words_from(status, body, headers)
+        return words_from(NAME, status, body, headers)

@@ -4,10 +4,16 @@ OpenRouter and its kin: `reasoning_details[].signature` and encrypted `data`; Ge
 `extra_content.google.thought_signature`.
 """
 
+import base64
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from gatewayz.core.events import Kind
-from gatewayz.core.seal import opened, sealed
+from gatewayz.core.seal import sealed
+from gatewayz.dialects import sealing
+from gatewayz.dialects.jsontext import decoded, encoded
 
 SEALED = frozenset({"signature", "thought_signature", "encrypted_content"})
 
@@ -18,38 +24,12 @@ def _is_seal(holder: dict[str, Any], key: str) -> bool:
 
 def tagged(value: Any, provider: str) -> Any:
     """A copy in which every seal carries the name of its provider."""
-    if isinstance(value, list):
-        return [tagged(item, provider) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: sealed(provider, inner)
-        if isinstance(inner, str) and inner and _is_seal(value, key)
-        else tagged(inner, provider)
-        for key, inner in value.items()
-    }
+    return sealing.tagged(value, provider, _is_seal)
 
 
 def untagged(value: Any, provider: str) -> Any:
     """A copy with the seals opened for `provider`; nothing at all when one in it is a stranger's."""
-    if isinstance(value, list):
-        kept = [untagged(item, provider) for item in value]
-        return [item for item in kept if item is not None]
-    if not isinstance(value, dict):
-        return value
-    result: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, str) and inner and _is_seal(value, key):
-            plain = opened(provider, inner)
-            if plain is None:
-                return None
-            result[key] = plain
-        else:
-            below = untagged(inner, provider)
-            if below is None and inner is not None:
-                return None
-            result[key] = below
-    return result
+    return sealing.untagged(value, provider, _is_seal)
 
 
 def signed(seal: str) -> dict[str, Any]:
@@ -66,8 +46,56 @@ def taken(fields: dict[str, Any]) -> str:
     return ""
 
 
-def seal_to_wire(kind: Kind, seal: str) -> dict[str, Any]:
-    """The field of a message, a delta or a tool call that carries a block's seal."""
+def seal_to_wire(kind: Kind, seal: str, length: int) -> dict[str, Any]:
+    """The field of a message, a delta or a tool call that carries a block's seal.
+
+    A thought's text was said already; `length` tells how many of its characters this seal is for.
+    """
     if kind is Kind.REASONING:
-        return {"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": seal}]}
+        return {"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": seal, "length": length}]}
     return signed(seal)
+
+
+DETAILS = "details:"
+"""What stands before a whole list of reasoning details, sealed as one text for a client of another dialect."""
+
+
+def sealed_details(details: Sequence[Any], provider: str) -> str:
+    """Reasoning details as one seal; empty when none of them is bound to the provider."""
+    objects = [item for item in details if isinstance(item, dict)]
+    if not any(_is_seal(item, key) for item in objects for key in item):
+        return ""
+    text = base64.b64encode(encoded(_joined(objects))).decode()
+    return sealed(provider, DETAILS + text)
+
+
+def opened_details(details: Sequence[dict[str, Any]], provider: str) -> list[dict[str, Any]]:
+    """The details that `provider` may read, as it made them."""
+    found: list[dict[str, Any]] = []
+    for item in untagged(list(details), provider):
+        whole = next((value for value in item.values() if isinstance(value, str) and value.startswith(DETAILS)), None)
+        found += [item] if whole is None else _unpacked(whole)
+    return found
+
+
+def _unpacked(text: str) -> list[dict[str, Any]]:
+    try:
+        value = decoded(base64.b64decode(text.removeprefix(DETAILS)))
+    except (ValueError, msgspec.DecodeError):
+        return []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _joined(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of the same detail as one: their texts add up, of the rest the last one holds."""
+    found: list[dict[str, Any]] = []
+    for item in details:
+        same = found and (found[-1].get("type"), found[-1].get("index")) == (item.get("type"), item.get("index"))
+        if not same or item.get("index") is None:
+            found.append(dict(item))
+            continue
+        last = found[-1]
+        for key, value in item.items():
+            grows = key in {"text", "summary", "data"} and isinstance(last.get(key), str) and isinstance(value, str)
+            last[key] = last[key] + value if grows else value
+    return found

@@ -6,14 +6,16 @@ from typing import Any
 from gatewayz.core.calls import Call
 from gatewayz.core.events import BlockDelta, Event, Failed, Finished, Frame, UsageReported
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import EmbeddingRequest, Surface
+from gatewayz.core.requests import Capability, EmbeddingRequest, Surface
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
 from gatewayz.dialects.openai_chat import errors
+from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
 from gatewayz.dialects.openai_chat.usage import with_cost
 from gatewayz.dialects.openai_embeddings.request import NAME, request_from_wire, request_to_wire
 from gatewayz.dialects.openai_embeddings.vectors import frames_from, unpacked
+from gatewayz.dialects.refusals import words_from
 
 
 class BodyEncoder:
@@ -84,6 +86,7 @@ class OpenAIEmbeddingsUpstream:
 
     name = NAME
     serves: frozenset[Surface] = frozenset({"embedding"})
+    lacks: frozenset[Capability] = frozenset()
 
     def encode(self, request: EmbeddingRequest, asking: Asking) -> Draft:
         return request_to_wire(request, asking)
@@ -97,4 +100,4 @@ class OpenAIEmbeddingsUpstream:
         raise Fault("internal", "Embeddings come whole.")
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return errors.words_from(status, body, headers)
+        return words_from(ERRORS_OF, status, body, headers)

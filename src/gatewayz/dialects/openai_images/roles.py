@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import ImageRequest, Surface
+from gatewayz.core.requests import Capability, ImageRequest, Surface
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.openai_chat import errors
+from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
 from gatewayz.dialects.openai_images.hear import StreamDecoder, frames_from
 from gatewayz.dialects.openai_images.request import NAME, request_from_wire, request_to_wire
 from gatewayz.dialects.openai_images.speak import BodyEncoder, StreamEncoder
+from gatewayz.dialects.refusals import words_from
 
 
 class OpenAIImagesClient:
@@ -34,6 +36,7 @@ class OpenAIImagesUpstream:
 
     name = NAME
     serves: frozenset[Surface] = frozenset({"image"})
+    lacks: frozenset[Capability] = frozenset()
 
     def encode(self, request: ImageRequest, asking: Asking) -> Draft:
         return request_to_wire(request, asking)
@@ -51,4 +54,4 @@ class OpenAIImagesUpstream:
         return StreamDecoder(reading)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return errors.words_from(status, body, headers)
+        return words_from(ERRORS_OF, status, body, headers)

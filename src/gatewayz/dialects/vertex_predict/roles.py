@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from gatewayz.core.events import UsageReported
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import ImageRequest, Surface
+from gatewayz.core.requests import Capability, ImageRequest, Surface
 from gatewayz.dialects.base import Asking, Decoder, Draft, Reading, Send, Steps
 from gatewayz.dialects.images import Made, counted, data_url, in_form, whole_frame
 from gatewayz.dialects.jsontext import decoded
-from gatewayz.dialects.openai_chat.errors import words_from
+from gatewayz.dialects.refusals import words_from
 
 NAME = "vertex_predict"
 FIELDS = ("bytesBase64Encoded", "b64_json", "image", "output")
@@ -27,6 +26,7 @@ class VertexPredictUpstream:
 
     name = NAME
     serves: frozenset[Surface] = frozenset({"image"})
+    lacks: frozenset[Capability] = frozenset()
 
     def encode(self, request: ImageRequest, asking: Asking) -> Draft:
         instance: dict[str, Any] = {"prompt": request.prompt}
@@ -55,7 +55,7 @@ class VertexPredictUpstream:
         raise Fault("internal", "Predictions come whole.")
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return replace(words_from(status, body, headers), dialect=NAME)
+        return words_from(NAME, status, body, headers)
 
 
 def _made(body: bytes) -> list[Made]:
