@@ -14,7 +14,7 @@ from gatewayz.store.sql.checking import violations
 from gatewayz.store.sql.journal import FOLDER, DiskJournal
 from gatewayz.store.sql.tables import BUDGETS, CALLS, HOLDS, OWNERS, WALLETS
 from gatewayz.store.sql.upkeep import Upkeep
-from tests.support.money import account, call_of, outcome_of, process_on
+from tests.support.money import LaterClock, account, call_of, outcome_of, process_on
 
 ROUNDS = 1_000
 CALLS_AT_ONCE = 200
@@ -111,16 +111,6 @@ async def test_a_hold_whose_caller_left_is_given_back(store, database):
     await store.books.finished()
     assert (await wallet_of(database, "payer"))["held"] == 0
     await clean(database)
-
-
-class LaterClock(SystemClock):
-    """The same moment, later."""
-
-    def __init__(self, by_s: int) -> None:
-        self.by_ms = by_s * 1000
-
-    def wall_ms(self) -> int:
-        return super().wall_ms() + self.by_ms
 
 
 async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once(store, database, location, tmp_path):

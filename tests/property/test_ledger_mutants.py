@@ -1,5 +1,6 @@
 """The laws are worth something: each of these mistakes, made on purpose in the ledger, breaks one of them."""
 
+import asyncio
 import inspect
 import types
 
@@ -7,9 +8,17 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gatewayz.core.clock import SystemClock
+from gatewayz.core.money import Nanos
 from gatewayz.ledger import pages
+from gatewayz.store.sql import postgres_ledger
+from gatewayz.store.sql.books import StoreBooks
+from gatewayz.store.sql.checking import violations
+from gatewayz.store.sql.database import Database
+from gatewayz.store.sql.journal import DiskJournal
 from tests.property.test_ledger_laws import machine
 from tests.support.keepers import PureKeeper
+from tests.support.money import account, call_of, outcome_of
 
 MISTAKES = {
     "a call is settled twice": ("if order.call in self.settled:", "if False:"),
@@ -47,3 +56,27 @@ def test_a_mistake_in_the_ledger_is_caught(mistake):
     search = settings(max_examples=400, stateful_step_count=40, phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
         run_state_machine_as_test(machine(lambda: MutatedKeeper(of)), settings=search)
+
+
+async def test_balances_that_are_read_without_a_lock_are_caught(databases, tmp_path):
+    """Two replicas on PostgreSQL; SQLite has one writer whatever is asked."""
+    location = databases.fresh("postgresql", tmp_path)
+    source = inspect.getsource(postgres_ledger)
+    assert source.count(" FOR UPDATE") == 1
+    module = types.ModuleType("gatewayz.store.sql.mutated")
+    exec(compile(source.replace(" FOR UPDATE", ""), "mutated", "exec"), module.__dict__)
+    database, clock = Database(location), SystemClock()
+    replicas = [module.PostgresLedger(location, clock) for _ in range(2)]
+    books = [StoreBooks(ledger, DiskJournal(tmp_path, name, lambda message: None), clock, name) for ledger, name in zip(replicas, "ab", strict=True)]
+    await account(database, books[0], "payer", paid=1_000_000)
+    for _ in range(50):
+        calls = [call_of("payer") for _ in range(20)]
+        holds = await asyncio.gather(*(books[number % 2].hold(call, Nanos(100)) for number, call in enumerate(calls)))
+        await asyncio.gather(*(books[number % 2].settle(call, hold, outcome_of(60)) for number, (call, hold) in enumerate(zip(calls, holds, strict=True))))
+        if await violations(database, clock.wall_ms()):
+            break
+    found = {one.check for one in await violations(database, clock.wall_ms())}
+    for ledger in replicas:
+        await ledger.close()
+    await database.close()
+    assert "balance_is_its_transfers" in found

@@ -9,10 +9,14 @@ from gatewayz.core.calls import Call, Outcome, Principal, new_ulid
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.money import Nanos
 from gatewayz.core.requests import ChatRequest
+from gatewayz.core.secrets import Secret
 from gatewayz.ledger.orders import Move
+from gatewayz.store.secret import peppers
 from gatewayz.store.sql.books import StoreBooks
 from gatewayz.store.sql.database import Database, Location
+from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.journal import DiskJournal
+from gatewayz.store.sql.keys import Wish, make
 from gatewayz.store.sql.postgres_ledger import PostgresLedger
 from gatewayz.store.sql.sqlite_ledger import SqliteLedger
 from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
@@ -28,6 +32,23 @@ async def account(database: Database, books: StoreBooks, name: str, *, paid: int
     if paid:
         await pay(books, name, paid)
     return name
+
+
+async def key_for(database: Database, name: str, data_dir: Path, **wish: object) -> str:
+    """An API key of the account, under the secret of this data directory."""
+    desk = Desk(database, SystemClock(), peppers(data_dir, Secret("")), "test")
+    key, _ = await make(desk, Wish(account=name, name="test", **wish))
+    return key
+
+
+class LaterClock(SystemClock):
+    """The same moment, later."""
+
+    def __init__(self, by_s: int) -> None:
+        self.by_ms = by_s * 1000
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.by_ms
 
 
 async def pay(books: StoreBooks, name: str, amount: int) -> None:
