@@ -1,7 +1,6 @@
 """A gateway whose callers pay: accounts with wallets in a real database, and what the books say of them."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,30 +8,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select
 
-from gatewayz.core.calls import Principal, new_ulid
-from gatewayz.core.keys import RANDOM_BYTES, key_from
-from gatewayz.engine.gate import Gate
-from gatewayz.ledger.orders import Move
+from gatewayz.core.money import Nanos
+from gatewayz.store.sql import accounts, keys
 from gatewayz.store.sql.checking import violations
 from gatewayz.store.sql.database import Location
-from gatewayz.store.sql.tables import ACCOUNTS, ATTEMPTS, CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
+from gatewayz.store.sql.tables import ATTEMPTS, CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
 from tests.support.databases import url_of
 from tests.support.house import House, house, offers
+from tests.support.money import pay
 
 DOLLAR = 1_000_000_000
 INPUT, OUTPUT = 1_000, 2_000
 """Nano-dollars per token of `tests.support.house.PRICE`."""
-
-
-class KnownKeys:
-    """The port `Keys` over principals that a test made, and the house's keys behind them."""
-
-    def __init__(self, others) -> None:
-        self._others = others
-        self.known: dict[str, Principal] = {}
-
-    async def principal(self, key: str) -> Principal:
-        return self.known[key] if key in self.known else await self._others.principal(key)
 
 
 class Paying(House):
@@ -42,21 +29,16 @@ class Paying(House):
         super().__init__(here.built, here.upstream, here.url, here.key)
         self.clients = here.clients
         self.house_key = here.key
-        self.keys = KnownKeys(here.built.gateway._gate._keys)
-        here.built.gateway._gate = Gate(self.keys)
         self.account = ""
 
-    async def open(self, dollars: float, billing: str = "prepaid", **principal: Any) -> tuple[str, str]:
+    async def open(self, dollars: float, billing: str = "prepaid") -> tuple[str, str]:
         """A new account with so much in its wallet: its id and a key of it."""
-        account, key = new_ulid(), key_from(secrets.token_bytes(RANDOM_BYTES))
-        async with self.built.store.database.begin() as connection:
-            await connection.execute(ACCOUNTS.insert().values(id=account, name="test", billing=billing, status="active", created_ms=1))
-            await connection.execute(WALLETS.insert().values(account_id=account, billing=billing))
-        amount = round(dollars * DOLLAR)
+        account = await accounts.create(self.built.desk, "test", billing)
+        amount = Nanos(round(dollars * DOLLAR))
         if amount:
-            await self.books.commits.put(Move(id=f"topup-{account}", account=account, kind="topup", counter="cash:test", amount=amount))
-        self.keys.known[key] = Principal(account, f"key-{account}", billing=billing, **principal)
-        return account, key
+            await pay(self.books, account.id, amount)
+        key, _ = await keys.make(self.built.desk, keys.Wish(account=account.id))
+        return account.id, key
 
     @property
     def books(self):
