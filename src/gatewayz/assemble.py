@@ -1,10 +1,8 @@
 """The one place where objects are wired."""
 
 import asyncio
-import os
 import random
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,8 +24,10 @@ from gatewayz.engine.gateway import Gateway
 from gatewayz.engine.health import Health
 from gatewayz.engine.sync import Sync
 from gatewayz.observe.bus import FactBus, Subscriber
-from gatewayz.observe.log import LogWriter
+from gatewayz.observe.exposition import exposition
+from gatewayz.observe.log import opened_log
 from gatewayz.observe.metrics import Metrics
+from gatewayz.observe.peers import Alone, Peers
 from gatewayz.ports.keys import Keys
 from gatewayz.providers.listings import formats
 from gatewayz.providers.registry import providers_from, rows
@@ -89,13 +89,13 @@ class Built(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def assembled(loaded: Loaded) -> AsyncIterator[Built]:
+async def assembled(loaded: Loaded, peers: Peers | None = None) -> AsyncIterator[Built]:
     """Everything, opened in order and closed in reverse. Faults: `bad_request`, `unavailable`, in plain words."""
     async with AsyncExitStack() as stack:
-        yield await _assembled(loaded, stack)
+        yield await _assembled(loaded, peers or Alone(), stack)
 
 
-async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
+async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Built:
     settings, clock, dice = loaded.settings, SystemClock(), random.random
     rules = settings.routing
     providers, simulator = await _providers(loaded, stack)
@@ -104,7 +104,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     shelf = Shelf(merged(lists, providers), providers)
 
     metrics = Metrics()
-    bus = FactBus([metrics.take, *_log(settings.observe.log, stack)])
+    bus = FactBus([metrics.take, *_subscribed(settings.observe.log, peers, stack)])
     stack.callback(bus.flush)
 
     transport = HttpTransport(rules.deadlines)
@@ -118,7 +118,7 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
     keys, first_key = await _keys(loaded, desk, stack)
     gateway = Gateway(
         gate=Gate(keys),
-        limiter=MemoryLimiter(settings.limits, clock),
+        limiter=MemoryLimiter(settings.limits, clock, peers.workers),
         planner=Planner(shelf, rules, dice),
         books=books,
         attempts=Attempts(asker, health, rules, clock, bus),
@@ -137,24 +137,35 @@ async def _assembled(loaded: Loaded, stack: AsyncExitStack) -> Built:
         models=ModelPages(shelf, health.breakers),
         providers=lambda: providers,
         breakers=health.breakers,
-        metrics=lambda: _page(bus, metrics),
+        metrics=lambda: _page(bus, metrics, peers),
         draining=draining.is_set,
+        process=f"{peers.worker} of {peers.workers}",
     )
     web = settings.web
     inference_rules = InferenceRules(
         deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=web.trusted_proxies
     )
     inference = Inference(gateway, inference_rules, clock, bus)
+    _read_gauges(metrics, peers, inference, bus, health, sync)
+    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
+    hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
+    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set, shared=peers.workers > 1)
+    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
+    return Built(server, app, gateway, providers, shelf, books, store, *more)
+
+
+def _read_gauges(
+    metrics: Metrics, peers: Peers, inference: Inference, bus: FactBus, health: Health, sync: Sync
+) -> None:
+    """Where the numbers come from that are read when somebody looks."""
+    worker, started_s = (str(peers.worker),), SystemClock().wall_ms() / 1000
     metrics.gauge("gatewayz_calls_running", lambda: {(): float(len(inference.running))})
+    metrics.gauge("gatewayz_worker_up", lambda: {worker: 1.0})
+    metrics.gauge("gatewayz_worker_started_seconds", lambda: {worker: started_s})
     metrics.gauge("gatewayz_facts_dropped", lambda: {(): float(bus.dropped)})
     metrics.gauge("gatewayz_breaker_open", lambda: _open_breakers(health))
     metrics.gauge("gatewayz_listing_age_seconds", sync.ages_s)
     metrics.gauge("gatewayz_prices_quarantined", sync.quarantined)
-    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
-    hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
-    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
-    return Built(server, app, gateway, providers, shelf, books, store, *more)
 
 
 def sync_of(data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf, bus: FactBus) -> Sync:
@@ -211,10 +222,10 @@ async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, P
     return {**providers, SIMULATOR: replace(own, base_url=f"{url}/v1")}, simulator
 
 
-def _page(bus: FactBus, metrics: Metrics) -> bytes:
-    """The metrics as of now: facts that still wait are told first."""
+async def _page(bus: FactBus, metrics: Metrics, peers: Peers) -> bytes:
+    """The metrics of all processes as of now: facts that still wait are told first."""
     bus.flush()
-    return metrics.render()
+    return exposition(await peers.together(metrics.counts()))
 
 
 def _simulated(providers: dict[str, Provider]) -> tuple[Own, ...]:
@@ -233,18 +244,11 @@ def _simulated(providers: dict[str, Provider]) -> tuple[Own, ...]:
     )
 
 
-def _log(target: str, stack: AsyncExitStack) -> list[Subscriber]:
-    """The log's subscriber, for where it is to be written."""
-    if target == "off":
-        return []
-    if target in {"stdout", "stderr"}:
-        descriptor = (sys.stdout if target == "stdout" else sys.stderr).fileno()
-    else:
-        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        stack.callback(os.close, descriptor)
-    writer = LogWriter(descriptor)
-    stack.callback(writer.close)
-    return [writer.take]
+def _subscribed(target: str, peers: Peers, stack: AsyncExitStack) -> list[Subscriber]:
+    """The log's subscriber, if there is a log."""
+    many = peers.workers > 1
+    writer = opened_log(target, stack, shared=many, worker=peers.worker if many else 0)
+    return [writer.take] if writer is not None else []
 
 
 def _open_breakers(health: Health) -> dict[tuple[str, ...], float]:

@@ -30,6 +30,7 @@ PREFIX = "GATEWAYZ_"
 FILES = ("gatewayz.yaml", "/etc/gatewayz/gatewayz.yaml")
 FLAT = {"GATEWAYZ_CONFIG": "", "GATEWAYZ_BOOTSTRAP_KEY": "bootstrap_key", "GATEWAYZ_SECRET_KEY": "secret_key"}
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+MOST_ON_SQLITE = 2
 MAY_BE_MISSING = re.compile(r"^providers\.[^.]+\.(key|credentials\.\d+\.key)$")
 """A provider's key whose variable is not set is a key that is not there, and the provider says so."""
 
@@ -43,6 +44,7 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     grace_s: float = 30.0
+    workers: int = 1
 
 
 class DatabaseSettings(Struct, frozen=True, kw_only=True):
@@ -227,12 +229,28 @@ def _check_values(settings: Settings) -> None:
         raise Fault(
             "bad_request", "GATEWAYZ_BOOTSTRAP_KEY is not a gatewayz key; `gatewayz keys make --print` makes one."
         )
+    _check_workers(settings)
     if settings.routing.attempts < 1:
         raise Fault("bad_request", "routing.attempts: must be 1 or more.")
     checked_markup("catalog", settings.catalog.markup_bp)
     for name, provider in settings.providers.items():
         checked_markup(f"providers.{name}", provider.markup_bp)
     own_models(settings.models)
+
+
+def _check_workers(settings: Settings) -> None:
+    """How many processes can share what the gateway keeps."""
+    workers, url = settings.web.workers, settings.database.url
+    if workers < 1:
+        raise Fault("bad_request", "web.workers: must be 1 or more.")
+    if url == "memory:" and workers > 1:
+        raise Fault("bad_request", "web.workers: memory: belongs to one process; leave database.url empty for a file.")
+    if (not url or url.startswith("sqlite:")) and workers > MOST_ON_SQLITE:
+        raise Fault(
+            "bad_request",
+            f"web.workers: {MOST_ON_SQLITE} processes can share a SQLite file, not {workers}. For more set database.url"
+            " to a PostgreSQL database (`gatewayz move --to URL` takes everything along).",
+        )
 
 
 def lists_from(settings: Settings, listings: Mapping[str, Listing] | None = None) -> Lists:

@@ -20,6 +20,7 @@ DESCRIPTIONS = {
     "web.trusted_proxies": "Networks of proxies whose X-Forwarded-For is believed.",
     "web.cors_origins": "Origins of web pages that may call; empty: none, `*`: all. Never with cookies.",
     "web.grace_s": "Seconds that running calls have to end after SIGTERM, before they get a typed end.",
+    "web.workers": "Processes that serve together: at most 2 on SQLite, 1 on memory:. Limits are divided among them.",
     "data_dir": "Where the database, the journal and the installation's secret are kept.",
     "database.url": "postgresql://user:password@host/name, sqlite:///path, or memory: (nothing is kept, only the "
     "bootstrap key works); empty: gatewayz.db in the data directory.",

@@ -1,65 +1,16 @@
 """The command as people use it: real processes, an empty directory, the official SDK."""
 
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 
 import openai
 import pytest
 
 from gatewayz.core.keys import well_formed
-
-CLEAN = {name: value for name, value in os.environ.items() if not re.search(r"GATEWAYZ|API_KEY|_TOKEN", name)}
-COMMAND = [sys.executable, "-m", "gatewayz"]
-
-
-def run(place, *arguments, **more):
-    done = subprocess.run([*COMMAND, *arguments], cwd=place, env=CLEAN | more.pop("env", {}), capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout, done.stderr
-
-
-class Served:
-    """A `gatewayz serve` process on a free port."""
-
-    def __init__(self, place, *arguments, env=None):
-        self.port = free_port()
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(self.port), *arguments], cwd=place, env=CLEAN | (env or {}),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.said = self.log = ""
-        for stream, keep in ((self.process.stderr, "said"), (self.process.stdout, "log")):
-            threading.Thread(target=self._read, args=(stream, keep), daemon=True).start()
-
-    def _read(self, stream, keep):
-        for line in stream:
-            setattr(self, keep, getattr(self, keep) + line)
-        stream.close()
-
-    def until(self, text, wait_s=20):
-        end = time.monotonic() + wait_s
-        while text not in self.said and time.monotonic() < end:
-            assert self.process.poll() is None, self.said
-            time.sleep(0.05)
-        assert text in self.said, self.said
-        return self.said
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=30)
-        time.sleep(0.2)
-        return status, self.log
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.support.served import CLEAN, COMMAND, Served, free_port, run
 
 
 def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):

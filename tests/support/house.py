@@ -13,7 +13,7 @@ from gatewayz.assemble import Built, assembled
 from gatewayz.core.keys import RANDOM_BYTES, key_from
 from gatewayz.settings import loaded
 from gatewayz.simulator.server import Simulator
-from gatewayz.web.server import bound
+from gatewayz.web.listening import bound
 
 BASES = {"openai_chat": "/v1", "gemini": "/v1beta", "anthropic_messages": ""}
 """Where each dialect's paths begin."""

@@ -12,6 +12,7 @@ from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefus
 from gatewayz.core.money import Nanos
 from gatewayz.core.usage import Usage
 from gatewayz.observe.bus import FactBus
+from gatewayz.observe.exposition import exposition
 from gatewayz.observe.log import LogWriter
 from gatewayz.observe.metrics import FAMILIES, MAX_MODELS, Metrics
 
@@ -35,7 +36,7 @@ EVERY = [
 def test_the_page_is_what_prometheus_reads():
     metrics = Metrics()
     metrics.take(EVERY)
-    page = metrics.render().decode()
+    page = exposition(metrics.counts()).decode()
     families = {family.name: family for family in text_string_to_metric_families(page)}
     assert set(families) == set(FAMILIES)
     calls = {sample.labels["fault"]: sample.value for sample in families["gatewayz_calls"].samples if sample.name.endswith("_total")}
@@ -50,7 +51,7 @@ def test_the_page_is_what_prometheus_reads():
 def test_model_labels_are_bounded():
     metrics = Metrics()
     metrics.take([ended(f"m/{number}") for number in range(MAX_MODELS + 50)])
-    page = metrics.render().decode()
+    page = exposition(metrics.counts()).decode()
     assert page.count("gatewayz_calls_total{") == MAX_MODELS + 1
     assert 'model="other"' in page
 

@@ -148,3 +148,14 @@ def test_the_schema_accepts_the_sample():
 
 def test_every_metric_is_named_after_its_owner():
     assert all(name.startswith(("gatewayz_", "gen_ai_")) for name in FAMILIES)
+
+
+@pytest.mark.parametrize(("url", "workers", "says"), [
+    ("", 3, "2 processes can share a SQLite file, not 3"), ("sqlite:///x.db", 3, "`gatewayz move --to URL`"),
+    ("memory:", 2, "belongs to one process"), ("", 0, "must be 1 or more"),
+])
+def test_as_many_workers_as_can_share_the_database(url, workers, says):
+    with pytest.raises(Fault, match="web.workers: ") as refused:
+        loaded("", {"database": {"url": url}, "web": {"workers": workers}})
+    assert says in refused.value.message
+    assert loaded("", {"database": {"url": "postgresql://h/d"}, "web": {"workers": 9}}).settings.web.workers == 9

@@ -46,14 +46,23 @@ Json = typer.Option(False, "--json", help="Print JSON.")
 def serve(
     host: str = typer.Option(None, "--host", help="The address to listen on."),
     port: int = typer.Option(None, "--port", "-p", help="The port to listen on; 0 takes a free one."),
+    workers: int = typer.Option(None, "--workers", "-w", help="Processes that serve together."),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
     """Start the gateway."""
-    from gatewayz.cli.serving import serve as run
+    from gatewayz.cli.starting import serve as run
 
-    flags = {"web": {"host": host, "port": port}, "data_dir": data_dir}
+    flags = {"web": {"host": host, "port": port, "workers": workers}, "data_dir": data_dir}
     raise typer.Exit(run(config, flags))
+
+
+@app.command(hidden=True)
+def worker(line: int) -> None:
+    """Serve as one of several workers; only the supervisor of `serve` calls this."""
+    from gatewayz.cli.serving import work
+
+    raise typer.Exit(work(line))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from gatewayz.core.money import usd_text
 from gatewayz.settings import Loaded, Settings, loaded
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.sql.database import MEMORY
-from gatewayz.web.server import bound
+from gatewayz.web.listening import bound
 
 SHAKY, STEADY = "shaky", "steady"
 PRICE = {"input": "1.00", "output": "2.00"}

@@ -1,20 +1,21 @@
-"""`gatewayz serve` and `gatewayz simulator`: start, say what is there, ask one question, serve."""
+"""A gateway process and `gatewayz simulator`: start, say what is there, ask one question, serve."""
 
 import asyncio
 import gc
+import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from rich.console import Console
 
 from gatewayz.assemble import SIMULATOR, Built, assembled
 from gatewayz.cli.asking import Asked, question
+from gatewayz.cli.link import Link, linked
 from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import Provider
-from gatewayz.settings import Loaded, loaded
+from gatewayz.settings import Loaded
 from gatewayz.simulator.server import Simulator
-from gatewayz.web.server import bound
 
 T = TypeVar("T")
 SHOWN_OFF = 6
@@ -31,35 +32,53 @@ def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return uvloop.run(main())
 
 
-def serve(config: str, flags: Mapping[str, Any]) -> int:
-    """Serves until it is told to stop; returns the exit status."""
-    found = loaded(config, flags)
-    return run_loop(lambda: _serve(found))
+def serve_alone(found: Loaded, listening: socket.socket) -> int:
+    """Serves in this process until it is told to stop; returns the exit status."""
+    return run_loop(lambda: _served(found, listening, None))
 
 
-async def _serve(found: Loaded) -> int:
-    web = found.settings.web
-    try:
-        listening = bound(web.host, web.port)
-    except OSError as error:
-        why = f"{web.host}:{web.port} cannot be listened on: {error.strerror or error}."
-        raise Fault("unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run.") from None
-    # What people read goes to standard error, so that standard output is the log alone.
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    async with assembled(found) as built:
-        key = built.first_key
-        host, port = listening.getsockname()[:2]
-        url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared, not bound
+def work(descriptor: int) -> int:
+    """Serves as one of several workers, on the line that the supervisor left at the descriptor."""
+    return run_loop(lambda: _worked(descriptor))
+
+
+async def _worked(descriptor: int) -> int:
+    link = await linked(descriptor)
+    if link is None:
+        return 1
+    return await _served(link.start.loaded, socket.socket(fileno=link.start.listening), link)
+
+
+async def _served(found: Loaded, listening: socket.socket, link: Link | None) -> int:
+    """The exit status: 0 when every call could end as it should."""
+    async with assembled(found, link) as built:
+        speaks = link is None or link.start.speaks
         serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
         await built.server.listening.wait()
-        _say_start(console, url, key, built)
-        await _say_first(console, url, found, built, key)
+        if link is not None:
+            link.join(built)
+        if speaks:
+            await _speak(found, listening, built)
         # What start-up made stays; looking through it again and again costs every call, and finds nothing.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         await serving
-    return 0
+        if link is not None:
+            await link.leave(built)
+        return int(built.server.force_exit)
+
+
+async def _speak(found: Loaded, listening: socket.socket, built: Built) -> None:
+    """What people read goes to standard error, so that standard output is the log alone."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    host, port = listening.getsockname()[:2]
+    url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared, not bound
+    _say_start(console, url, built.first_key, built)
+    workers = found.settings.web.workers
+    if workers > 1:
+        console.print(f"  {workers} workers; limits are divided among them: each lets through its share")
+    await _say_first(console, url, found, built, built.first_key)
 
 
 def _say_start(console: Console, url: str, key: str, built: Built) -> None:

@@ -5,7 +5,10 @@ Lines of a batch leave in one write. Strings pass a second net that hides anythi
 
 import os
 import re
-from collections.abc import Sequence
+import select
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from queue import Full, Queue
 from threading import Thread
@@ -54,6 +57,7 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     attempts: int = 0
     stop: str = ""
     state: str = ""
+    worker: int = 0
 
 
 def line_of(fact: Fact, ts: str) -> Line | None:
@@ -141,11 +145,14 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
 class LogWriter:
     """Writes the lines of a batch in one go, in a thread of its own: a sink that is stuck holds no call up.
 
-    Bounded: beyond `max_waiting` batches that wait for the sink, lines are dropped and counted.
+    Bounded: beyond `max_waiting` batches that wait for the sink, lines are dropped and counted. `shared`: other
+    processes write there too, so that lines leave in pieces that a pipe takes whole; `worker` is this one's number.
     """
 
-    def __init__(self, descriptor: int, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, descriptor: int, max_waiting: int = MAX_WAITING, *, shared: bool = False, worker: int = 0):
         self._descriptor = descriptor
+        self._worker = worker
+        self._pieces = pieces_of if shared else _whole
         self._encode = msgspec.json.Encoder().encode
         self._waiting: Queue[bytes] = Queue(max_waiting)
         self._thread = Thread(target=self._write_all, name="log", daemon=True)
@@ -154,7 +161,12 @@ class LogWriter:
 
     def take(self, facts: Sequence[Fact]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        lines = [self._encode(line) for fact in facts if (line := line_of(fact, now)) is not None]
+        lines = []
+        for fact in facts:
+            line = line_of(fact, now)
+            if line is not None:
+                line.worker = self._worker
+                lines.append(self._encode(line))
         if not lines:
             return
         try:
@@ -172,8 +184,43 @@ class LogWriter:
 
     def _write_all(self) -> None:
         while (text := self._waiting.get()) != STOP:
-            try:
-                while text:
-                    text = text[os.write(self._descriptor, text) :]
-            except OSError:
-                self.dropped += text.count(b"\n")
+            for piece in self._pieces(text):
+                self._write(piece)
+
+    def _write(self, text: bytes) -> None:
+        try:
+            while text:
+                text = text[os.write(self._descriptor, text) :]
+        except OSError:
+            self.dropped += text.count(b"\n")
+
+
+def _whole(text: bytes) -> tuple[bytes, ...]:
+    return (text,)
+
+
+def pieces_of(text: bytes, most: int = select.PIPE_BUF) -> Iterator[bytes]:
+    """Whole lines, as many together as a pipe takes without letting another process's between them."""
+    start = end = 0
+    while end < len(text):
+        after = text.find(b"\n", end) + 1 or len(text)
+        if after - start > most and end > start:
+            yield text[start:end]
+            start = end
+        end = after
+    if end > start:
+        yield text[start:end]
+
+
+def opened_log(target: str, stack: AsyncExitStack, *, shared: bool = False, worker: int = 0) -> LogWriter | None:
+    """The writer for where the log is to go: `stdout`, `stderr`, a file, or `off`. Raises `OSError` for the file."""
+    if target == "off":
+        return None
+    if target in {"stdout", "stderr"}:
+        descriptor = (sys.stdout if target == "stdout" else sys.stderr).fileno()
+    else:
+        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        stack.callback(os.close, descriptor)
+    writer = LogWriter(descriptor, shared=shared, worker=worker)
+    stack.callback(writer.close)
+    return writer

@@ -1,18 +1,14 @@
-"""Metrics: counters and histograms in plain dictionaries, shown in Prometheus' text format.
+"""Metrics: counters and histograms in plain dictionaries; `exposition` shows them in Prometheus' text format.
 
 Own dictionaries, because a labelled counter of the library costs 2.5 microseconds and one of these 0.2. Names follow
 OpenTelemetry's GenAI conventions where these have one. Histograms carry no model; model labels are bounded.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
-
-from gatewayz import __version__
 from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead
+from gatewayz.observe.counts import Counts, Histogram, Labels
 
 MAX_MODELS = 200
 """Models that get a label value of their own; the others are `other`."""
@@ -39,41 +35,30 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "gatewayz_breaker_moves": ("counter", "Changes of breakers.", ("provider", "state")),
     "gatewayz_breaker_open": ("gauge", "Breakers that are not closed now.", ("provider",)),
     "gatewayz_calls_running": ("gauge", "Calls under way now.", ()),
+    "gatewayz_worker_up": ("gauge", "Whether the worker process answers.", ("worker",)),
+    "gatewayz_worker_started_seconds": ("gauge", "When the worker process started, in Unix time.", ("worker",)),
+    "gatewayz_worker_restarts": ("counter", "Workers that ended unasked and were started again.", ("worker",)),
     "gatewayz_facts_dropped": ("gauge", "Facts that no observer was told, because they came too fast.", ()),
     "gatewayz_listings_read": ("counter", "Readings of providers' own lists, by their end.", ("provider", "fault")),
-    "gatewayz_listing_age_seconds": ("gauge", "How old the list is that holds.", ("provider",)),
-    "gatewayz_prices_quarantined": ("gauge", "Listed prices that are not believed.", ("provider",)),
+    "gatewayz_listing_age_seconds": ("level", "How old the list is that holds.", ("provider",)),
+    "gatewayz_prices_quarantined": ("level", "Listed prices that are not believed.", ("provider",)),
     "gatewayz_build": ("gauge", "The version that runs.", ("version",)),
 }
-"""Name → type, help, labels."""
-
-Labels = tuple[str, ...]
+"""Name → type, help, labels. A level is a gauge that every process reads alike: of several the largest is shown."""
 
 
-class _Histogram:
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(BOUNDS_S, value)] += 1
-        self.total += value
-
-
-class Metrics(Collector):
-    """Takes facts and shows numbers. Gauges are read when somebody looks."""
+class Metrics:
+    """Takes facts and counts them. Gauges are read when somebody looks."""
 
     def __init__(self) -> None:
         self._counters: dict[str, dict[Labels, float]] = {
             name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "counter"
         }
-        self._histograms: dict[str, dict[Labels, _Histogram]] = {
+        self._histograms: dict[str, dict[Labels, Histogram]] = {
             name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "histogram"
         }
         self._gauges: dict[str, Callable[[], dict[Labels, float]]] = {}
         self._models: set[str] = set()
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def gauge(self, name: str, read: Callable[[], dict[Labels, float]]) -> None:
         """Where the numbers of a gauge come from."""
@@ -133,54 +118,26 @@ class Metrics(Collector):
 
     def _observe(self, name: str, labels: Labels, value: float) -> None:
         table = self._histograms[name]
-        if labels not in table:
-            table[labels] = _Histogram()
-        table[labels].add(value)
+        counts, total = table.get(labels) or ([0] * (len(BOUNDS_S) + 1), 0.0)
+        counts[bisect_left(BOUNDS_S, value)] += 1
+        table[labels] = (counts, total + value)
 
-    def collect(self) -> Iterable[Metric]:
-        for name, (kind, text, labels) in FAMILIES.items():
-            if kind == "counter":
-                yield self._counter(name, text, labels)
-            elif kind == "histogram":
-                yield self._histogram(name, text, labels)
-            else:
-                yield self._gauge(name, text, labels)
+    def counts(self) -> Counts:
+        """Everything as of now; the tables are this object's own, to be read at once."""
+        read = {name: gauge() for name, gauge in self._gauges.items()}
+        levels = {name: table for name, table in read.items() if FAMILIES[name][0] == "level"}
+        gauges = {name: table for name, table in read.items() if name not in levels}
+        return Counts(self._counters, self._histograms, gauges, levels)
 
-    def _counter(self, name: str, text: str, labels: Labels) -> Metric:
-        family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self._counters[name].items():
-            family.add_metric(values, count)
-        return family
 
-    def _histogram(self, name: str, text: str, labels: Labels) -> Metric:
-        family = HistogramMetricFamily(name, text, labels=labels)
-        for values, histogram in self._histograms[name].items():
-            running, buckets = 0, []
-            for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), histogram.counts, strict=True):
-                running += count
-                buckets.append((bound, running))
-            family.add_metric(values, buckets, histogram.total)
-        return family
-
-    def _gauge(self, name: str, text: str, labels: Labels) -> Metric:
-        family = GaugeMetricFamily(name, text, labels=labels)
-        read = self._gauges.get(name)
-        rows = {(__version__,): 1.0} if name == "gatewayz_build" else (read() if read is not None else {})
-        for values, number in rows.items():
-            family.add_metric(values, number)
-        return family
-
-    def render(self) -> bytes:
-        """The page that Prometheus reads."""
-        return generate_latest(self._registry)
+def _reference_row(name: str, kind: str, text: str, labels: tuple[str, ...]) -> str:
+    shown = name + "_total" * (kind == "counter")
+    return f"| `{shown}` | {'gauge' if kind == 'level' else kind} | {', '.join(labels) or '–'} | {text} |"
 
 
 def reference() -> str:
     """docs/reference/metrics.md, from the table above."""
-    rows = [
-        f"| `{name}{'_total' if kind == 'counter' else ''}` | {kind} | {', '.join(labels) or '–'} | {text} |"
-        for name, (kind, text, labels) in FAMILIES.items()
-    ]
+    rows = [_reference_row(name, *family) for name, family in FAMILIES.items()]
     head = [
         "# Metrics",
         "",

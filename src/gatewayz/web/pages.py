@@ -1,6 +1,6 @@
 """The small pages: health, metrics. Each is a function from a request to a whole answer."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gatewayz import __version__
 from gatewayz.dialects.base import Spoken
@@ -18,7 +18,10 @@ def _json(value: object, status: int = 200) -> Spoken:
 
 
 class Pages:
-    """What is asked for with GET, but for the models."""
+    """What is asked for with GET, but for the models.
+
+    `process`: which of the gateway's processes this is; what it remembers of providers is its own.
+    """
 
     def __init__(
         self,
@@ -26,14 +29,16 @@ class Pages:
         models: ModelPages,
         providers: Callable[[], dict[str, Provider]],
         breakers: Callable[[], dict[tuple[str, str], str]],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
         draining: Callable[[], bool],
+        process: str = "1 of 1",
     ) -> None:
         self.models = models
         self._providers = providers
         self._breakers = breakers
         self._metrics = metrics
         self._draining = draining
+        self._process = process
 
     async def live(self, asked: Asked) -> Spoken:
         return _json({"status": "live", "version": __version__})
@@ -56,7 +61,7 @@ class Pages:
             }
             for provider in self._providers().values()
         ]
-        return _json({"providers": rows})
+        return _json({"process": self._process, "providers": rows})
 
     async def metrics(self, asked: Asked) -> Spoken:
-        return Spoken(200, PROMETHEUS, self._metrics())
+        return Spoken(200, PROMETHEUS, await self._metrics())

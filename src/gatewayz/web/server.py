@@ -11,23 +11,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from gatewayz.web.app import App
 from gatewayz.web.guard import GuardRules, guarded
+from gatewayz.web.listening import BACKLOG, Turns
 
 GRACE_S = 30.0
 LAST_S = 5.0
 """After the grace: how long the typed ends and settlements may take."""
 KEEP_ALIVE_S = 65
-BACKLOG = 4_096
 
 
 class Server(uvicorn.Server):
-    """Serves the app until it is told to stop."""
+    """Serves the app until it is told to stop. `shared`: other processes accept from the same socket."""
 
-    def __init__(self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None], *, shared: bool = False
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=guarded(rules),
@@ -46,11 +49,21 @@ class Server(uvicorn.Server):
         self._guarded_app = app
         self._grace_s = grace_s
         self._on_drain = on_drain
+        self._shared = shared
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._shared:
+            self.servers = [Turns(taken, self._protocol) for taken in sockets or ()]  # type: ignore[misc] # as closed
+            self.started = True
+        else:
+            await super().startup(sockets)
         self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,17 +91,3 @@ class Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             timer.cancel()
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A listening address, taken before anything else starts. Raises `OSError`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((host, port))
-    except OSError:
-        taken.close()
-        raise
-    taken.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return taken
