@@ -103,7 +103,7 @@ def test_providers_are_listed_with_why_they_are_off(tmp_path):
     assert rows["groq"]["state"] == "on"
     assert rows["openai"]["why_off"] == "set OPENAI_API_KEY"
     assert not rows["sybil"]["verified"]
-    assert "not spoken" in rows["anthropic"]["why_off"]
+    assert rows["anthropic"]["why_off"] == "set ANTHROPIC_API_KEY"
     assert "(unverified)" in run(tmp_path, "providers", env={"COLUMNS": "200"})[1]
 
 
