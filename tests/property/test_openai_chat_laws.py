@@ -14,15 +14,11 @@ from gatewayz.core.replies import Block, Choice, Reply, fold, unfold
 from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects.base import Asking
 from tests.property.strategies import replies, requests, texts
-from tests.support.wires import BODY, CLIENT, STREAM, UPSTREAM, call, encoded, events_of, failed, frames_of, reply_of
+from tests.support.wires import BODY, CLIENT, STREAM, UPSTREAM, call, encoded, frames_of, reply_of
 
 cuts = st.lists(st.integers(0, 10**6), max_size=12)
 
 
-def plain(reply):
-    """A reply without what the wire replaces: id, model, and the provider's own words."""
-    chosen = tuple(msgspec.structs.replace(choice, raw="") for choice in reply.choices)
-    return msgspec.structs.replace(reply, id="", model="", extra={}, choices=chosen)
 
 
 @settings(max_examples=500)
@@ -31,45 +27,6 @@ def test_a_reply_spelled_as_a_stream_folds_to_itself(reply):
     events = list(unfold(reply))
     assert violation(events) == ""
     assert fold(events) == reply
-
-
-@settings(max_examples=2_000)
-@given(replies(), cuts)
-def test_the_cut_between_chunks_does_not_matter(reply, places):
-    wire = encoded(unfold(reply), streamed=True)
-    events = events_of(wire, STREAM, places, choices=len(reply.choices))
-    assert violation(events) == ""
-    assert events == events_of(wire, STREAM, (), choices=len(reply.choices))
-    assert plain(fold(events)) == plain(reply)
-
-
-@settings(max_examples=1_000)
-@given(replies(), st.booleans(), st.booleans(), cuts)
-def test_the_four_modes_agree(reply, upstream_streams, client_streams, places):
-    wire = encoded(unfold(reply), streamed=upstream_streams)
-    frames = frames_of(wire, STREAM if upstream_streams else BODY, places, choices=len(reply.choices))
-    encoder = CLIENT.encoder(call(streamed=client_streams), 1)
-    shown = encoder.feed(frames)
-    assert plain(reply_of(shown, STREAM if client_streams else BODY, choices=len(reply.choices))) == plain(reply)
-
-
-@settings(max_examples=1_000)
-@given(replies(), st.integers(0, 10**6))
-def test_a_stream_that_stops_early_is_a_fault_and_never_a_reply(reply, place):
-    wire = encoded(unfold(reply), streamed=True)
-    cut = place % len(wire)
-    events = events_of(wire[:cut], STREAM, choices=len(reply.choices))
-    assert violation(events) == ""
-    ended = wire[:cut].count(b'"finish_reason":"') >= len(reply.choices)
-    assert failed(events) or ended
-
-
-@settings(max_examples=500)
-@given(replies(), st.integers(0, 10**6))
-def test_a_body_that_stops_early_is_a_fault(reply, place):
-    wire = encoded(unfold(reply), streamed=False)
-    events = events_of(wire[: place % len(wire)], BODY)
-    assert isinstance(events[-1], Failed)
 
 
 @settings(max_examples=2_000)
@@ -136,15 +93,6 @@ def test_the_seal_of_a_text_and_of_a_call_comes_back_to_its_maker_only(provider,
 def _shown(extra):
     # The decoder of an upstream tags what its provider sealed, also what is tagged already.
     return {name: value for name, value in (extra or {}).items() if name == "extra_content"}
-
-
-@settings(max_examples=1_000)
-@given(st.binary(max_size=400), cuts)
-def test_no_bytes_of_a_provider_break_the_decoder(noise, places):
-    for kind in (STREAM, BODY):
-        events = events_of(noise, kind, places)
-        assert violation(events) == ""
-        assert failed(events)
 
 
 @settings(max_examples=500)

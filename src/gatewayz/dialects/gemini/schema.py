@@ -64,6 +64,17 @@ OPENAPI_KEYWORDS = frozenset(
 SILENT = frozenset({"$schema", "$comment", "examples", "example", "default", "deprecated", "readOnly", "writeOnly"})
 JSON_FORMATS = frozenset({"date-time", "date", "time", "int32", "int64", "float", "double"})
 OPENAPI_FORMATS = frozenset({"date-time", "enum", "int32", "int64", "float", "double"})
+SHAPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
+    str: ("$id", "$anchor", "$ref", "format", "title", "description", "pattern"),
+    (str, list): ("type",),
+    list: ("enum", "required", "anyOf", "oneOf", "allOf", "prefixItems", "propertyOrdering"),
+    dict: ("properties", "$defs", "definitions"),
+    (dict, bool): ("items", "additionalProperties"),
+    (int, float): ("minItems", "maxItems", "minimum", "maximum", "minLength", "maxLength"),
+    bool: ("nullable",),
+}
+"""What a keyword's value must be; another one says nothing and is left out."""
+SHAPE_OF = {keyword: shape for shape, keywords in SHAPES.items() for keyword in keywords}
 MAX_NODES = 5_000
 """Schemas within a schema; references are inlined for older models, and may multiply."""
 MAX_INLINED = 8
@@ -124,26 +135,33 @@ class _Cut:
 
     def _plain(self, schema: Schema) -> Schema:
         """The same constraints with fewer keywords."""
-        plain = dict(schema)
+        plain = self._sound(schema)
         for keyword, inner in zip(("$defs", "anyOf"), ("definitions", "oneOf"), strict=True):
             if inner in plain:
                 plain.setdefault(keyword, plain.pop(inner))
                 plain.pop(inner, None)
-        if isinstance(plain.get("allOf"), list):
+        if "allOf" in plain:
             plain = self._joined(plain)
         if "const" in plain:
             plain["enum"] = [plain.pop("const")]
         if plain.get("format") not in self.formats and plain.pop("format", None) is not None:
             self._gone("format")
-        if plain.get("items") is False:
+        if isinstance(plain.get("items"), bool):
             plain.pop("items")
-        if isinstance(plain.get("properties"), dict):
+        if "properties" in plain:
             plain.setdefault("type", "object")
         return self._listed(plain)
 
+    def _sound(self, schema: Schema) -> Schema:
+        """The keywords whose values can be what they must."""
+        sound = {name: value for name, value in schema.items() if isinstance(value, SHAPE_OF.get(name, object))}
+        for keyword in schema.keys() - sound.keys():
+            self._gone(keyword)
+        return sound
+
     def _joined(self, schema: Schema) -> Schema:
         """`allOf` as one schema: properties and requirements add up, of the rest the first one holds."""
-        parts = [part for part in schema.pop("allOf") if isinstance(part, dict)]
+        parts = [self._sound(part) for part in schema.pop("allOf") if isinstance(part, dict)]
         for part in parts:
             for keyword, value in part.items():
                 have = schema.get(keyword)

@@ -1,0 +1,143 @@
+"""Providers' answers spelled by the tests, one speaker a dialect, so that the laws of hearing hold for every upstream role.
+
+What a speaker says is a `Reply`; `heard` is the reply that must come out of it, without what no wire carries.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from gatewayz.core.events import Event, Frame, Kind, Stop
+from gatewayz.core.replies import Block, Choice, Reply, fold, unfold
+from gatewayz.core.usage import Usage
+from gatewayz.dialects.base import Reading
+from gatewayz.dialects.registry import UPSTREAMS
+from tests.support.wires import BODY, STREAM, encoded
+
+MAKER = "maker"
+
+
+class Speaker(NamedTuple):
+    """`stream` and `body` spell a reply; `ends` counts the choices that said why they stopped in some of the bytes.
+
+    `kinds` are the blocks that the wire has; `silent`: a choice may say nothing at all; `uncounted` are buckets of usage
+    that the wire does not know.
+    """
+
+    dialect: str
+    stream: Callable[[Reply], bytes]
+    body: Callable[[Reply], bytes]
+    ends: bytes
+    kinds: frozenset[Kind]
+    silent: bool = True
+    uncounted: frozenset[str] = frozenset()
+
+    def frames(self, data: bytes, *, streamed: bool, cuts: list[int] = [], choices: int = 1) -> list[Frame]:  # noqa: B006
+        reading = Reading(provider=MAKER, choices=choices)
+        decoder = UPSTREAMS[self.dialect].decoder(STREAM if streamed else BODY, reading)
+        found, before = [], 0
+        for cut in [*sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]:
+            found += decoder.feed(data[before:cut])
+            before = cut
+        return found + decoder.close()
+
+    def events(self, data: bytes, **asked: Any) -> list[Event]:
+        return [event for frame in self.frames(data, **asked) for event in frame.events]
+
+    def spelled(self, reply: Reply, *, streamed: bool) -> bytes:
+        return self.stream(reply) if streamed else self.body(reply)
+
+    def carried(self, reply: Reply) -> Reply:
+        """The reply as this wire can say it."""
+        choices = []
+        for choice in reply.choices:
+            blocks = tuple(block for block in choice.blocks if block.kind in self.kinds)
+            if not blocks and choice.stop is Stop.END and not self.silent:
+                blocks = (Block(Kind.TEXT, "said"),)
+            choices.append(replace(choice, blocks=blocks))
+        usage = replace(reply.usage, **dict.fromkeys(self.uncounted, 0)) if reply.usage is not None else None
+        return replace(reply, choices=tuple(choices), usage=usage)
+
+
+def plain(reply: Reply) -> Reply:
+    """A reply without what a wire replaces: id, model, the provider's own words, and how JSON is spaced."""
+    return replace(reply, id="", model="", extra={}, choices=tuple(_choice(choice) for choice in reply.choices))
+
+
+def _choice(choice: Choice) -> Choice:
+    return Choice(tuple(replace(block, text=_spaced(block), extra=None, sealed="") for block in choice.blocks), choice.stop)
+
+
+def _spaced(block: Block) -> str:
+    return json.dumps(json.loads(block.text), sort_keys=True) if block.kind is Kind.TOOL else block.text
+
+
+REASONS = {Stop.END: "STOP", Stop.TOOL: "STOP", Stop.LENGTH: "MAX_TOKENS", Stop.FILTER: "SAFETY"}
+
+
+def _part(block: Block, text: str) -> dict[str, Any]:
+    if block.kind is Kind.TOOL:
+        part: dict[str, Any] = {"functionCall": {"id": block.id, "name": block.name, "args": json.loads(text)}}
+    else:
+        part = {"text": text} | ({"thought": True} if block.kind is Kind.REASONING else {})
+    return part | ({"thoughtSignature": block.sealed} if block.sealed else {})
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    details = [{"modality": "AUDIO", "tokenCount": usage.audio_input}, {"modality": "IMAGE", "tokenCount": usage.image_input}]
+    made = {"promptTokenCount": usage.prompt, "cachedContentTokenCount": usage.cache_read, "thoughtsTokenCount": usage.reasoning,
+            "candidatesTokenCount": usage.output + usage.audio_output, "promptTokensDetails": details,
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": usage.audio_output}]}
+    return {"usageMetadata": made}
+
+
+def _response(reply: Reply, *candidates: dict[str, Any]) -> dict[str, Any]:
+    return {"candidates": list(candidates), **_usage(reply.usage), "modelVersion": reply.model, "responseId": reply.id}
+
+
+def _gemini_body(reply: Reply) -> bytes:
+    candidates = [
+        {"content": {"role": "model", "parts": [_part(block, block.text) for block in choice.blocks]}, "index": number,
+         "finishReason": REASONS[choice.stop]}
+        for number, choice in enumerate(reply.choices)
+    ]
+    return json.dumps(_response(reply, *candidates)).encode()
+
+
+def _pieces(block: Block) -> Iterator[dict[str, Any]]:
+    """Text in two pieces, its signature after it; a call whole."""
+    if block.kind is Kind.TOOL:
+        yield _part(block, block.text)
+        return
+    half = len(block.text) // 2
+    for piece in filter(None, (block.text[:half], block.text[half:])):
+        yield _part(replace(block, sealed=""), piece)
+    if block.sealed:
+        yield _part(block, "")
+
+
+def _gemini_stream(reply: Reply) -> bytes:
+    documents = []
+    for number, choice in enumerate(reply.choices):
+        parts = [part for block in choice.blocks for part in _pieces(block)]
+        documents += [_response(reply, {"content": {"role": "model", "parts": [part]}, "index": number}) for part in parts]
+        documents.append(_response(reply, {"finishReason": REASONS[choice.stop], "index": number}))
+    return b"".join(b"data: " + json.dumps(document).encode() + b"\r\n\r\n" for document in documents)
+
+
+SPEAKERS = {
+    "openai_chat": Speaker(
+        "openai_chat", lambda reply: encoded(unfold(reply), streamed=True), lambda reply: encoded(unfold(reply), streamed=False),
+        b'"finish_reason":"', frozenset({Kind.TEXT, Kind.REASONING, Kind.REFUSAL, Kind.TOOL})),
+    "gemini": Speaker(
+        "gemini", _gemini_stream, _gemini_body, b'"finishReason": "', frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}), silent=False,
+        uncounted=frozenset({"cache_write"})),
+}
+
+
+def heard(speaker: Speaker, data: bytes, **asked: Any) -> Reply:
+    return fold(speaker.events(data, **asked))
