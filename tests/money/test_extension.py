@@ -22,7 +22,7 @@ async def kinds(here, call):
 
 
 async def test_a_hold_without_a_limit_is_extended_as_the_answer_grows(tmp_path, location):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with paying(tmp_path, location, model="echo-slow") as here:
         assert await asked(here.client(), text=WORDS, stream=True) == WORDS
         record = await here.call()
         assert record["fault"] == ""
@@ -78,7 +78,7 @@ async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(tm
 
 async def test_reasoning_and_every_choice_count_as_output(tmp_path, location):
     # Two choices: the first hold covers twice as much, and twice as much is said.
-    async with paying(tmp_path, location, model="echo") as here:
+    async with paying(tmp_path, location, model="echo-slow") as here:
         await asked(here.client(), text=WORDS, stream=True, n=2)
         record = await here.call()
         assert (await kinds(here, record["id"])).count("extend") == 1

@@ -174,7 +174,7 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
 
 SLOWLY = "-slow"
 """Put after a scene: its pieces come one by one."""
-SLOWLY_GAP_S = 0.01
+SLOWLY_GAP_S = 0.004
 
 KNOWN_MODELS = frozenset(
     {"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model", "claude-3-5-haiku", "claude-sonnet-4-5", "claude-opus-4-8"}
