@@ -8,12 +8,12 @@ import time
 from prometheus_client.parser import text_string_to_metric_families
 
 from gatewayz.core.calls import Attempt, Outcome
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Warned
-from gatewayz.core.money import Nanos
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, ListingRead, Warned
+from gatewayz.core.money import Nanos, Price
 from gatewayz.core.usage import Usage
 from gatewayz.observe.bus import FactBus
 from gatewayz.observe.exposition import exposition
-from gatewayz.observe.log import LogWriter
+from gatewayz.observe.log import LogWriter, line_of
 from gatewayz.observe.metrics import FAMILIES, MAX_MODELS, Metrics
 
 
@@ -46,6 +46,28 @@ def test_the_page_is_what_prometheus_reads():
     buckets = families["gen_ai_server_time_to_first_token_seconds"].samples
     assert [sample.value for sample in buckets if sample.name.endswith("_count")] == [2.0]
     assert families["gatewayz_failovers"].samples[0].value == 1.0
+
+
+def test_what_a_provider_says_a_call_cost_stands_beside_what_our_prices_say():
+    metrics = Metrics()
+    metrics.take([ended(upstream_cost_usd="0.000012", price=Price(input=1_000_000, output=2_000_000, markup_bp=5_000)), ended()])
+    families = {family.name: family for family in text_string_to_metric_families(exposition(metrics.counts()).decode())}
+    (theirs,), (ours,) = (families[name].samples for name in ("gatewayz_upstream_cost_usd", "gatewayz_compared_cost_usd"))
+    assert (theirs.value, ours.value) == (0.000012, 0.000011)
+
+
+def test_what_is_told_of_listings_is_counted_and_logged(tmp_path):
+    told = [ListingRead(provider="p", models=3, prices=2, quarantined=1), ListingRead(provider="p", fault="upstream_timeout", message="too slow"),
+            ListingRead(provider="q", doubted="the unit is in doubt")]
+    metrics = Metrics()
+    metrics.take(told)
+    families = {family.name: family for family in text_string_to_metric_families(exposition(metrics.counts()).decode())}
+    assert {(one.labels["provider"], one.labels["fault"]): one.value for one in families["gatewayz_listings_read"].samples} == {
+        ("p", "none"): 1.0, ("p", "upstream_timeout"): 1.0, ("q", "none"): 1.0}
+    lines = [line_of(one, "now") for one in told]
+    assert [(line.level, line.event, line.message) for line in lines] == [
+        ("info", "listing", "3 models, 2 prices, 1 quarantined"), ("warning", "listing", "too slow"),
+        ("warning", "listing", "0 models, 0 prices, 0 quarantined; the unit is in doubt")]
 
 
 def test_model_labels_are_bounded():

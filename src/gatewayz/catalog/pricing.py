@@ -17,8 +17,9 @@ def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None =
     `markup_bp` is the account's own, where it has one.
     """
     prompt, service = _prompt(request), service_asked(request)
-    worst = [(replace(request.worst(prompt, offer.max_output), service=service), offer.price) for offer in offers]
-    amounts = [cost(usage, price or Price(), markup_bp) for usage, price in worst]
+    caps = {offer.max_output for offer in offers}
+    worst = {cap: replace(request.worst(prompt, cap), service=service) for cap in caps}
+    amounts = [cost(worst[offer.max_output], offer.price, markup_bp) for offer in offers if offer.price is not None]
     return max(amounts, default=Nanos(0))
 
 

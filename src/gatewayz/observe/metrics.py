@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead
+from gatewayz.core.money import cost
 from gatewayz.observe.counts import Counts, Histogram, Labels
 
 MAX_MODELS = 200
@@ -29,6 +30,12 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "gen_ai_client_token_usage": ("counter", "Tokens, by type.", ("provider", "model", "type")),
     "gatewayz_cost_usd": ("counter", "What calls cost, in US dollars.", ("provider", "model")),
+    "gatewayz_upstream_cost_usd": ("counter", "What providers say that calls cost them.", ("provider", "model")),
+    "gatewayz_compared_cost_usd": (
+        "counter",
+        "What those same calls cost by our prices, without markup: what differs has drifted.",
+        ("provider", "model"),
+    ),
     "gatewayz_unpriced_calls": ("counter", "Calls served without a price.", ("provider",)),
     "gatewayz_attempts": ("counter", "Attempts, by how they ended.", ("endpoint", "provider", "fault")),
     "gatewayz_failovers": ("counter", "Attempts that followed a failed one.", ("endpoint", "provider")),
@@ -101,6 +108,10 @@ class Metrics:
                 self._add("gen_ai_client_token_usage", (provider, model, kind), count)
         if outcome.cost:
             self._add("gatewayz_cost_usd", (provider, model), outcome.cost / 1e9)
+        if outcome.upstream_cost_usd and outcome.price is not None:
+            self._add("gatewayz_upstream_cost_usd", (provider, model), float(outcome.upstream_cost_usd))
+            ours = cost(outcome.usage, outcome.price, 0)
+            self._add("gatewayz_compared_cost_usd", (provider, model), ours / 1e9)
         if outcome.unpriced:
             self._add("gatewayz_unpriced_calls", (provider,))
 

@@ -6,7 +6,7 @@ that is allowed and on, at least one candidate survives or the plan says when to
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from gatewayz.catalog.pricing import how_to_price, priced_for, service_asked
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price, pico_from_usd, rates_of
-from gatewayz.core.requests import Request
+from gatewayz.core.requests import Capability, Request
 from gatewayz.dialects.crossing import stays_home
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.asking import dialect_for
@@ -124,11 +124,11 @@ class Planner:
             return self._shelf.resolve(f"{provider}/{name}")
 
     def _filtered(self, named: Named, request: Request, principal: Principal, reasons: list[Reason]) -> list[Candidate]:
-        lock = self._lock_for(named.model)
+        lock, wanted = self._lock_for(named.model), Wanted(request, request.needs(), request.room())
         kept: list[Candidate] = []
         for offer in named.offers:
             provider = self._shelf.providers[offer.provider]
-            why = _why_not(offer, provider, named, request, lock) or _unpriced(offer, principal, request)
+            why = _why_not(offer, provider, named, wanted, lock) or _unpriced(offer, principal, request)
             if why:
                 reasons.append(Reason(offer.provider, offer.upstream_id, kept=False, why=why))
             else:
@@ -174,8 +174,9 @@ class Planner:
         return (degraded, not (bound and not wishes.order), wished, sort, preferred, provider.priority, place)
 
     def _with_credentials(self, one: Candidate) -> list[Candidate]:
-        if not one.provider.credentials:
-            return [one]
+        held = one.provider.credentials
+        if len(held) < 2:
+            return [Candidate(offer=one.offer, provider=one.provider, credential=held[0])] if held else [one]
         # Weighted random order: the key of an exponential race (Efraimidis and Spirakis, 2006).
         drawn = sorted(one.provider.credentials, key=lambda held: -(max(self._dice(), 1e-12) ** (1 / held.weight)))
         return [Candidate(offer=one.offer, provider=one.provider, credential=held) for held in drawn]
@@ -186,8 +187,8 @@ def _allowed(named: Named, principal: Principal) -> None:
         raise Fault("forbidden", f"This key may not use the model '{named.model}'.", param="model")
 
 
-def _why_not(offer: Offer, provider: Provider, named: Named, request: Request, lock: Lock) -> str:
-    wishes = request.wishes
+def _why_not(offer: Offer, provider: Provider, named: Named, wanted: "Wanted", lock: Lock) -> str:
+    wishes = wanted.request.wishes
     if provider.off:
         return f"off: {provider.off}"
     if lock.only and not named.pinned and not provider.own and provider.id not in lock.only:
@@ -200,20 +201,29 @@ def _why_not(offer: Offer, provider: Provider, named: Named, request: Request, l
         return "not in provider.order, and fallbacks are not allowed"
     if wishes.zdr or wishes.data_collection == "deny":
         return "its data policy is not known"
-    return _why_unable(offer, provider, request)
+    return _why_unable(offer, provider, wanted)
 
 
-def _why_unable(offer: Offer, provider: Provider, request: Request) -> str:
+class Wanted(NamedTuple):
+    """A request with what it needs of an offer, worked out once for all of them."""
+
+    request: Request
+    needs: frozenset[Capability]
+    room: int
+
+
+def _why_unable(offer: Offer, provider: Provider, wanted: Wanted) -> str:
+    request = wanted.request
     if offer.serves and request.surface not in offer.serves:
         return f"the model serves no {request.surface} requests"
     dialect = dialect_for(provider, offer.upstream_id, request.surface)
     if not dialect:
         return f"it serves no {request.surface} requests"
-    needs = request.needs()
+    needs = wanted.needs
     missing = (needs & UPSTREAMS[dialect].lacks) | (needs - offer.can if offer.can is not None else frozenset())
     if missing:
         return f"it has no {', '.join(sorted(missing))}"
-    if offer.context is not None and request.room() > offer.context:
+    if offer.context is not None and wanted.room > offer.context:
         return f"its context of {offer.context} tokens is too small"
     return _too_dear(offer, request) or stays_home(request, dialect) or cannot(request, provider.quirks)
 

@@ -1,0 +1,66 @@
+"""`gatewayz models`: what it lists, counts and reads, as a process of its own."""
+
+import asyncio
+import json
+import os
+import sys
+
+import pytest
+
+from gatewayz.simulator.server import Simulator
+
+
+async def run(folder, *words, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_TOKEN"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gatewayz", *words, cwd=folder, env={**clean, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    out, error = await process.communicate()
+    return process.returncode, out.decode(), error.decode()
+
+
+async def test_with_one_key_that_providers_models_are_listed_with_their_prices(tmp_path):
+    status, out, error = await run(tmp_path, "models", "--json", OPENAI_API_KEY="sk-canary")
+    assert status == 0, error
+    models = {model["id"]: model for model in json.loads(out)}
+    own, *others = models["openai/gpt-4o"]["offers"]
+    assert (own["provider"], own["price"], own["why_not"]) == ("openai", "2.5 / 10", "")
+    assert all(offer["why_not"].startswith("off: ") for offer in others)
+    assert len(models) > 60
+    assert "sk-canary" not in out
+
+
+async def test_everything_that_is_known_can_be_listed_and_counted(tmp_path):
+    status, out, _ = await run(tmp_path, "models", "--all", "--find", "glm-5.3", "--json")
+    assert status == 0
+    assert "z-ai/glm-5.3" in {model["id"] for model in json.loads(out)}
+    status, out, _ = await run(tmp_path, "models", "report", "--json", GROQ_API_KEY="k")
+    counted = json.loads(out)
+    assert counted["models"] > 900
+    assert 0 < counted["callable_models"] < 40
+    assert "off: set OPENAI_API_KEY" in counted["reasons"]
+    status, out, _ = await run(tmp_path, "models", "report")
+    assert "off: set OPENAI_API_KEY" in out
+    assert "quarantined prices:" in out
+
+
+async def test_lists_are_read_and_kept_by_command(tmp_path):
+    async with Simulator() as upstream:
+        upstream.script("/openrouter/v1/models", ["listing-openrouter", "hostile-half"])
+        (tmp_path / "gatewayz.yaml").write_text(f"providers: {{openrouter: {{base_url: '{upstream.url}/openrouter/v1', key: k}}}}")
+        status, out, error = await run(tmp_path, "models", "sync")
+        assert (status, error) == (0, "")
+        assert out == "openrouter: 3 models, 2 prices, 1 quarantined\n"
+        _, out, _ = await run(tmp_path, "models", "--find", "openrouter/auto", "--json")
+        assert "below zero" in json.loads(out)[0]["offers"][0]["why_not"]
+        _, out, _ = await run(tmp_path, "models", "report")
+        assert "openrouter/openrouter/auto: input is below zero" in out
+        status, out, _ = await run(tmp_path, "models", "sync", "openrouter")
+        assert status == 1
+        assert out.startswith("openrouter: the list is no JSON")
+
+
+@pytest.mark.parametrize(("words", "says"), [(("groq",), "groq has no list, or is off"), (("nobody",), "nobody has no list")])
+async def test_a_provider_that_cannot_be_read_is_named(tmp_path, words, says):
+    status, _, error = await run(tmp_path, "models", "sync", *words)
+    assert status == 2
+    assert says in error
