@@ -41,6 +41,7 @@ from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
 from gatewayz.store.secret import peppers
 from gatewayz.store.sql.books import StoreBooks
+from gatewayz.store.sql.catalog import SqlCatalog
 from gatewayz.store.sql.database import located
 from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.keys import make_bootstrap
@@ -128,7 +129,8 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     )
     stack.push_async_callback(gateway.finished)
 
-    sync = sync_of(settings.data_dir, transport, lists, shelf, bus)
+    sync = sync_of(settings.data_dir, transport, lists, shelf, bus, store)
+    await sync.look()
     sync.start(settings.catalog.sync_every_s)
     stack.push_async_callback(sync.stop)
 
@@ -168,8 +170,10 @@ def _read_gauges(
     metrics.gauge("gatewayz_prices_quarantined", sync.quarantined)
 
 
-def sync_of(data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf, bus: FactBus) -> Sync:
-    """What reads the providers' own lists for this shelf."""
+def sync_of(
+    data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf, bus: FactBus, store: Store | None = None
+) -> Sync:
+    """What reads the providers' own lists for this shelf, and what operators set in the store."""
     return Sync(
         transport=transport,
         formats=formats(),
@@ -179,6 +183,7 @@ def sync_of(data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf,
         clock=SystemClock(),
         bus=bus,
         dice=random.random,
+        catalog=SqlCatalog(store.database) if store is not None else None,
     )
 
 

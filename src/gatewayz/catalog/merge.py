@@ -1,4 +1,5 @@
-"""The catalogue, put together: the seed, then what providers list, then the operator's file, each over the one before.
+"""The catalogue, put together: the seed, what providers list, what operators set by API, their file; each over the one
+before.
 
 Pure: the same lists give the same models. A price that an operator set is never touched by a list.
 """
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from gatewayz.catalog.grouping import rules
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.seed import Row, SeedFile, price_of
+from gatewayz.core.money import Price
 from gatewayz.core.requests import Capability, Surface
 from gatewayz.providers.spec import Provider
 
@@ -54,16 +56,43 @@ class Own(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     markup_bp: int | None = None
     price_ids: dict[tuple[str, str], str] = {}
-    """(provider, native id) → the native id whose known price holds."""
+    """Place → the native id whose known price holds."""
+
+
+Place = tuple[str, str]
+"""Provider and native id."""
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What operators set by API, as of a revision. `next_ms` is when the next of its prices begins to hold."""
+
+    models: tuple[Model, ...] = ()
+    hidden_models: frozenset[str] = frozenset()
+    prices: dict[Place, Price] = {}
+    hidden_offers: frozenset[Place] = frozenset()
+    number: int = 0
+    next_ms: int | None = None
 
 
 class Lists(NamedTuple):
-    """Everything that a catalogue is made of."""
+    """Everything that a catalogue is made of. `own` is what the file says."""
 
     seed: Mapping[str, SeedFile]
     listings: Mapping[str, Listing]
     own: tuple[Own, ...]
     markup_bp: int = 0
+    overrides: Overrides = Overrides()
+
+
+def set_in_file(lists: Lists, model: str, place: Place | None = None) -> str:
+    """What of this the file has set, so that it cannot be set otherwise; empty when nothing."""
+    own = next((one for one in lists.own if one.model.id == model), None)
+    if own is None:
+        return ""
+    if place is None:
+        return f"models.{model}"
+    found = next((offer for offer in own.model.offers if _place(offer) == place), None)
+    return f"models.{model}.offers.{place[0]}" if found is not None and found.price is not None else ""
 
 
 def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]:
@@ -77,9 +106,15 @@ def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]
         model.id: replace(model, name=names.get(model.id, ""), created_s=created.get(model.id, 0))
         for model in models.values()
     }
+    for given in lists.overrides.models:
+        if given.id in dressed:
+            dressed[given.id] = _named(dressed[given.id], given)
     for one in lists.own:
         dressed[one.model.id] = _with_own(dressed.get(one.model.id), one, known)
-    shown = [model for model in dressed.values() if model.id not in own or own[model.id].enabled]
+    hidden = lists.overrides.hidden_models
+    shown = [
+        model for model in dressed.values() if (own[model.id].enabled if model.id in own else model.id not in hidden)
+    ]
     return tuple(_marked_up(model, own.get(model.id), providers, lists.markup_bp) for model in sorted(shown, key=_id))
 
 
@@ -87,7 +122,7 @@ def _id(model: Model) -> str:
     return model.id
 
 
-Known = dict[tuple[str, str], Offer]
+Known = dict[Place, Offer]
 
 
 def _known(lists: Lists, providers: Mapping[str, Provider]) -> Known:
@@ -102,7 +137,18 @@ def _known(lists: Lists, providers: Mapping[str, Provider]) -> Known:
         for offer in listing.offers if provider in providers else ():
             before = known.get((provider, offer.upstream_id))
             known[provider, offer.upstream_id] = offer if before is None else over(before, offer)
-    return known
+    return _overridden(known, lists.overrides, providers)
+
+
+def _overridden(known: Known, overrides: Overrides, providers: Mapping[str, Provider]) -> Known:
+    for offer in (offer for model in overrides.models for offer in model.offers):
+        place = _place(offer)
+        if offer.provider in providers:
+            known[place] = _own_over(known[place], offer) if place in known else offer
+    for place, price in overrides.prices.items():
+        if place in known:
+            known[place] = replace(known[place], price=price, held="")
+    return {place: offer for place, offer in known.items() if place not in overrides.hidden_offers}
 
 
 class _Told(NamedTuple):
@@ -179,7 +225,13 @@ def _models(offers: Iterable[Offer]) -> dict[str, Model]:
     }
 
 
-def _place(offer: Offer) -> tuple[str, str]:
+def _named(model: Model, given: Model) -> Model:
+    """The model with the names that were given to it, those that it had before it included."""
+    aliases = tuple(dict.fromkeys((*given.aliases, *model.aliases)))
+    return replace(model, name=given.name or model.name, aliases=aliases, context=given.context or model.context)
+
+
+def _place(offer: Offer) -> Place:
     return offer.provider, offer.upstream_id
 
 
@@ -195,13 +247,8 @@ def _with_own(model: Model | None, own: Own, known: Known) -> Model:
     given = own.model
     for offer in model.offers if own.known else ():
         offers.setdefault(_place(offer), offer)
-    return replace(
-        model,
-        name=given.name if given.name != given.id else model.name,
-        aliases=tuple(dict.fromkeys((*given.aliases, *model.aliases))),
-        context=given.context or model.context,
-        offers=tuple(offers.values()),
-    )
+    named = _named(model, replace(given, name=given.name if given.name != given.id else ""))
+    return replace(named, offers=tuple(offers.values()))
 
 
 def _own_over(before: Offer, offer: Offer) -> Offer:

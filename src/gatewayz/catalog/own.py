@@ -1,6 +1,6 @@
 """Models as the operator sets them: what the configuration file says, over everything that lists know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -86,7 +86,7 @@ def _offer(model: ModelSettings, given: OfferSettings) -> Offer:
         model=model.id,
         provider=given.provider,
         upstream_id=given.upstream_id,
-        price=_price(model.id, given) if given.price or given.free else None,
+        price=_price(f"models.{model.id}.offers.{given.provider}", given) if given.price or given.free else None,
         context=given.context if given.context is not None else model.context,
         max_output=given.max_output,
         can=frozenset(given.can) if given.can is not None else None,
@@ -94,13 +94,18 @@ def _offer(model: ModelSettings, given: OfferSettings) -> Offer:
     )
 
 
-def _price(model: str, given: OfferSettings) -> Price:
+def _price(path: str, given: OfferSettings) -> Price:
     try:
-        tiers = {(_service(tier.service), tier.above): listed_from_usd(tier.price) for tier in given.tiers}
-        price = price_from_pico(listed_from_usd(given.price), tiers)
+        price = priced(given.price, given.tiers, free=given.free)
     except Fault as fault:
-        raise Fault("bad_request", f"models.{model}.offers.{given.provider}: {fault.message}") from None
-    return replace(price, free=given.free, version=VERSION, source=VERSION)
+        raise Fault("bad_request", f"{path}: {fault.message}") from None
+    return replace(price, version=VERSION, source=VERSION)
+
+
+def priced(price: Mapping[str, str], tiers: Iterable[TierSettings] = (), *, free: bool = False) -> Price:
+    """A price as people write it. Faults: `bad_request` names the figure."""
+    listed = {(_service(tier.service), tier.above): listed_from_usd(tier.price) for tier in tiers}
+    return replace(price_from_pico(listed_from_usd(price), listed), free=free)
 
 
 def _service(name: str) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from gatewayz.catalog.listing import known_from, listing_from
-from gatewayz.catalog.merge import Listing, Lists, merged
+from gatewayz.catalog.merge import Listing, Lists, Overrides, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.core.calls import Wire
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import ListingRead
 from gatewayz.core.faults import Fault
+from gatewayz.ports.catalog import Catalog
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.listings import Listings
 from gatewayz.ports.transport import Exchange, Transport
@@ -28,6 +29,8 @@ READ_S = 30.0
 AT_ONCE = 4
 FIRST_AFTER_S = 5.0
 """How long after the start the first reading begins: calls come first."""
+LOOK_EVERY_S = 1.0
+"""How often the store is asked whether an operator has set something: one number is read."""
 JITTER = 0.1
 """Share by which the time between readings varies, so that replicas do not ask together."""
 FRESH = 0.5
@@ -49,6 +52,7 @@ class Sync:
         clock: Clock,
         bus: Bus,
         dice: Callable[[], float],
+        catalog: Catalog | None = None,
     ) -> None:
         self._transport = transport
         self.formats = formats
@@ -60,8 +64,10 @@ class Sync:
         self._clock = clock
         self._bus = bus
         self._dice = dice
+        self._catalog = catalog
         self._reading = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._stocking = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
         self.listings: dict[str, Listing] = dict(lists.listings)
 
     def names(self) -> list[str]:
@@ -76,7 +82,8 @@ class Sync:
         """Reads the listings of these providers, or of all that are on, and restocks the shelf once."""
         async with self._reading:
             gate = asyncio.Semaphore(AT_ONCE)
-            lists = self._lists._replace(listings=self.listings, own=())
+            # What operators set says nothing about what providers ask.
+            lists = self._lists._replace(listings=self.listings, own=(), overrides=Overrides())
             known = known_from({model.id: model for model in await asyncio.to_thread(merged, lists, self._providers)})
 
             async def one(name: str) -> ListingRead:
@@ -101,8 +108,19 @@ class Sync:
             return facts
 
     async def _restock(self) -> None:
-        lists = self._lists._replace(listings=self.listings)
-        self._shelf.restock(await asyncio.to_thread(merged, lists, self._providers))
+        async with self._stocking:
+            lists = self._lists._replace(listings=self.listings)
+            self._shelf.restock(await asyncio.to_thread(merged, lists, self._providers))
+
+    async def look(self) -> None:
+        """Takes over what operators have set by API since. Faults: `unavailable`; then what is known holds."""
+        if self._catalog is None:
+            return
+        known, now_ms = self._lists.overrides, self._clock.wall_ms()
+        due = known.next_ms is not None and known.next_ms <= now_ms
+        if due or await self._catalog.number() != known.number:
+            self._lists = self._lists._replace(overrides=await self._catalog.read(now_ms))
+            await self._restock()
 
     async def _fetched(self, provider: Provider, form: Format) -> bytes:
         credential = provider.credentials[0] if form.auth and provider.credentials else None
@@ -133,9 +151,18 @@ class Sync:
         return {(name,): float(len(listing.held)) for name, listing in self.listings.items()}
 
     def start(self, every_s: float) -> None:
-        """Reads now and then, until `stop`."""
-        if every_s > 0 and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._forever(every_s), name="sync")
+        """Reads listings now and then, and looks for what was set by API all the time, until `stop`."""
+        loop = asyncio.get_running_loop()
+        if every_s > 0:
+            self._tasks.append(loop.create_task(self._forever(every_s), name="sync"))
+        if self._catalog is not None:
+            self._tasks.append(loop.create_task(self._looking(), name="catalog"))
+
+    async def _looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            with suppress(Fault):
+                await self.look()
 
     async def _forever(self, every_s: float) -> None:
         wait_s = self.first_after_s * (1 + self._dice())
@@ -159,12 +186,12 @@ class Sync:
             await self._restock()
 
     async def stop(self) -> None:
-        """Ends the worker; a reading under way is given up."""
-        if self._task is not None:
-            self._task.cancel()
+        """Ends the workers; a reading under way is given up."""
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
+        self._tasks.clear()
 
 
 async def _whole(exchange: Exchange, provider: Provider) -> bytes:
