@@ -151,7 +151,7 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     _read_gauges(metrics, peers, inference, bus, health, sync)
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
-    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set, shared=peers.workers > 1)
+    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
     more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
     return Built(server, app, gateway, providers, shelf, books, store, *more)
 

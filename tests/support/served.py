@@ -15,7 +15,8 @@ COMMAND = [sys.executable, "-m", "gatewayz"]
 
 
 def run(place, *arguments, **more):
-    done = subprocess.run([*COMMAND, *arguments], cwd=place, env=CLEAN | more.pop("env", {}), capture_output=True, text=True, timeout=60)
+    env = CLEAN | more.pop("env", {})
+    done = subprocess.run([*COMMAND, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=60, **more)
     return done.returncode, done.stdout, done.stderr
 
 

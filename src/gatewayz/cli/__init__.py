@@ -114,6 +114,43 @@ def migrate(
 
 
 @app.command()
+def backup(
+    file: str = typer.Argument(help="The file to write; it must not be there yet."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Write everything that is kept into one file, while the gateway goes on."""
+    from gatewayz.cli.keeping import backup as run
+
+    raise typer.Exit(run(config, {"data_dir": data_dir}, file))
+
+
+@app.command()
+def restore(
+    file: str = typer.Argument(help="A file that `gatewayz backup` wrote."),
+    replace: bool = typer.Option(False, "--replace", help="Throw away what the database holds."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Fill the database from a backup, of either kind of database."""
+    from gatewayz.cli.keeping import restore as run
+
+    raise typer.Exit(run(config, {"data_dir": data_dir}, file, replace=replace))
+
+
+@app.command()
+def move(
+    to: str = typer.Option(..., "--to", help="The URL of an empty database; `-` reads it from standard input."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Take everything to another database, such as from SQLite to PostgreSQL."""
+    from gatewayz.cli.keeping import move as run
+
+    raise typer.Exit(run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if to == "-" else to))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(f"gatewayz {__version__}")

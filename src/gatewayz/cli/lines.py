@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Start(Struct, frozen=True, tag=True, kw_only=True):
-    """The first message: what to be. `listening`: the shared socket's descriptor; one worker speaks to people."""
+    """The first message: what to be. `listening` is a descriptor; one worker speaks to people."""
 
     loaded: Loaded
     worker: int

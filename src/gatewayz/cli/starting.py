@@ -20,7 +20,10 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
     if web.workers > 1:
         from gatewayz.cli.supervising import supervise
 
-        return supervise(found, listening)
+        # It was free; the workers take it, each with a socket of its own.
+        address = listening.getsockname()[:2]
+        listening.close()
+        return supervise(found, address)
     from gatewayz.cli.serving import serve_alone
 
     return serve_alone(found, listening)

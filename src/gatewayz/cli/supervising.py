@@ -1,7 +1,8 @@
-"""The supervisor: it holds the socket, keeps so many workers alive, sums what they count, and drains them together.
+"""The supervisor: keeps so many workers alive on one port, sums what they count, and drains them together.
 
-A worker is this program started anew, with the shared socket and a line to here. One that ends unasked is started
-again after a while that doubles; a gateway without any worker for too long ends, so that whoever started it knows.
+A worker is this program started anew, with a listening socket of its own and a line to here. One that ends unasked is
+started again after a while that doubles; a gateway without any worker for too long ends, so that whoever started it
+knows.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from gatewayz.core.facts import Warned
 from gatewayz.observe.counts import Counts, Labels, Sums, added
 from gatewayz.observe.log import LogWriter, opened_log
 from gatewayz.settings import Loaded
+from gatewayz.web.listening import bound
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -52,11 +54,11 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps `web.workers` workers on one socket."""
+    """Keeps `web.workers` workers at one address."""
 
-    def __init__(self, found: Loaded, listening: socket.socket, log: LogWriter | None) -> None:
+    def __init__(self, found: Loaded, address: tuple[str, int], log: LogWriter | None) -> None:
         self._found = found
-        self._listening = listening
+        self._address = address
         self._log = log
         self._count = found.settings.web.workers
         self._workers: dict[int, Worker] = {}
@@ -92,8 +94,6 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping.set()
-        # Who comes now is refused at once instead of waiting for nobody, as soon as the workers have let go too.
-        self._listening.close()
         for worker in self._workers.values():
             worker.drain()
 
@@ -161,18 +161,18 @@ class Supervisor:
 
     async def _started(self, number: int) -> Worker:
         ours, theirs = socket.socketpair()
-        shared = self._listening.fileno()
-        with theirs:
+        with theirs, bound(*self._address, together=True) as listening:
+            inherited = (theirs.fileno(), listening.fileno())
             # In a session of its own: a signal from the terminal is for the supervisor, who tells the workers once.
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gatewayz", "worker", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), shared),
+                pass_fds=inherited,
                 start_new_session=True,
             )
         line = await line_over(ours, FromWorker)
         speaks = number == 1 and not self._opened.is_set()
-        line.put(Start(loaded=self._found, worker=number, workers=self._count, listening=shared, speaks=speaks))
+        line.put(Start(loaded=self._found, worker=number, workers=self._count, listening=inherited[1], speaks=speaks))
         return Worker(number, process, line)
 
     def _heard(self, worker: Worker, message: FromWorker) -> None:
@@ -230,12 +230,12 @@ def _named(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"status {status}"
 
 
-def supervise(found: Loaded, listening: socket.socket) -> int:
+def supervise(found: Loaded, address: tuple[str, int]) -> int:
     """Serves with several workers; returns the exit status."""
 
     async def run() -> int:
         async with AsyncExitStack() as stack:
             log = opened_log(found.settings.observe.log, stack, shared=True)
-            return await Supervisor(found, listening, log).run()
+            return await Supervisor(found, address, log).run()
 
     return asyncio.run(run())

@@ -11,13 +11,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
 from gatewayz.web.app import App
 from gatewayz.web.guard import GuardRules, guarded
-from gatewayz.web.listening import BACKLOG, Turns
+from gatewayz.web.listening import BACKLOG
 
 GRACE_S = 30.0
 LAST_S = 5.0
@@ -26,11 +25,9 @@ KEEP_ALIVE_S = 65
 
 
 class Server(uvicorn.Server):
-    """Serves the app until it is told to stop. `shared`: other processes accept from the same socket."""
+    """Serves the app until it is told to stop."""
 
-    def __init__(
-        self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None], *, shared: bool = False
-    ) -> None:
+    def __init__(self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
             http=guarded(rules),
@@ -49,21 +46,11 @@ class Server(uvicorn.Server):
         self._guarded_app = app
         self._grace_s = grace_s
         self._on_drain = on_drain
-        self._shared = shared
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._shared:
-            self.servers = [Turns(taken, self._protocol) for taken in sockets or ()]  # type: ignore[misc] # as closed
-            self.started = True
-        else:
-            await super().startup(sockets)
+        await super().startup(sockets)
         self.listening.set()
-
-    def _protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        return made
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.journal import FOLDER, REJECTED
@@ -117,6 +118,8 @@ CHECKS: dict[str, tuple[str, str]] = {
     ),
 }
 """Name → what to say of a violation, and the statement that finds the violations: (subject, by how much)."""
+OF_A_COPY = tuple(name for name in CHECKS if name != "no_hold_is_stale")
+"""What must hold of a snapshot too: its holds grow old, and the next start gives them back."""
 
 
 def statement_of(check: str, now_ms: int) -> str:
@@ -126,12 +129,17 @@ def statement_of(check: str, now_ms: int) -> str:
 
 async def violations(database: Database, now_ms: int, names: Sequence[str] = ()) -> list[Violation]:
     """Everything that is not as it must be; all checks unless some are named. Faults: `unavailable`."""
-    found: list[Violation] = []
     async with database.begin(reading=True) as connection:
-        for name in names or CHECKS:
-            answer = await connection.exec_driver_sql(statement_of(name, now_ms))
-            rows: Sequence[tuple[str, int]] = [tuple(row) for row in answer.fetchmany(MAX_SHOWN)]
-            found += [Violation(name, subject, CHECKS[name][0].format(amount)) for subject, amount in rows]
+        return await violations_in(connection, now_ms, names)
+
+
+async def violations_in(connection: AsyncConnection, now_ms: int, names: Sequence[str] = ()) -> list[Violation]:
+    """The same in a transaction that is open."""
+    found: list[Violation] = []
+    for name in names or CHECKS:
+        answer = await connection.exec_driver_sql(statement_of(name, now_ms))
+        rows: Sequence[tuple[str, int]] = [tuple(row) for row in answer.fetchmany(MAX_SHOWN)]
+        found += [Violation(name, subject, CHECKS[name][0].format(amount)) for subject, amount in rows]
     return found
 
 

@@ -75,16 +75,20 @@ class Database:
     def __init__(self, location: Location, statement_s: float = STATEMENT_S) -> None:
         self.location = location
         self.engine = _engine(location, statement_s)
+        postgresql = location.kind == "postgresql"
+        self._frozen = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgresql else {}
 
     @asynccontextmanager
-    async def begin(self, *, reading: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, reading: bool = False, frozen: bool = False) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at the end of the block; one that only reads waits for nobody on SQLite.
+
+        `frozen`: all that it reads is of one moment, which on SQLite it always is.
 
         Faults: `unavailable` when the store is away.
         """
         try:
             async with self.engine.connect() as taken:
-                connection = await taken.execution_options(reading=reading)
+                connection = await taken.execution_options(reading=reading, **(self._frozen if frozen else {}))
                 async with connection.begin():
                     yield connection
         except (OperationalError, DBAPIError, OSError, TimeoutError) as error:

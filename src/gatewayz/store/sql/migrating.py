@@ -28,10 +28,10 @@ MIGRATE_S = 300.0
 async def revision(database: Database) -> str:
     """The revision that the database is at; empty for a new one. Faults: `unavailable`."""
     async with database.begin() as connection:
-        return await connection.run_sync(_revision)
+        return await connection.run_sync(revision_of)
 
 
-def _revision(connection: Connection) -> str:
+def revision_of(connection: Connection) -> str:
     if not inspect(connection).has_table("alembic_version"):
         return ""
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
@@ -39,14 +39,14 @@ def _revision(connection: Connection) -> str:
 
 async def migrate(location: Location) -> tuple[str, str]:
     """Brings the schema up to date; returns the revisions before and after. Faults: `unavailable`."""
-    with _alone(location):
+    with alone(location):
         database = Database(location, MIGRATE_S)
         try:
             before = await revision(database)
             _unless_newer(before)
             async with database.begin() as connection:
-                await _locked(connection)
-                await connection.run_sync(_upgrade)
+                await locked(connection)
+                await connection.run_sync(upgrade)
             return before, await revision(database)
         finally:
             await database.close()
@@ -55,7 +55,7 @@ async def migrate(location: Location) -> tuple[str, str]:
 async def up_to_date(location: Location) -> None:
     """Makes sure of the schema at start: migrates in another process when it is not this version's."""
     if location.kind == "sqlite":
-        _make_folder(Path(location.path))
+        made_folder(location)
     database = Database(location)
     try:
         found = await revision(database)
@@ -80,7 +80,9 @@ async def _migrate_elsewhere(location: Location) -> None:
         raise Fault("unavailable", f"The database could not be migrated: {said.decode(errors='replace').strip()}")
 
 
-def _make_folder(path: Path) -> None:
+def made_folder(location: Location) -> None:
+    """The folder of SQLite's file is there. Faults: `unavailable`."""
+    path = Path(location.path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -95,29 +97,30 @@ def _unless_newer(found: str) -> None:
 
 
 @contextmanager
-def _alone(location: Location) -> Iterator[None]:
+def alone(location: Location) -> Iterator[None]:
     """SQLite: one process migrates, the others wait for it; PostgreSQL has a lock of its own for that."""
     if location.kind != "sqlite":
         yield
         return
     path = Path(location.path)
-    _make_folder(path)
+    made_folder(location)
     with path.with_suffix(".migrating").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-async def _locked(connection: AsyncConnection) -> None:
+async def locked(connection: AsyncConnection) -> None:
     if connection.dialect.name == "postgresql":
         # For the transaction, not the session: behind a pooler a session is nobody's.
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Brings the schema of a connection to a revision, in the transaction that is open on it."""
     from alembic import command  # noqa: PLC0415 - a second and 45 MB, for this process only
     from alembic.config import Config  # noqa: PLC0415
 
-    command.upgrade(_config(connection, Config()), "head")
+    command.upgrade(_config(connection, Config()), to)
 
 
 def _config(connection: Connection, config: Any) -> Any:
