@@ -19,6 +19,7 @@ async def here(tmp_path):
         made_by(("deepinfra", "fault-500", {"images": "0.01"}), ("together", "picture-together", PER_IMAGE), model="test/failing"),
         made_by(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
         made_by(("openai", "gpt-image-1", {"input": "5.00", "image_output": "40.00", "output": "10.00"}), model="test/tokens"),
+        made_by(("deepinfra", "picture", {"images": "0.03"}), ("fal", "owner/picture-direct", {"pixels": "0.02"}), model="test/mixed"),
         made_by(("google-ai-studio", "picture", {"input": "0.30", "output": "2.50", "image_output": "30.00"}), model="test/gemini"),
         made_by(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
     ]
@@ -283,4 +284,14 @@ async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(her
     records = list(here.built.books.records)
     assert [(one.endpoint, one.model) for one in records] == [("/v1/images/generations", "test/picture")]
     here.built.bus.flush()
-    assert b'endpoint="/v1/images/generations"' in here.built.metrics.render()
+    page = here.built.metrics.render()
+    assert b'endpoint="/v1/images/generations"' in page
+    assert b'gatewayz_images_total{model="test/picture",provider="deepinfra"} 1.0' in page
+
+
+async def test_the_cheapest_for_these_images_comes_first_where_that_is_wished(here):
+    for size, cheapest in (("256x256", "fal"), ("2048x2048", "deepinfra")):
+        await here.client().images.generate(model="test/mixed", prompt="x", size=size, extra_body={"provider": {"sort": "price"}})
+        assert here.last.served == cheapest
+    with pytest.raises(openai.BadRequestError, match="price of image is above"):
+        await here.client().images.generate(model="test/failing", prompt="x", extra_body={"provider": {"max_price": {"image": "0.001"}}})

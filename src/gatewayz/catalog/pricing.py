@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from gatewayz.catalog.offers import Offer
 from gatewayz.core.money import Nanos, Price, cost
-from gatewayz.core.requests import Request
+from gatewayz.core.requests import Request, Surface
 from gatewayz.core.usage import SERVICES, Usage
 
 PROMPT_MARGIN = 1.15
@@ -43,9 +43,17 @@ def priced_for(price: Price, service: str) -> bool:
     return service != "priority" or price.free or any(tier.service == service for tier in price.tiers)
 
 
-def how_to_price(offer: Offer) -> str:
+EXAMPLES: dict[Surface, str] = {
+    "chat": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
+    "count": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
+    "embedding": '{input: "0.02"}}]}]   # USD per million tokens',
+    "image": '{images: "0.04"}}]}]   # USD an image; or pixels, per million',
+}
+
+
+def how_to_price(offer: Offer, surface: Surface = "chat") -> str:
     """The configuration that would price this offer, ready to paste."""
     return (
         f"models: [{{id: {offer.model}, offers: [{{provider: {offer.provider}, upstream_id: {offer.upstream_id}, "
-        f'price: {{input: "0.50", output: "1.50"}}}}]}}]   # USD per million tokens'
+        f"price: {EXAMPLES[surface]}"
     )

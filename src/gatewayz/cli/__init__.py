@@ -11,7 +11,13 @@ from gatewayz import __version__
 from gatewayz.core.faults import Fault
 
 GROUPS = {
-    "keys": "gatewayz.cli.keyring",
+    "accounts": "gatewayz.cli.accounts",
+    "users": "gatewayz.cli.users",
+    "keys": "gatewayz.cli.keys",
+    "budgets": "gatewayz.cli.budgets",
+    "credits": "gatewayz.cli.credits",
+    "calls": "gatewayz.cli.calls",
+    "audit": "gatewayz.cli.audit",
 }
 """Groups of commands on the store, and the modules that hold them as `app`."""
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import typer
 from msgspec import Struct
 from rich.console import Console
-from rich.table import Table
 
 from gatewayz.cli.serving import run_loop
 from gatewayz.core.clock import SystemClock
@@ -26,7 +25,6 @@ from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.opening import Store, opened
 
 T = TypeVar("T")
-WHOLE = ("id", "account", "subject", "call")
 
 Config = typer.Option("", "--config", "-c", help="The configuration file.")
 DataDir = typer.Option(None, "--data-dir", help="Where the gateway keeps what it keeps.")
@@ -75,18 +73,17 @@ def _who() -> str:
 
 
 def say(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[str] = ()) -> None:
-    """Prints rows as JSON with all that they have, or as a table of some columns."""
+    """Prints rows as JSON with all that they have, or as lines of some columns, each cell whole."""
     if as_json:
         print(json.dumps(list(rows), indent=2, default=list))
         return
-    names = columns or (tuple(rows[0]) if rows else ())
-    table = Table()
-    for name in names:
-        # What somebody wants to copy is whole, however narrow the window.
-        table.add_column(name.replace("_", " "), no_wrap=name in WHOLE)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
-    Console(highlight=False, markup=False).print(table if rows else "There are none.")
+    names = columns or (_for_people(rows[0]) if rows else ())
+    lines = [[name.replace("_", " ") for name in names], *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines if rows else ():
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if not rows:
+        print("There are none.")
 
 
 def say_one(row: Mapping[str, Any], *, as_json: bool) -> None:
@@ -94,9 +91,20 @@ def say_one(row: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(row, indent=2, default=list))
         return
-    width = max(len(name) for name in row)
-    for name, value in row.items():
-        print(f"{name.replace('_', ' '):{width}}  {_cell(value)}".rstrip())
+    names = _for_people(row)
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name.replace('_', ' '):{width}}  {_cell(row[name])}")
+
+
+def _for_people(row: Mapping[str, Any]) -> list[str]:
+    """Without the integers of amounts and moments that stand beside in words."""
+    twins = {"_nanos": "_usd", "_ms": ""}
+    return [
+        name
+        for name in row
+        if not any(name.endswith(end) and name.removesuffix(end) + twin in row for end, twin in twins.items())
+    ]
 
 
 def note(text: str) -> None:

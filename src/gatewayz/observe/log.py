@@ -51,6 +51,7 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    images: int = 0
     estimated: bool = False
     unpriced: bool = False
     cost_usd: str = ""
@@ -134,6 +135,7 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
         output_tokens=usage.completion,
         cached_tokens=usage.cache_read,
         reasoning_tokens=usage.reasoning,
+        images=usage.images,
         estimated=usage.estimated,
         unpriced=outcome.unpriced,
         cost_usd=usd_text(outcome.cost),

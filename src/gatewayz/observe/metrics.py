@@ -29,6 +29,7 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("endpoint", "provider"),
     ),
     "gen_ai_client_token_usage": ("counter", "Tokens, by type.", ("provider", "model", "type")),
+    "gatewayz_images": ("counter", "Images that were made.", ("provider", "model")),
     "gatewayz_cost_usd": ("counter", "What calls cost, in US dollars.", ("provider", "model")),
     "gatewayz_upstream_cost_usd": ("counter", "What providers say that calls cost them.", ("provider", "model")),
     "gatewayz_compared_cost_usd": (
@@ -106,6 +107,8 @@ class Metrics:
         ):
             if count:
                 self._add("gen_ai_client_token_usage", (provider, model, kind), count)
+        if usage.images:
+            self._add("gatewayz_images", (provider, model), usage.images)
         if outcome.cost:
             self._add("gatewayz_cost_usd", (provider, model), outcome.cost / 1e9)
         if outcome.upstream_cost_usd and outcome.price is not None:

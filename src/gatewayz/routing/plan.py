@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from gatewayz.catalog.naming import Named, Shelf
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.pricing import how_to_price, priced_for, service_asked
+from gatewayz.catalog.pricing import expected, how_to_price, priced_for, service_asked
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import Price, pico_from_usd, rates_of
+from gatewayz.core.money import Price, cost, pico_from_usd, rates_of
 from gatewayz.core.requests import Capability, Request
 from gatewayz.dialects.crossing import stays_home
 from gatewayz.dialects.registry import UPSTREAMS
@@ -170,7 +170,7 @@ class Planner:
         preferred = lock.first.index(provider.id) if provider.id in lock.first else len(lock.first)
         chain = self._rules.chain
         place = chain.index(provider.id) if provider.id in chain else len(chain)
-        sort = _sorted_by(wishes.sort, one, health)
+        sort = _sorted_by(request, one, health)
         return (degraded, not (bound and not wishes.order), wished, sort, preferred, provider.priority, place)
 
     def _with_credentials(self, one: Candidate) -> list[Candidate]:
@@ -228,9 +228,13 @@ def _why_unable(offer: Offer, provider: Provider, wanted: Wanted) -> str:
     return _too_dear(offer, request) or stays_home(request, dialect) or cannot(request, provider.quirks)
 
 
+PRICE_NAMES = {"prompt": "input", "completion": "output", "image": "images", "request": "requests"}
+"""What `provider.max_price` calls a bucket (openrouter.ai/docs, provider routing)."""
+
+
 def _too_dear(offer: Offer, request: Request) -> str:
     for name, text in request.wishes.max_price.items():
-        bucket = {"prompt": "input", "completion": "output"}.get(name)
+        bucket = PRICE_NAMES.get(name)
         if (
             bucket is not None
             and offer.price is not None
@@ -246,7 +250,7 @@ def _unpriced(offer: Offer, principal: Principal, request: Request) -> str:
         return ""
     if offer.price is None or not _sold(offer.price):
         held = f" (its listed price is quarantined: {offer.held})" if offer.held else ""
-        return f"unpriced{held}; to price it: {how_to_price(offer)}"
+        return f"unpriced{held}; to price it: {how_to_price(offer, request.surface)}"
     service = service_asked(request)
     return "" if priced_for(offer.price, service) else f"unpriced at the service tier {service}"
 
@@ -260,11 +264,12 @@ def _latency(health: HealthView, one: Candidate) -> float:
     return health.offer(one.provider.id, one.offer.upstream_id).latency_ms
 
 
-def _sorted_by(sort: str, one: Candidate, health: HealthView) -> float:
+def _sorted_by(request: Request, one: Candidate, health: HealthView) -> float:
     price = one.offer.price
-    match sort:
-        case "price" if price is not None:
-            return price.input + price.output
+    match request.wishes.sort:
+        case "price":
+            # What this call would cost there: images are priced by the piece, by the pixel or by the token.
+            return cost(expected(request, one.offer), price) if price is not None else float("inf")
         case "latency" | "throughput":
             return _latency(health, one)
     return 0.0

@@ -44,8 +44,11 @@ class Accounts:
         self.stages = (
             Stage("POST", re.compile(r"/(?P<model>token)$"), self._token, billed=False),
             Stage("GET", re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"), self._metadata, billed=False),
-            self._guarded(r"/projects/[^/]+/locations/(?P<place>[^/]+)/publishers/google/models/(?P<model>[^/:]+):"
-                          r"(generate|streamGenerate)Content$", served),
+            self._guarded(
+                r"/projects/[^/]+/locations/(?P<place>[^/]+)/publishers/google/models/(?P<model>[^/:]+):"
+                r"(generate|streamGenerate)Content$",
+                served,
+            ),
         )
 
     def service_account(self, url: str, email: str = "robot@acme.example") -> dict[str, str]:
@@ -54,15 +57,27 @@ class Accounts:
         key_id = secrets.token_hex(20)
         self._keys[key_id] = (email, key.public_key())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        return {"type": "service_account", "project_id": "acme", "private_key_id": key_id, "private_key": pem,
-                "client_email": email, "client_id": "1234567890", "token_uri": f"{url}/token"}
+        return {
+            "type": "service_account",
+            "project_id": "acme",
+            "private_key_id": key_id,
+            "private_key": pem,
+            "client_email": email,
+            "client_id": "1234567890",
+            "token_uri": f"{url}/token",
+        }
 
     def authorized_user(self, url: str) -> dict[str, str]:
         """A new file of application-default credentials."""
         token, secret = f"1//{secrets.token_urlsafe(24)}", secrets.token_urlsafe(16)
         self._refresh[token] = secret
-        return {"type": "authorized_user", "client_id": "client.apps.example", "client_secret": secret,
-                "refresh_token": token, "token_uri": f"{url}/token"}
+        return {
+            "type": "authorized_user",
+            "client_id": "client.apps.example",
+            "client_secret": secret,
+            "refresh_token": token,
+            "token_uri": f"{url}/token",
+        }
 
     def revoke(self) -> None:
         """Every token so far is refused from now on."""

@@ -92,6 +92,14 @@ async def remove(desk: Desk, account: str, subject: str) -> None:
             raise Fault("unknown_route", f"There is no budget of {subject[:300]!r}.")
 
 
+async def carried_over(connection: AsyncConnection, account: str, old: str, new: str) -> None:
+    """Gives the new subject the old one's budget, with what is spent of it."""
+    await _locked(connection, account)
+    own = BUDGETS.c.account_id == account
+    for row in (await connection.execute(select(*BUDGETS.c).where(own, BUDGETS.c.subject == old))).mappings().all():
+        await connection.execute(insert(BUDGETS).values({**row, "subject": new, "held": 0}))
+
+
 async def _locked(connection: AsyncConnection, account: str) -> None:
     wallet = select(WALLETS.c.account_id).where(WALLETS.c.account_id == account).with_for_update()
     if (await connection.execute(wallet)).first() is None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from msgspec import Struct
 from sqlalchemy import Executable, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -102,7 +102,9 @@ class Database:
 
 def away(error: DBAPIError) -> bool:
     """Whether the store was not there, as against a statement that it refused."""
-    return error.connection_invalidated or isinstance(error, OperationalError) or not hasattr(error.orig, "sqlstate")
+    if error.connection_invalidated or isinstance(error, OperationalError):
+        return True
+    return not isinstance(error, IntegrityError | DataError | ProgrammingError) and not hasattr(error.orig, "sqlstate")
 
 
 def store_away(error: BaseException) -> Fault:

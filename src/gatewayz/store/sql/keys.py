@@ -17,6 +17,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.keys import RANDOM_BYTES, key_from, masked
 from gatewayz.limits.rules import KEY_LIMITS, checked_limits
 from gatewayz.store.secret import Peppers
+from gatewayz.store.sql import budgets
 from gatewayz.store.sql.audit import Deed
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
@@ -162,7 +163,7 @@ async def revoke(desk: Desk, account: str, key_id: str) -> None:
 
 
 async def rotate(desk: Desk, account: str, key_id: str, keep_ms: int = 0) -> tuple[str, Key]:
-    """A new key in the place of one, with all that it may do; the old one works for `keep_ms` more.
+    """A new key in the place of one, with all that it may do and has spent; the old one works for `keep_ms` more.
 
     Faults: `unknown_route` for none that is active.
     """
@@ -177,6 +178,7 @@ async def rotate(desk: Desk, account: str, key_id: str, keep_ms: int = 0) -> tup
         else:
             await _ended(connection, account, key_id, now)
         await _inserted(connection, record, desk.peppers.current.digest(key))
+        await budgets.carried_over(connection, account, budgets.of_key(key_id), budgets.of_key(record.id))
     return key, record
 
 

@@ -1,0 +1,103 @@
+"""Calls as they were recorded: one with all that explains it, and those that end while somebody watches."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Select, select
+
+from gatewayz.core.calls import CROCKFORD
+from gatewayz.core.faults import Fault
+from gatewayz.store.sql.database import Database
+from gatewayz.store.sql.tables import ATTEMPTS, CALLS, HOLDS, TRANSFERS
+
+ULID = re.compile(rf"(?:^|[-_])([{CROCKFORD}]{{26}})$")
+LISTS = ("usage", "price", "dropped", "reasons", "tags")
+MAX_LISTED = 1_000
+LONGEST_MS = 35 * 60_000
+"""A call is recorded where it ends and named where it begins, so the newest records may have names this much older."""
+
+
+class Story(Struct, frozen=True):
+    """All that is known of a call: its record if it has ended, its attempts, what was booked, what is still held."""
+
+    record: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    transfers: list[dict[str, Any]]
+    hold: dict[str, Any] | None = None
+
+
+def call_id_of(text: str) -> str:
+    """The call's id in any form in which a client sees it: `chatcmpl-…`, `msg_…`, `resp_…`. Faults: `bad_request`."""
+    match = ULID.search(text.strip())
+    if match is None:
+        raise Fault("bad_request", f"{text[:80]!r} is no id of a call: 26 letters and digits, as in x-request-id.")
+    return match[1]
+
+
+async def owner(database: Database, call_id: str) -> str:
+    """Whose a call is, for the operator. Faults: `unknown_route`."""
+    async with database.begin(reading=True) as connection:
+        for table, column in ((CALLS, CALLS.c.id), (HOLDS, HOLDS.c.call_id)):
+            found = (await connection.execute(select(table.c.account_id).where(column == call_id))).scalar()
+            if found is not None:
+                return str(found)
+    raise _unknown(call_id)
+
+
+async def story(database: Database, account: str, call_id: str) -> Story:
+    """A call of an account; another's is as one that does not exist. Faults: `unknown_route`."""
+    wanted = (
+        select(*CALLS.c).where(CALLS.c.account_id == account, CALLS.c.id == call_id),
+        select(*TRANSFERS.c).where(TRANSFERS.c.account_id == account, TRANSFERS.c.call_id == call_id),
+        select(*HOLDS.c).where(HOLDS.c.account_id == account, HOLDS.c.call_id == call_id),
+        select(*ATTEMPTS.c).where(ATTEMPTS.c.call_id == call_id).order_by(ATTEMPTS.c.number),
+    )
+    async with database.begin(reading=True) as connection:
+        calls, moved, held, tried = [
+            [dict(row) for row in (await connection.execute(one)).mappings().all()] for one in wanted
+        ]
+    if not calls and not held:
+        raise _unknown(call_id)
+    record = _read(calls[0]) if calls else {}
+    order = sorted(moved, key=lambda row: (row["at_ms"], row["kind"] not in {"hold", "extend"}, row["id"]))
+    return Story(record, tried if calls else [], order, held[0] if held else None)
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(value) if name in LISTS else value for name, value in row.items()}
+
+
+async def newest(database: Database, limit: int, account: str = "") -> list[dict[str, Any]]:
+    """The calls that came in last, oldest first."""
+    rows = await _selected(database, _of(account).order_by(CALLS.c.id.desc()).limit(min(limit, MAX_LISTED)))
+    return list(reversed(rows))
+
+
+async def ended_since(database: Database, since_ms: int, account: str = "") -> list[dict[str, Any]]:
+    """Calls that ended at this moment or later, in the order of their ends."""
+    ended = CALLS.c.received_ms + CALLS.c.duration_ms
+    young = _of(account).where(CALLS.c.id >= _first_ulid(since_ms - LONGEST_MS), ended >= since_ms)
+    return await _selected(database, young.order_by(ended, CALLS.c.id).limit(MAX_LISTED))
+
+
+def _of(account: str) -> Select[Any]:
+    wanted = select(*CALLS.c)
+    return wanted.where(CALLS.c.account_id == account) if account else wanted
+
+
+async def _selected(database: Database, wanted: Select[Any]) -> list[dict[str, Any]]:
+    async with database.begin(reading=True) as connection:
+        return [_read(row) for row in (await connection.execute(wanted)).mappings().all()]
+
+
+def _first_ulid(at_ms: int) -> str:
+    """The least name that a call of this moment could have."""
+    value = max(at_ms, 0) << 80
+    return "".join([CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5)])
+
+
+def _unknown(call_id: str) -> Fault:
+    return Fault("unknown_route", f"There is no call {call_id!r}.")

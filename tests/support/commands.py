@@ -1,0 +1,30 @@
+"""The command line within the test's process: as people type it, without starting an interpreter for each command."""
+
+import json
+
+from typer.testing import CliRunner
+
+from gatewayz.cli import app
+from gatewayz.core.faults import Fault
+from tests.support.databases import url_of
+
+
+class Commands:
+    """Runs `gatewayz …` on one store, from one data directory."""
+
+    def __init__(self, location, data_dir):
+        self._given = {"GATEWAYZ_DATABASE__URL": url_of(location), "GATEWAYZ_DATA_DIR": str(data_dir), "GATEWAYZ_CONFIG": ""}
+
+    def __call__(self, *words, status=0):
+        """What was printed; a fault is its sentence, as `main` prints it, with exit status 2."""
+        done = CliRunner().invoke(app, list(words), env=self._given)
+        if isinstance(done.exception, Fault):
+            assert status == 2, done.exception
+            return f"gatewayz: {done.exception.message}"
+        assert done.exit_code == status, (done.output, done.exception)
+        return done.stdout + done.stderr
+
+    def json(self, *words, status=0):
+        done = CliRunner().invoke(app, [*words, "--json"], env=self._given)
+        assert done.exit_code == status, (done.output, done.exception)
+        return json.loads(done.stdout)
