@@ -12,8 +12,13 @@ from pathlib import Path
 import aiohttp
 import openai
 import pytest
+from sqlalchemy import func, select
 
+from gatewayz.store.sql.checking import OWNER_SILENT_S, violations
+from gatewayz.store.sql.tables import HOLDS, WALLETS
+from gatewayz.store.sql.upkeep import Upkeep
 from tests.support.databases import url_of
+from tests.support.money import USD, LaterClock, account, key_for, process_on
 from tests.support.served import Served, free_port, run
 from tests.support.together import ASK, KEY, gateway, load
 
@@ -40,8 +45,12 @@ async def test_workers_share_the_calls_and_book_each_once(tmp_path, location, ki
         assert here.served.said.count("serves http") == 1
 
 
-async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_path, location):
-    async with gateway(tmp_path / "run", location, 2) as here:
+async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_path, database, location):
+    data_dir = tmp_path / "run" / "data"
+    async with process_on(location, data_dir, "till") as books:
+        await account(database, books, "payer", paid=1_000 * USD)
+    paid = {"api_key": await key_for(database, "payer", data_dir)}
+    async with gateway(tmp_path / "run", location, 2) as here, AsyncExitStack() as stack:
         seen, over = [], asyncio.Event()
 
         async def watch():
@@ -52,8 +61,9 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_pa
                     continue
 
         watching = asyncio.create_task(watch())
-        running = asyncio.create_task(load(here, 30, 30, max_retries=5))
+        running = asyncio.create_task(load(here, 30, 30, max_retries=5, **paid))
         await here.until(lambda: _true(here.upstream.invoices))
+        await streams(here, stack, 12, **paid)
         victims = here.served.workers()
         os.kill(victims[0], signal.SIGKILL)
         faults = await running
@@ -72,23 +82,33 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_pa
         assert victims[0] not in now
         assert len(now) == 2
         before = (await here.booked())[0]
-        assert await load(here, 10, 4) == []
+        assert await load(here, 10, 4, **paid) == []
         calls, _, most = await here.booked()
         assert (calls - before, most) == (40, 1)
         status, _ = await asyncio.to_thread(here.served.stop)
         assert status == 0
         assert [line for line in here.log() if line["event"] == "workers" and "SIGKILL" in line["message"]]
+    # What the dead one held is given back when it has been silent for a minute, by whoever lives then.
+    async with process_on(location, data_dir, "later") as books:
+        async with database.begin(reading=True) as connection:
+            assert (await connection.execute(select(func.count()).select_from(HOLDS))).scalar_one() > 0
+        later = LaterClock(OWNER_SILENT_S + 1)
+        await Upkeep(database, books.commits, books.journal, later, "later", lambda fact: None).expire()
+        async with database.begin(reading=True) as connection:
+            assert (await connection.execute(select(func.count()).select_from(HOLDS))).scalar_one() == 0
+            assert (await connection.execute(select(WALLETS.c.held).where(WALLETS.c.account_id == "payer"))).scalar_one() == 0
+        assert await violations(database, later.wall_ms()) == []
 
 
 async def _true(value):
     return bool(value)
 
 
-async def streams(here, stack, count):
+async def streams(here, stack, count, **more):
     """Streams that have begun, over connections of their own."""
     begun = []
     for _ in range(count):
-        client = await stack.enter_async_context(here.client())
+        client = await stack.enter_async_context(here.client(**more))
         stream = await client.chat.completions.create(model="test/slow", messages=ASK, stream=True)
         first = await anext(stream)
         begun.append((stream, first))

@@ -40,7 +40,7 @@ class Gateway:
         self.url = f"http://127.0.0.1:{served.port}"
 
     def client(self, **more):
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=KEY, **({"max_retries": 0} | more))
+        return openai.AsyncOpenAI(**({"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0} | more))
 
     async def page(self, path):
         """A page over a connection of its own, so that any worker may answer."""

@@ -78,6 +78,13 @@ def _port(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
     yield Finding("ok", "port", f"{web.host}:{web.port} is free")
 
 
+def _workers(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
+    workers = found.settings.web.workers
+    if workers > 1:
+        says = f"{workers} processes, each with its share of every limit: a key with few connections is refused early"
+        yield Finding("note", "workers", says)
+
+
 def _machine(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < MIN_DESCRIPTORS:
@@ -123,6 +130,7 @@ CHECKS: tuple[Callable[[Loaded, dict[str, Provider]], Iterator[Finding]], ...] =
     _data_dir,
     store_findings,
     _port,
+    _workers,
     _machine,
     _provider_findings,
 )
