@@ -9,6 +9,7 @@ from gatewayz.core.events import Failed, Frame, Started
 from gatewayz.core.faults import FAULTS, Fault
 from gatewayz.dialects.jsontext import decoded
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
+from gatewayz.observe.exposition import exposition
 from tests.support.house import house
 
 HI = [{"role": "user", "content": "hi"}]
@@ -51,7 +52,7 @@ async def test_a_call_leaves_one_record_and_is_metered(here, path):
     assert usage.prompt or usage.images
     assert not usage.estimated
     here.built.bus.flush()
-    assert f'endpoint="{path}"'.encode() in here.built.metrics.render()
+    assert f'endpoint="{path}"'.encode() in exposition(here.built.metrics.counts())
 
 
 @pytest.mark.parametrize("path", STREAMED)

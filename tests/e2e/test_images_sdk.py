@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from gatewayz.core.money import usd_text
+from gatewayz.observe.exposition import exposition
 from tests.support.gallery import PER_IMAGE, gallery, made_by
 
 PNG = b"\x89PNG\r\n"
@@ -284,7 +285,7 @@ async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(her
     records = list(here.built.books.records)
     assert [(one.endpoint, one.model) for one in records] == [("/v1/images/generations", "test/picture")]
     here.built.bus.flush()
-    page = here.built.metrics.render()
+    page = exposition(here.built.metrics.counts())
     assert b'endpoint="/v1/images/generations"' in page
     assert b'gatewayz_images_total{model="test/picture",provider="deepinfra"} 1.0' in page
 
