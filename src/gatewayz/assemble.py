@@ -29,6 +29,7 @@ from gatewayz.observe.log import opened_log
 from gatewayz.observe.metrics import Metrics
 from gatewayz.observe.peers import Alone, Peers
 from gatewayz.ports.keys import Keys
+from gatewayz.ports.replays import Replays
 from gatewayz.providers.listings import formats
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
@@ -39,11 +40,13 @@ from gatewayz.store.files.listings import FileListings
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
+from gatewayz.store.memory.replays import MemoryReplays
 from gatewayz.store.secret import peppers
 from gatewayz.store.sql.books import StoreBooks
 from gatewayz.store.sql.catalog import SqlCatalog
 from gatewayz.store.sql.database import located
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.idempotency import SqlReplays
 from gatewayz.store.sql.keys import make_bootstrap
 from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
@@ -122,6 +125,7 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
         limiter=MemoryLimiter(settings.limits, clock, peers.workers),
         planner=Planner(shelf, rules, dice),
         books=books,
+        replays=_replays(store, desk, books),
         attempts=Attempts(asker, health, rules, clock, bus),
         health=health,
         clock=clock,
@@ -194,6 +198,13 @@ async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitSta
     if location.kind == "memory":
         return None
     return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
+
+
+def _replays(store: Store | None, desk: Desk | None, books: MemoryBooks | StoreBooks) -> Replays:
+    """Who keeps idempotent answers: the database, or memory where there is none."""
+    if store is not None and desk is not None:
+        return SqlReplays(store.database, desk.peppers, desk.clock, store.books.owner)
+    return books.replays if isinstance(books, MemoryBooks) else MemoryReplays()
 
 
 def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:

@@ -113,17 +113,18 @@ async def asked(client, model: str = "test/model", text: str = "Hello there", **
 
 
 
-async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", **more: Any) -> None:
+async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", key: str = "", **more: Any) -> None:
     """A client that breaks its connection off: after so many chunks, or before the first byte when nothing is said."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
     body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": text}], "stream": streamed, **more})
+    named = f"Idempotency-Key: {key}\r\n" if key else ""
+    before = len(here.upstream.requests)
     writer.write(
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        f"{named}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     )
     await writer.drain()
     if after is None:
-        before = len(here.upstream.requests)
         while len(here.upstream.requests) == before:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.02)

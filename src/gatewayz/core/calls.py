@@ -57,7 +57,10 @@ class Principal(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One client request. Times are monotonic seconds; `deadline` bounds everything, `received_ms` tells the date."""
+    """One client request. Times are monotonic seconds; `deadline` bounds everything, `received_ms` tells the date.
+
+    `idempotency_key` is the client's name for it, and `fingerprint` what another request by that name must share.
+    """
 
     id: str
     endpoint: str
@@ -69,6 +72,8 @@ class Call(Struct, frozen=True, kw_only=True):
     address: str = ""
     trace: str = ""
     body_bytes: int = 0
+    idempotency_key: str = ""
+    fingerprint: str = ""
 
     @property
     def budgets(self) -> tuple[str, ...]:

@@ -12,18 +12,20 @@ from gatewayz.catalog.pricing import ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
-from gatewayz.core.facts import CallEnded, Warned
+from gatewayz.core.facts import CallEnded
 from gatewayz.core.faults import Fault
 from gatewayz.engine.attempts import Attempts
 from gatewayz.engine.charging import allowance
 from gatewayz.engine.drains import Drains
-from gatewayz.engine.endings import Endings
 from gatewayz.engine.gate import Gate
 from gatewayz.engine.health import Health
+from gatewayz.engine.keeping import again
+from gatewayz.engine.settling import Settling
 from gatewayz.engine.tally import Tally
 from gatewayz.ports.books import Books, Hold
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.limiter import Decision, Limiter
+from gatewayz.ports.replays import Kept, Replays
 from gatewayz.routing.plan import Planner
 
 MAX_AFFINITIES = 50_000
@@ -39,6 +41,7 @@ class Gateway:
         limiter: Limiter,
         planner: Planner,
         books: Books,
+        replays: Replays,
         attempts: Attempts,
         health: Health,
         clock: Clock,
@@ -52,7 +55,7 @@ class Gateway:
         self._health = health
         self._clock = clock
         self._bus = bus
-        self._endings = Endings()
+        self._settling = Settling(books, replays, clock, bus)
         self.drains = Drains()
         self._affinities: OrderedDict[str, str] = OrderedDict()
 
@@ -89,8 +92,11 @@ class Gateway:
         What ends the answer is yielded alone, after the settlement.
         """
         try:
-            tally.hold = await self._admitted(call, tally)
-            async with aclosing(self._attempts.answer(call, tally)) as batches:
+            kept = await self._admitted(call, tally)
+            if kept is None:
+                tally.hold = await self._held(call, tally)
+            source = self._attempts.answer(call, tally) if kept is None else again(kept, call)
+            async with aclosing(source) as batches:
                 async for heard in batches:
                     frames = tally.watch(heard)
                     if is_end(frames):
@@ -108,14 +114,23 @@ class Gateway:
             tally.fault = tally.fault or fault
             raise
         finally:
-            await self._over(call, tally)
+            try:
+                await self._settling.over(call, tally)
+            finally:
+                self._ended(call, tally)
 
-    async def _admitted(self, call: Call, tally: Tally) -> Hold:
+    async def _admitted(self, call: Call, tally: Tally) -> Kept | None:
+        """Lets the call in; the answer that is given again when its client has asked for it before."""
         self._health.call_begun()
         decision = await self._limiter.take(call.id, call.principal)
         tally.decision = decision
         if not decision.allowed:
             raise _too_fast(decision)
+        return await self._settling.claim(call, tally) if call.idempotency_key else None
+
+    async def _held(self, call: Call, tally: Tally) -> Hold:
+        """Plans the call, and holds what it may cost."""
+        tally.admitted = True
         conversation = _conversation(call)
         tally.plan = self._planner.plan(
             call.request, call.principal, self._health, self._affinities.get(conversation, "")
@@ -143,40 +158,10 @@ class Gateway:
         before, end = _parted(frames, call)
         if before:
             yield before
-        fault = await self._settled(call, tally)
+        fault = await self._settling.settled(call, tally)
         if fault is not None:
             raise fault
         yield end
-
-    async def _settled(self, call: Call, tally: Tally) -> Fault | None:
-        """Settles the call, once, whoever waits for it; the fault if its money could not be made safe."""
-        if tally.ending is None:
-            tally.ending = self._endings.start(self._settle(call, tally))
-        return await asyncio.shield(tally.ending)
-
-    async def _settle(self, call: Call, tally: Tally) -> Fault | None:
-        if tally.hold is None:
-            return None
-        outcome = tally.outcome(self._clock.now())
-        try:
-            await self._books.settle(call, tally.hold, outcome)
-        except Fault as fault:
-            self._bus.emit(Warned(subject="unsettled", message=f"{call.id}: {fault.message}"))
-            return fault
-        tally.cost, tally.settled = outcome.cost, outcome
-        return None
-
-    async def _over(self, call: Call, tally: Tally) -> None:
-        """The end that every call has, in whatever state it is left: settled, or recorded as refused."""
-        if not tally.finished and tally.fault is None:
-            tally.fault = Fault("client_gone", "The client left before the answer was complete.")
-        try:
-            if tally.hold is not None:
-                await self._settled(call, tally)
-            elif tally.decision is not None and tally.decision.allowed:
-                self._endings.start(self._books.refused(call, tally.outcome(self._clock.now())))
-        finally:
-            self._ended(call, tally)
 
     def _ended(self, call: Call, tally: Tally) -> None:
         """What every call comes to, however it ended: its slot is free, its fact is told."""
@@ -197,7 +182,7 @@ class Gateway:
 
     async def finished(self) -> None:
         """Waits until every settlement under way is done."""
-        await self._endings.finished()
+        await self._settling.endings.finished()
 
 
 def _too_fast(decision: Decision) -> Fault:

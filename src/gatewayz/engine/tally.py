@@ -23,8 +23,10 @@ from gatewayz.core.faults import FAULTS, Fault
 from gatewayz.core.money import Nanos
 from gatewayz.core.usage import Usage
 from gatewayz.engine.charging import Allowance, charged, worth
+from gatewayz.engine.keeping import Keeping
 from gatewayz.ports.books import Hold
 from gatewayz.ports.limiter import Decision
+from gatewayz.ports.replays import Kept
 from gatewayz.routing.plan import Candidate, Plan
 
 WORDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.TOOL, Kind.AUDIO})
@@ -36,12 +38,16 @@ class Tally:
 
     `heard` counts the bytes of output so far, `room` how many of them the hold covers before it is to be extended.
     `asked` is the candidate under way, `candidate` the one that committed. `stopped`: we broke the answer off;
-    `left`: its client did, and it is only heard for what it costs.
+    `left`: its client did, and it is only heard for what it costs. `replayed`: an answer from before is given again.
     """
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.decision: Decision | None = None
+        self.replayed: Kept | None = None
+        self.keeping: Keeping | None = None
+        self.claimed = False
+        self.admitted = False
         self.plan: Plan | None = None
         self.hold: Hold | None = None
         self.allowance: Allowance | None = None
@@ -88,7 +94,11 @@ class Tally:
                 elif odd[event.block] is Kind.REASONING:
                     self.heard += size
                     self._thought += size
-        return self._costed(frames) if self._to_show else frames
+        if self._to_show:
+            frames = self._costed(frames)
+        if self.keeping is not None:
+            self.keeping.take(frames)
+        return frames
 
     def _note(self, event: Event) -> None:
         match event:
@@ -115,7 +125,7 @@ class Tally:
         """The frames with the cost in their reports; the last report of a finished answer is marked as final."""
         self._to_show = False
         heard = self._reported
-        if heard is None:
+        if heard is None or self.replayed is not None:
             return frames
         usage = self._whole(heard.usage)
         last = self._reported = replace(heard, usage=usage, cost=self._price_of(usage), final=self.finished)

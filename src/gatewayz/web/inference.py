@@ -20,6 +20,7 @@ from gatewayz.ports.facts import Bus
 from gatewayz.routing.rules import Deadlines
 from gatewayz.web.address import address_of
 from gatewayz.web.asgi import ClientLeftError, Receive, Scope, Send, body_of, headers_of
+from gatewayz.web.repeats import fingerprint, key_of
 from gatewayz.web.respond import Delivery, Pace, call_headers, refuse, retry_headers
 
 MAX_BODY_BYTES = 32 * 2**20
@@ -101,6 +102,7 @@ class Inference:
             if not model:
                 raise Fault("bad_request", "Missing required parameter: 'model'.", param="model")
             request = replace(request, model=model)
+        key = key_of(received.headers)
         now = self._clock.now()
         deadlines = self._rules.deadlines
         total_s = deadlines.stream_total_s if request.streamed else deadlines.total_s
@@ -115,6 +117,8 @@ class Inference:
             deadline=now + min(total_s, _timeout_s(received.headers, total_s)),
             trace=trace_of(received.headers.get("traceparent", "")),
             body_bytes=len(received.body),
+            idempotency_key=key,
+            fingerprint=fingerprint(principal, received.path, received.body) if key else "",
         )
 
     async def _answer(self, call: Call, role: ClientRole, receive: Receive, send: Send, running: Running) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Call
 from gatewayz.core.events import Failed, Frame, is_end
@@ -39,7 +40,7 @@ class Delivery:
         self._tally = tally
         self._send = send
         self._pace = pace
-        self._encoder: Encoder = role.encoder(call, call.received_ms // 1000)
+        self._encoder: Encoder | None = None
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._beats: set[asyncio.Task[None]] = set()
@@ -59,7 +60,8 @@ class Delivery:
         try:
             async with aclosing(batches):
                 async for frames in batches:
-                    body = self._encoder.feed(frames)
+                    encoder = self._encoder or self._speaking()
+                    body = encoder.feed(frames)
                     if self.over or not (body or is_end(frames)):
                         continue
                     if not self.started or not streamed or is_end(frames):
@@ -75,12 +77,21 @@ class Delivery:
             if self._timer is not None:
                 self._timer.cancel()
 
+    def _speaking(self) -> Encoder:
+        """The encoder, made when there is something to say: an answer that is given again keeps its id and date."""
+        if self._encoder is None:
+            call, kept = self._call, self._tally.replayed
+            if kept is not None:
+                call = replace(call, id=kept.call, received_ms=kept.received_ms)
+            self._encoder = self._role.encoder(call, call.received_ms // 1000)
+        return self._encoder
+
     async def fail(self, fault: Fault) -> None:
         """Ends the answer with a fault, in the client's dialect."""
         if self.over:
             return
         if self.started:
-            await self._write(self._encoder.feed([Frame((Failed(fault),))]), more=False)
+            await self._write(self._speaking().feed([Frame((Failed(fault),))]), more=False)
         else:
             self.started = self.over = True
             await refuse(self._send, self._role.refusal(fault, self._call.id), self._headers(fault))
@@ -95,7 +106,7 @@ class Delivery:
 
     async def _start(self, length: int | None) -> None:
         self.started = True
-        headers = [(b"content-type", self._encoder.content_type.encode()), *self._headers(None)]
+        headers = [(b"content-type", self._speaking().content_type.encode()), *self._headers(None)]
         if length is None:
             headers += STREAM_HEADERS
         else:
@@ -105,8 +116,12 @@ class Delivery:
     def _headers(self, fault: Fault | None) -> RawHeaders:
         tally = self._tally
         headers = call_headers(self._call.id)
-        if tally.served:
-            headers.append((b"x-gatewayz-provider", tally.served.encode()))
+        kept = tally.replayed
+        if kept is not None:
+            headers.append((b"idempotent-replayed", b"true"))
+        if tally.served or kept is not None:
+            provider = kept.provider if kept is not None else tally.served
+            headers.append((b"x-gatewayz-provider", provider.encode()))
         if tally.attempts or tally.served:
             # The attempt that serves has its row only at its end.
             running = bool(tally.served) and not any(not row.fault for row in tally.attempts)
@@ -154,7 +169,7 @@ def call_headers(call_id: str) -> RawHeaders:
 
 def retry_headers(fault: Fault) -> RawHeaders:
     """`Retry-After` where waiting helps, in whole seconds, at least one."""
-    if fault.rule.status not in {429, 503}:
+    if fault.rule.status not in {429, 503} and fault.kind != "in_flight":
         return []
     wait_s = fault.retry_after_s if fault.retry_after_s is not None else 1.0
     return [(b"retry-after", str(max(round(wait_s + 0.499), 1)).encode())]

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.money import Nanos
 from gatewayz.ports.books import Hold, Replay
+from gatewayz.store.memory.replays import MemoryReplays
 
 MAX_RECORDS = 1_000
 
@@ -32,6 +33,7 @@ class MemoryBooks:
     def __init__(self) -> None:
         self.open: dict[str, Hold] = {}
         self.records: deque[CallRecord] = deque(maxlen=MAX_RECORDS)
+        self.replays = MemoryReplays()
         self.spent = Nanos(0)
         self.calls = 0
 
@@ -48,6 +50,8 @@ class MemoryBooks:
         if self.open.pop(hold.call, None) is None:
             return False
         self._record(call, outcome)
+        if replay is not None:
+            self.replays.keep(call, replay)
         return True
 
     async def refused(self, call: Call, outcome: Outcome) -> None:

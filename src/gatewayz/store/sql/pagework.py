@@ -131,13 +131,17 @@ def written(pages: Pages) -> Written:
         grants=[(one.id, account, "grant", one.amount, one.expires_ms, now) for account, one in pages.granted],
         calls=[order.rows.call for order in pages.records if order.rows is not None],
         attempts=[row for order in pages.records if order.rows is not None for row in order.rows.attempts],
-        replays=[_replay_row(order) for order in pages.records if order.replay_key],
+        replays=[_replay_row(order, now) for order in pages.records if order.replay_key],
     )
 
 
-def _replay_row(order: Settle) -> Row:
+REPLAY_MS = 86_400_000
+"""How long an answer can be had again, and its key means that answer."""
+
+
+def _replay_row(order: Settle, now_ms: int) -> Row:
     state = "kept" if order.answer is not None else "not_kept"
-    return order.account, order.replay_key, order.call, state, order.answer
+    return order.account, order.replay_key, order.call, state, order.answer, now_ms + REPLAY_MS
 
 
 def _hold_row(hold: OpenHold) -> Row:

@@ -163,7 +163,7 @@ async def _write(connection: Any, pages: Pages) -> None:
         ("attempts", ATTEMPT_COLUMNS, rows.attempts),
     ):
         await _arrays(connection, _insert(table, columns), len(columns), found)
-    await _arrays(connection, UPDATE_REPLAYS, 5, rows.replays)
+    await _arrays(connection, UPDATE_REPLAYS, 6, rows.replays)
 
 
 async def _arrays(connection: Any, statement: str, width: int, rows: list[Row]) -> None:
@@ -188,8 +188,9 @@ FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS new(subject
 WHERE budgets.subject = new.subject
 """
 UPDATE_REPLAYS = """
-UPDATE idempotency SET state = new.state, answer = new.answer
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[]) AS new(account_id, key, call_id, state, answer)
+UPDATE idempotency SET state = new.state, answer = new.answer, expires_ms = new.until
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bigint[])
+    AS new(account_id, key, call_id, state, answer, until)
 WHERE idempotency.account_id = new.account_id AND idempotency.key = new.key AND idempotency.call_id = new.call_id
 """
 

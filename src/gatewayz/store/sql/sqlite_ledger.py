@@ -167,13 +167,15 @@ def _write(connection: sqlite3.Connection, pages: Pages) -> None:
     _insert(connection, "attempts", ATTEMPT_COLUMNS, rows.attempts)
     if rows.ended:
         connection.execute(f"DELETE FROM holds WHERE call_id {AMONG}", (encoded(rows.ended).decode(),))
-    for account, key, call, state, answer in rows.replays:
-        connection.execute(UPDATE_REPLAY, (state, answer, account, key, call))
+    for account, key, call, state, answer, until in rows.replays:
+        connection.execute(UPDATE_REPLAY, (state, answer, until, account, key, call))
 
 
 UPDATE_WALLET = "UPDATE wallets SET paid = ?, promo = ?, held = ?, promo_until_ms = ? WHERE account_id = ?"
 UPDATE_BUDGET = "UPDATE budgets SET period_ms = ?, spent = ?, held = ? WHERE subject = ?"
-UPDATE_REPLAY = "UPDATE idempotency SET state = ?, answer = ? WHERE account_id = ? AND key = ? AND call_id = ?"
+UPDATE_REPLAY = (
+    "UPDATE idempotency SET state = ?, answer = ?, expires_ms = ? WHERE account_id = ? AND key = ? AND call_id = ?"
+)
 
 
 @cache
