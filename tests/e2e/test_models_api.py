@@ -4,6 +4,7 @@ import json
 from urllib.parse import quote
 
 import aiohttp
+import anthropic
 import openai
 import pytest
 
@@ -55,6 +56,24 @@ async def test_the_official_sdk_lists_and_retrieves(tmp_path):
         for name in ("maker/gone", "maker/none", "first/anything", "maker/Model-1.5"):
             with pytest.raises(openai.NotFoundError):
                 await here.client().models.retrieve(name)
+
+
+async def test_anthropics_sdk_lists_pages_and_retrieves(tmp_path):
+    async with house(tmp_path, **OWN) as here, anthropic.AsyncAnthropic(base_url=here.url, api_key=here.key, max_retries=0) as client:
+        everything = [model async for model in await client.models.list(limit=2)]
+        assert [model.id for model in everything] == [model.id async for model in await here.client().models.list()]
+        assert {model.type for model in everything} == {"model"}
+        one = await client.models.retrieve("maker/model-1.5")
+        assert (one.id, one.display_name, one.created_at.year) == ("maker/model-1.5", "Maker One", 1970)
+        ids = [model.id for model in everything]
+        page = await client.models.list(before_id=ids[3], limit=2)
+        assert ([model.id for model in page.data], page.has_more, page.first_id, page.last_id) == (ids[1:3], True, ids[1], ids[2])
+        assert (await client.models.list(after_id=ids[-1])).data == []
+        with pytest.raises(anthropic.NotFoundError):
+            await client.models.retrieve("maker/none")
+        for wrong in ({"limit": 0}, {"limit": 5_000}, {"after_id": "maker/none"}):
+            with pytest.raises(anthropic.BadRequestError):
+                await client.models.list(**wrong)
 
 
 async def test_a_model_has_openrouters_fields(tmp_path):

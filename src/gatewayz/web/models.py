@@ -21,6 +21,7 @@ from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import Spoken
 from gatewayz.dialects.jsontext import encoded
+from gatewayz.web.anthropic_models import HEADER, model_info, page_of
 from gatewayz.web.asked import Asked
 
 MAX_RENDERED = 8
@@ -89,6 +90,9 @@ class ModelPages:
     async def several(self, asked: Asked) -> Spoken:
         """The list, filtered. Faults: `bad_request` for a filter that makes no sense."""
         rendering = await self._rendered(asked.principal)
+        if HEADER in asked.headers:
+            chosen = filtered(allowed(rendering.models.values(), asked.principal), asked)
+            return Spoken(200, HEADERS, encoded(page_of([one.card for one in chosen], asked)))
         limit, offset = asked.number("limit", MAX_LIMIT, 1, MAX_LIMIT), asked.number("offset", 0, 0, MAX_OFFSET)
         only = asked.principal.models if asked.principal is not None else ()
         tag = _tag(f"{rendering.digest}|{asked.query}|{only}")
@@ -106,6 +110,8 @@ class ModelPages:
         if wanted.endswith(ENDPOINTS):
             return self._endpoints(self._found(rendering, wanted.removesuffix(ENDPOINTS), asked), asked)
         found = self._found(rendering, wanted, asked)
+        if HEADER in asked.headers:
+            return Spoken(200, HEADERS, encoded(model_info(found.card)))
         return _conditional(asked, _tag(f"{rendering.digest}|{wanted}"), lambda: found.body)
 
     def _found(self, rendering: Rendering, wanted: str, asked: Asked) -> Rendered:
