@@ -88,10 +88,7 @@ class SqlKeys:
         if known is not None:
             age_s = self._clock.now() - known.read_at
             if age_s < FRESH_S or (not self._reached and age_s < STALE_S):
-                if known.expires_ms is None or known.expires_ms > self._clock.wall_ms():
-                    known.used = True
-                    return known.principal
-                raise _refused(key)
+                return self._unless_ended(key, known)
         return self._bootstrap.get(key) or await self._asked(key)
 
     async def _asked(self, key: str) -> Principal:
@@ -116,10 +113,16 @@ class SqlKeys:
         return found
 
     def _stale(self, key: str) -> Principal:
-        """What was known of the key, when the store does not answer."""
+        """What was known of the key, when the store does not answer. Faults: `unavailable`, `unauthenticated`."""
         known = self._known.get(key)
         if known is None or self._clock.now() - known.read_at >= STALE_S:
             raise Fault("unavailable", "The store does not answer, and this key is not known.", retry_after_s=RETRY_S)
+        return self._unless_ended(key, known)
+
+    def _unless_ended(self, key: str, known: Known) -> Principal:
+        if known.expires_ms is not None and known.expires_ms <= self._clock.wall_ms():
+            raise _refused(key)
+        known.used = True
         return known.principal
 
     async def _read_waiting(self) -> None:
@@ -171,9 +174,9 @@ class SqlKeys:
             future = self._waiting.pop(key)
             try:
                 _tell(future, self._stale(key))
-            except Fault:
+            except Fault as refused:
                 if not future.done():
-                    future.set_exception(fault)
+                    future.set_exception(fault if refused.kind == "unavailable" else refused)
                     # A caller that has left asks no more; the loop need not warn of that.
                     future.exception()
 
