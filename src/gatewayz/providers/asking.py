@@ -17,9 +17,12 @@ from gatewayz.dialects.base import Answer, Asking, Draft, Reading, Send, Steps, 
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.quirks import applied, without
-from gatewayz.providers.spec import Auth, Credential, Provider
+from gatewayz.providers.spec import Auth, Credential, Path, Provider
 
 UNKNOWN = 404
+OWN_PATH = Path(path="{path}")
+COUNTING = "/count_tokens"
+"""Ends the path of a dialect in which tokens are counted."""
 USER_AGENT = f"gatewayz/{__version__}"
 
 AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
@@ -92,7 +95,7 @@ def ask(
     streamed = request.streamed and (request.surface != "image" or _matches(quirks.image_streams, model))
     queue_url = "" if _matches(quirks.direct_models, model) else quirks.queue_url
     asking = Asking(
-        provider=provider.id,
+        provider=maker_of(provider, dialect),
         upstream_id=model,
         streamed=streamed,
         queue_url=queue_url,
@@ -149,13 +152,17 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     """
     provider = line.provider
     base_url = draft.base_url or provider.base_url
-    url = draft.path if "://" in draft.path else base_url + path_of(line, draft.path)
+    template = path_of(line, draft.path)
+    path = template.replace("{path}", draft.path).replace("{model}", quote(line.model, safe="@"))
+    url = draft.path if "://" in draft.path else base_url + path
     if not url.startswith(own_hosts(provider.base_url, *provider.elsewhere, provider.quirks.queue_url)):
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
     if draft.body is not None:
         gone = (*gone, *applied(draft.body, provider.quirks, line.model, line.dialect), *line.terms.without)
         without(draft.body, line.terms.without)
+        if "{model}" in template:
+            draft.body.pop("model", None)
         body = encoded(draft.body)
     headers = [
         ("Content-Type", "application/json"),
@@ -172,13 +179,17 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
 
 
 def path_of(line: Line, path: str) -> str:
-    """What is asked below the base URL: the dialect's own path, or what the provider has in its place."""
+    """What is asked below the base URL: the dialect's own `path`, or what the provider has in its place."""
     table = line.provider.path_by_model
-    asked = next((asked for pattern, asked in table.items() if re.search(pattern, line.model)), None)
-    if asked is None:
-        return path
-    template = asked.stream if line.streamed and asked.stream else asked.path
-    return template.replace("{path}", path).replace("{model}", quote(line.model, safe="@"))
+    asked = next((asked for pattern, asked in table.items() if re.search(pattern, line.model)), OWN_PATH)
+    if asked.count and path.endswith(COUNTING):
+        return asked.count
+    return asked.stream if line.streamed and asked.stream else asked.path
+
+
+def maker_of(provider: Provider, dialect: str) -> str:
+    """Whose seals these are: what one of a provider's APIs sealed means nothing to the others."""
+    return provider.id if dialect == provider.dialect else f"{provider.id}/{dialect}"
 
 
 def _accepted(line: Line, draft: Draft) -> str:
@@ -216,7 +227,7 @@ def reading_of(provider: Provider, request: Request, dialect: str) -> Reading:
     """How the answer is to be heard; the source is handed on to clients of the same dialect."""
     quirks = provider.quirks
     return Reading(
-        provider=provider.id,
+        provider=maker_of(provider, dialect),
         think=quirks.think,
         stops=quirks.stops,
         reasoning_outside=quirks.reasoning_outside,

@@ -105,10 +105,14 @@ class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
 
 
 class Path(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked below the base URL; `{path}` is the dialect's own path, `{model}` the id."""
+    """What is asked below the base URL: for a whole answer, for a stream, and to count tokens.
+
+    `{path}` is the dialect's own path. Where `{model}` stands in the path, the body does not name the model.
+    """
 
     path: str
     stream: str = ""
+    count: str = ""
 
 
 class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,11 +18,15 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec.structs import replace
 
+from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.faults import HANG_S, Actions, Wait, whole
 from gatewayz.simulator.gemini import served
+from gatewayz.simulator.messages import MESSAGES, counted
 from gatewayz.simulator.oracle import Asked, Invoice
+from gatewayz.simulator.plays import played
 from gatewayz.simulator.stages import Player, Stage
 
 LIFE_S = 3_599
@@ -29,6 +34,7 @@ SKEW_S = 60
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_TOKENS = 10_000
+CLAUDE_VERSION = "vertex-2023-10-16"
 
 
 class Accounts:
@@ -44,6 +50,9 @@ class Accounts:
         self.stages = (
             Stage("POST", re.compile(r"/(?P<model>token)$"), self._token, billed=False),
             Stage("GET", re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"), self._metadata, billed=False),
+            self._guarded(r"/publishers/anthropic/models/(?P<model>count-tokens):rawPredict$", claude_counted),
+            self._guarded(r"/publishers/anthropic/models/(?P<model>[^/:]+):(raw|streamRaw)Predict$", claude_played),
+            self._guarded(r"/locations/[^/]+/endpoints/openapi/chat/completions$", partial(played, CHAT)),
             self._guarded(
                 r"/projects/[^/]+/locations/(?P<place>[^/]+)/publishers/google/models/(?P<model>[^/:]+):"
                 r"(generate|streamGenerate)Content$",
@@ -156,6 +165,31 @@ class Accounts:
             return play(asked, scene)
 
         return Stage("POST", re.compile(path), played)
+
+
+def claude_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
+    """Claude on Vertex: the model is in the path, the version in the body."""
+    wrong = _wrong_claude(asked, names_model=False)
+    return wrong if wrong is not None else played(MESSAGES, _as_anthropic(asked), scene)
+
+
+def claude_counted(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
+    """Counting is one path for all models, so the body names the model."""
+    wrong = _wrong_claude(asked, names_model=True)
+    return wrong if wrong is not None else counted(_as_anthropic(asked), scene)
+
+
+def _wrong_claude(asked: Asked, *, names_model: bool) -> tuple[Invoice, Actions] | None:
+    said = asked.content.get("anthropic_version")
+    if said == CLAUDE_VERSION and ("model" in asked.content) == names_model:
+        return None
+    exchange = load_exchange("error_400_unsupported", "anthropic_messages")
+    name = "anthropic_version" if said != CLAUDE_VERSION else "model"
+    return _invoice(asked), iter([whole(400, exchange.filled(parameter=name))])
+
+
+def _as_anthropic(asked: Asked) -> Asked:
+    return replace(asked, content={name: value for name, value in asked.content.items() if name != "anthropic_version"})
 
 
 def _invoice(asked: Asked) -> Invoice:
