@@ -40,7 +40,7 @@ models:
     aliases: [gpt-4o-mini]
     offers: [{{provider: openai, upstream_id: gpt-4o-mini, price: {{input: "0.15", output: "0.60"}}}}]
 limits: {{key_rpm: 100000000, account_rpm: 100000000, system_rpm: 1000000000, key_per_day: 1000000000,
-          burst: 10000000, key_concurrency: 100000}}
+          burst: 10000000, key_concurrency: 100000, account_concurrency: 100000}}
 observe: {{log: {dir}/log.jsonl}}
 """
 

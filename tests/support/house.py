@@ -99,7 +99,7 @@ async def house(
             "observe": {"log": str(tmp_path / "log.jsonl")},
             "bootstrap_key": key,
             "limits": {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000,
-                       "key_per_day": 100_000_000, "key_concurrency": 20_000},
+                       "key_per_day": 100_000_000, "key_concurrency": 20_000, "account_concurrency": 20_000},
             **own,
         }
         given["providers"] = rows | _at(upstream.url, more or {})

@@ -115,7 +115,7 @@ class Killing:
             "web": {"port": self.port, "grace_s": 10},
             "providers": {"upstream": {"dialect": "openai_chat", "base_url": f"{upstream}/v1"}},
             "limits": {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000, "key_per_day": 100_000_000,
-                       "key_concurrency": 20_000},
+                       "key_concurrency": 20_000, "account_concurrency": 20_000},
             "models": [
                 {"id": model, "offers": [{"provider": "upstream", "upstream_id": scene, "price": PRICE}]} for model, scene in MODELS.items()
             ],

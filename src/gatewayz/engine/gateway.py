@@ -22,6 +22,7 @@ from gatewayz.engine.health import Health
 from gatewayz.engine.keeping import again
 from gatewayz.engine.settling import Settling
 from gatewayz.engine.tally import Tally
+from gatewayz.limits.rules import place_of
 from gatewayz.ports.books import Books, Hold
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.limiter import Decision, Limiter
@@ -69,7 +70,7 @@ class Gateway:
             return await self._gate.who(headers, address)
         except Fault as fault:
             if fault.kind == "unauthenticated":
-                self.turn_page(f"address:{address}")
+                self.turn_page(f"refused:{place_of(address)}")
             raise
 
     def turn_page(self, subject: str) -> None:

@@ -4,6 +4,7 @@ The installation's rules hold for everybody; an account's own take their place; 
 """
 
 from collections.abc import Collection, Mapping
+from ipaddress import IPv6Address, ip_address
 
 from msgspec import Struct
 
@@ -27,7 +28,7 @@ class LimitRules(Struct, frozen=True, kw_only=True):
     key_per_day: int = 10_000
     burst: int = 100
     key_concurrency: int = 50
-    account_concurrency: int = 200
+    account_concurrency: int = 500
     page_rpm: int = 600
     system_rpm: int = 60_000
     lease_s: float = 2_000.0
@@ -57,6 +58,17 @@ def buckets_of(principal: Principal, rules: LimitRules, share: float = 1.0) -> t
 def page_bucket(subject: str, rules: LimitRules, share: float = 1.0) -> Bucket:
     """The bucket of everything that is no call: pages, and requests that are refused for their key."""
     return _bucket(f"{subject}:page", "page_rpm", rules.page_rpm, MINUTE_S, rules.page_rpm, share)
+
+
+def place_of(address: str) -> str:
+    """Whom an address stands for: itself, or of version 6 the 64 bits that one customer of a network has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if not isinstance(found, IPv6Address) or found.ipv4_mapped is not None:
+        return address
+    return f"{IPv6Address(int(found) >> 64 << 64)}/64"
 
 
 def _bucket(key: str, rule: str, rate: int, period_s: float, burst: int, share: float) -> Bucket:

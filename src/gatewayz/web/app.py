@@ -14,6 +14,7 @@ from gatewayz.core.facts import CallRefused
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import ClientRole, Spoken
 from gatewayz.engine.gateway import Gateway
+from gatewayz.limits.rules import place_of
 from gatewayz.ports.facts import Bus
 from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
 from gatewayz.web.asked import Asked, query_of
@@ -89,7 +90,7 @@ class App:
         role = self._clients.get(scope["raw_path"], self._neutral)
         headers = call_headers(call_id)
         try:
-            route, tail = self._found(scope)
+            route, tail = self._reached(scope)
             if route.page is None:
                 await self.inference.serve(role, scope, receive, send)
                 return
@@ -104,6 +105,13 @@ class App:
                 CallRefused(id=call_id, endpoint=_known(path, self.routes), fault=fault.kind, status=spoken.status)
             )
         await refuse(send, spoken, headers)
+
+    def _reached(self, scope: Scope) -> tuple[Route, str]:
+        try:
+            return self._found(scope)
+        except Fault:
+            self._gateway.turn_page(f"refused:{place_of(self.inference.address(scope, headers_of(scope)))}")
+            raise
 
     def _found(self, scope: Scope) -> tuple[Route, str]:
         path, query = scope["raw_path"], scope["query_string"].lower()
@@ -130,7 +138,7 @@ class App:
         headers = headers_of(scope)
         address = self.inference.address(scope, headers)
         if route.access == "anonymous":
-            self._gateway.turn_page(f"address:{address}")
+            self._gateway.turn_page(f"address:{place_of(address)}")
             return None
         principal = await self._gateway.who(headers, address)
         self._gateway.turn_page(f"key:{principal.key}")
