@@ -35,7 +35,7 @@ test: check ## Everything that proves the product (minutes)
 test-long: check ## The tests that take long
 	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest tests -m long --timeout 0
 
-bench: $(VENV)/.dev ## Measure CPU per call, latency and memory, with nginx beside it where installed
+bench: $(VENV)/.dev ## Measure CPU per call, latency and memory, with nginx where installed; the ledgers beside each other
 	@$(BIN)/python -m bench
 
 build: $(VENV)/.dev ## Build the wheel into dist/

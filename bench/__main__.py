@@ -11,13 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.targets import HERE, ROOT, Target, bare, compiled, gateway, nginx
+from tests.support.postgres import running_postgres
 
-PORTS = {"upstream": 18901, "paced": 18902, "nginx": 18910, "bare": 18920, "gatewayz": 18930}
+from bench.targets import HERE, ROOT, Kept, Target, bare, compiled, gateway, nginx
+
+PORTS = {"upstream": 18901, "paced": 18902, "nginx": 18910, "bare": 18920, "gatewayz": 18930, "ledgers": 18940}
 EVENTS = 102
 GAP_MS = 10
 GOALS = {"json_us": 25.0, "paced_us": 4.0}
 """At most this many times nginx, in the same run."""
+MEMORY, SQLITE, POSTGRESQL = "gatewayz, in memory", "gatewayz, SQLite, prepaid", "gatewayz, PostgreSQL, prepaid"
+LEDGER_GOAL = 1.6
+"""CPU per call on SQLite, for a caller with a wallet: at most this many times the same build without a store."""
 
 
 def bodies(folder: Path) -> dict[str, Path]:
@@ -123,12 +128,32 @@ def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]
             for target in targets:
                 target.stop()
             targets = []
+        print("  ledgers", file=sys.stderr, flush=True)
+        with running_postgres() as server:
+            prepaid = (Kept(SQLITE, prepaid=True), Kept(POSTGRESQL, server.dsn(), prepaid=True))
+            for number, one in enumerate((Kept(MEMORY, "memory:"), *prepaid)):
+                targets.append(gateway(PORTS["ledgers"] + number, PORTS["upstream"], folder, one))
+            _ledger_rounds(bench, targets, quick)
+            for target in targets:
+                target.stop()
+            targets = []
     finally:
         for target in targets:
             target.stop()
         for process in running:
             process.kill()
     return bench.rounds, notes
+
+
+def _ledger_rounds(bench: Bench, targets: list[Target], quick: bool) -> None:
+    for target in targets:
+        bench.load(target, "json", 16, 300)
+        bench.note(target.name, "memory_mib", target.pss_kib() / 1024)
+    for _ in range(2 if quick else 5):
+        for target in targets:
+            result = bench.cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
+            bench.note(target.name, "calls_per_s", result["rps"])
+            bench.cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
 
 
 def _rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None:
@@ -171,6 +196,9 @@ def table(rounds: dict[str, dict[str, list[float]]]) -> str:
     for name, row in medians.items():
         cells = []
         for key in COLUMNS:
+            if key not in row:
+                cells.append("–")
+                continue
             ratio = (
                 f" ({row[key] / floor[key]:.1f}×)"
                 if floor.get(key) and key in GOALS | {"burst_us": 0} and name != "nginx"
@@ -182,9 +210,15 @@ def table(rounds: dict[str, dict[str, list[float]]]) -> str:
 
 
 def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
-    if "nginx" not in rounds:
-        return []
     said = []
+    plain, sqlite, postgresql = (statistics.median(rounds[name]["json_us"]) for name in (MEMORY, SQLITE, POSTGRESQL))
+    verdict = "met " if sqlite / plain <= LEDGER_GOAL else "OVER"
+    said.append(
+        f"{verdict}  CPU µs per JSON call of a caller with a wallet: SQLite {sqlite / plain:.2f} × memory, goal "
+        f"{LEDGER_GOAL} ×; PostgreSQL {postgresql / plain:.2f} × (its own processes not counted)"
+    )
+    if "nginx" not in rounds:
+        return said
     for key, goal in GOALS.items():
         ratio = statistics.median(rounds["gatewayz"][key]) / statistics.median(rounds["nginx"][key])
         said.append(f"{'met ' if ratio <= goal else 'OVER'}  {COLUMNS[key]}: {ratio:.1f} × nginx, goal {goal:g} ×")

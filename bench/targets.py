@@ -33,6 +33,7 @@ http {{
 CONFIG = """
 web: {{host: 127.0.0.1, port: {port}}}
 data_dir: {dir}/data
+database: {{url: "{url}"}}
 providers:
   openai: {{base_url: "http://127.0.0.1:{upstream}/v1", key: sk-bench}}
 models:
@@ -43,6 +44,15 @@ limits: {{key_rpm: 100000000, account_rpm: 100000000, system_rpm: 1000000000, ke
           burst: 10000000, key_concurrency: 100000, account_concurrency: 100000}}
 observe: {{log: {dir}/log.jsonl}}
 """
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a gateway keeps its books, and whether the caller has a wallet there."""
+
+    name: str
+    url: str = ""
+    prepaid: bool = False
 
 
 @dataclass
@@ -134,18 +144,30 @@ def bare(port: int, upstream: int) -> Target:
     return Target("bare uvicorn + aiohttp", port, "sk-bench", process)
 
 
-def gateway(port: int, upstream: int, folder: Path) -> Target:
-    """The gateway as people run it, log and metrics on."""
+def gateway(port: int, upstream: int, folder: Path, kept: Kept = Kept("gatewayz")) -> Target:
+    """The gateway as people run it, log and metrics on; callers pay from a wallet where `kept` says so."""
     place = Path(tempfile.mkdtemp(dir=folder))
-    (place / "bench.yaml").write_text(CONFIG.format(dir=place, port=port, upstream=upstream))
-    made = subprocess.run(
-        [sys.executable, "-m", "gatewayz", "keys", "make", "--print"], capture_output=True, check=True
-    )
-    key = made.stdout.decode().strip()
-    command = [sys.executable, "-m", "gatewayz", "serve", "--config", str(place / "bench.yaml")]
-    environment = {**os.environ, "GATEWAYZ_BOOTSTRAP_KEY": key}
+    config = place / "bench.yaml"
+    config.write_text(CONFIG.format(dir=place, port=port, upstream=upstream, url=kept.url))
+    bootstrap = _said("keys", "make", "--print")
+    key = _paying(config) if kept.prepaid else bootstrap
+    command = [sys.executable, "-m", "gatewayz", "serve", "--config", str(config)]
+    environment = {**os.environ, "GATEWAYZ_BOOTSTRAP_KEY": bootstrap}
     process = subprocess.Popen(
         command, cwd=place, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    _ready(port, process, "gatewayz")
-    return Target("gatewayz", port, key, process)
+    _ready(port, process, kept.name)
+    return Target(kept.name, port, key, process)
+
+
+def _paying(config: Path) -> str:
+    """The key of an account that pays for its calls."""
+    where = ("--config", str(config))
+    _said("accounts", "create", "bench", *where)
+    _said("credits", "topup", "bench", "100000", *where)
+    return _said("keys", "make", "--account", "bench", *where)
+
+
+def _said(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "gatewayz", *arguments], capture_output=True, check=True)
+    return done.stdout.decode().strip()
