@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from gatewayz.catalog.merge import Listing, Lists
 from gatewayz.catalog.own import CatalogSettings, ModelSettings, checked_markup, own_models
-from gatewayz.catalog.seed import seed
+from gatewayz.catalog.seed import seed, seed_names
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import well_formed
 from gatewayz.core.secrets import Secret
@@ -256,5 +256,5 @@ def _check_workers(settings: Settings) -> None:
 def lists_from(settings: Settings, listings: Mapping[str, Listing] | None = None) -> Lists:
     """Everything that the catalogue is made of. Faults: `bad_request` for prices that are none."""
     catalog = settings.catalog
-    known = seed() if catalog.seed else {}
-    return Lists(known, listings or {}, own_models(settings.models), catalog.markup_bp)
+    known, names = (seed(), seed_names()) if catalog.seed else ({}, {})
+    return Lists(known, listings or {}, own_models(settings.models), catalog.markup_bp, names=names)

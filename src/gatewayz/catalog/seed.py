@@ -55,6 +55,19 @@ class SeedFile(Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
+class NamesFile(Struct, frozen=True):
+    """What models are called by people, and when they were published (seconds; 0: nobody knows), by canonical id."""
+
+    source: Source
+    names: dict[str, tuple[str, int]]
+
+
+def seed_names() -> dict[str, tuple[str, int]]:
+    """The names of this version."""
+    text = files("gatewayz.catalog").joinpath("names.json").read_bytes()
+    return msgspec.json.decode(text, type=NamesFile).names
+
+
 def seed() -> dict[str, SeedFile]:
     """The files of this version, by provider."""
     decode = msgspec.json.Decoder(SeedFile).decode

@@ -9,7 +9,7 @@ from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
 from gatewayz.catalog.merge import DEPLOYED, Lists, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.report import report, shown_price, why_not_callable, why_not_sold
-from gatewayz.catalog.seed import price_of, seed
+from gatewayz.catalog.seed import price_of, seed, seed_names
 from gatewayz.core.money import MAX_PICO_PER_TOKEN, cost
 from gatewayz.core.usage import Usage
 from gatewayz.providers.registry import providers_from, rows
@@ -129,3 +129,14 @@ def test_a_price_is_shown_in_the_units_that_people_write():
     assert shown_price(price_of(row, "v", "s")) == "2.5 / 10"
     assert shown_price(None) == "unpriced"
     assert shown_price(replace(price_of(row, "v", "s"), free=True)) == "free"
+
+
+def test_models_have_names_and_dates_where_anybody_tells_them():
+    names = seed_names()
+    models = {row.model for file in SEED.values() for row in file.rows}
+    assert set(names) <= models
+    assert names["openai/gpt-4o"] == ("GPT-4o", 1_715_558_400)
+    assert names["anthropic/claude-sonnet-4.5"][0] == "Claude Sonnet 4.5"
+    named = {model.id: model for model in merged(Lists(SEED, {}, (), names=names), providers_from(rows(), {}, {}))}
+    assert (named["openai/gpt-4o"].name, named["openai/gpt-4o"].created_s) == names["openai/gpt-4o"]
+    assert all(name.isprintable() and 0 <= when < 2_000_000_000 for name, when in names.values())
