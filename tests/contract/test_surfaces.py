@@ -15,6 +15,7 @@ from tests.support.house import house
 HI = [{"role": "user", "content": "hi"}]
 BODIES = {
     "/v1/chat/completions": ("first/echo", {"messages": HI}),
+    "/v1/messages": ("first/echo", {"messages": HI, "max_tokens": 100}),
     "/v1/completions": ("first/echo", {"prompt": "hi"}),
     "/v1/images/generations": ("first/picture", {"prompt": "a cat"}),
     "/v1/embeddings": ("first/vectors", {"input": "hi"}),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 
 from gatewayz.assemble import Built, assembled
@@ -28,11 +29,17 @@ class House:
         self.upstream = upstream
         self.url = url
         self.key = key
-        self.clients: list[openai.AsyncOpenAI] = []
+        self.clients: list[openai.AsyncOpenAI | anthropic.AsyncAnthropic] = []
 
     def client(self, **options: Any) -> openai.AsyncOpenAI:
         given = {"base_url": f"{self.url}/v1", "api_key": self.key, "max_retries": 0, **options}
         client = openai.AsyncOpenAI(**given)
+        self.clients.append(client)
+        return client
+
+    def claude(self, **options: Any) -> anthropic.AsyncAnthropic:
+        """The official Anthropic SDK pointed at it."""
+        client = anthropic.AsyncAnthropic(**{"base_url": self.url, "api_key": self.key, "max_retries": 0, **options})
         self.clients.append(client)
         return client
 

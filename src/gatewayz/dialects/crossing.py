@@ -9,12 +9,15 @@ from msgspec.structs import replace
 from gatewayz.core.conversation import Message, Opaque, OpaqueTool, Part, Tool, ToolResult
 from gatewayz.core.requests import ChatRequest, CountRequest, Request
 
+ABOUT_THE_WIRE = ":"
+"""Begins names in `extra` of what only says how the request was sent: nothing is lost when it stays behind."""
+
 
 def crossed(request: ChatRequest, dialect: str) -> tuple[ChatRequest, tuple[str, ...]]:
     """The request as `dialect` may read it; its own requests pass as they are."""
     if request.dialect == dialect:
         return request, ()
-    lost = dict.fromkeys(request.extra)
+    lost = dict.fromkeys(name for name in request.extra if not name.startswith(ABOUT_THE_WIRE))
     messages = tuple(_message(message, dialect, lost) for message in request.messages)
     tools = tuple(kept for tool in request.tools if (kept := _tool(tool, dialect, lost)) is not None)
     choice = request.tool_choice

@@ -11,11 +11,12 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gatewayz.core.conversation import Audio, File, Image, Opaque, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from gatewayz.core.seal import opened
 from gatewayz.dialects.anthropic_messages.loses import NAME, Lost
-from gatewayz.dialects.anthropic_messages.seals import REDACTED, untagged
+from gatewayz.dialects.anthropic_messages.seals import REDACTED, brought, untagged
 from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import decoded, encoded
 
@@ -35,7 +36,26 @@ def parts_from_wire(fields: Fields, name: str) -> tuple[Part, ...]:
         fields.mistyped(name, "a string or an array of blocks", content)
     if len(content) > MAX_BLOCKS:
         fields.wrong(name, f"expected at most {MAX_BLOCKS} blocks, but got {len(content)}")
-    return tuple(_part(fields, f"{name}[{index}]", item) for index, item in enumerate(content))
+    return _with_seals([_part(fields, f"{name}[{index}]", item) for index, item in enumerate(content)])
+
+
+def _with_seals(parts: list[Part]) -> tuple[Part, ...]:
+    """The parts, with the seals that came beside them put back on them."""
+    found: list[Part] = []
+    for part in parts:
+        data = part.details[0].get("data", "") if isinstance(part, Reasoning) and part.details else ""
+        seal = brought(data)
+        if seal is None:
+            found.append(part)
+            continue
+        place = next((index for index in reversed(range(len(found))) if _is_for(found[index], seal[0])), None)
+        if place is not None:
+            found[place] = replace(found[place], sealed=seal[1])
+    return tuple(found)
+
+
+def _is_for(part: Part, call_id: str) -> bool:
+    return part.id == call_id if isinstance(part, ToolCall) else isinstance(part, Text) and not call_id
 
 
 def _part(fields: Fields, name: str, item: Any) -> Part:
@@ -135,7 +155,9 @@ class Speaker:
 
     def _spelled(self, part: Part) -> list[Block]:
         match part:
-            case Text(text=text, extra=extra):
+            case Text(text=text, extra=extra, sealed=seal):
+                # This dialect seals no texts, so whoever did was another.
+                self.lost.add(*(["seal"] if seal else []))
                 return self._text(text, extra)
             case Refusal(text=text):
                 self.lost.add("refusal")
@@ -189,6 +211,7 @@ class Speaker:
         return found
 
     def _call(self, call: ToolCall) -> Block:
+        self.lost.add(*(["seal"] if call.sealed else []))
         extra = self._bound(call.extra)
         return {"type": "tool_use", "id": tool_id(call.id), "name": call.name, "input": _input(call.arguments), **extra}
 

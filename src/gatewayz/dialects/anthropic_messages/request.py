@@ -16,13 +16,14 @@ from gatewayz.dialects.anthropic_messages.thinking import Thought, effort_from_w
 from gatewayz.dialects.anthropic_messages.tools import choice_from_wire, choice_to_wire, tool_to_wire, tools_from_wire
 from gatewayz.dialects.anthropic_messages.turns import conversation_of, messages_from_wire, thinks_in_vain
 from gatewayz.dialects.base import Asking, Draft
-from gatewayz.dialects.crossing import crossed
+from gatewayz.dialects.crossing import ABOUT_THE_WIRE, crossed
 from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object, encoded
 from gatewayz.dialects.wishes import wishes_from
 
 PATH = "/v1/messages"
-VERSION, BETA = "anthropic-version", "anthropic-beta"
+VERSION_HEADER, BETA = "anthropic-version", "anthropic-beta"
+VERSION = ABOUT_THE_WIRE + VERSION_HEADER
 DEFAULT_VERSION = "2023-06-01"
 SESSION = "x-claude-code-session-id"
 MAX_STOPS = 8_191
@@ -73,7 +74,7 @@ def chat_from_fields(fields: Fields, headers: Mapping[str, str]) -> ChatRequest:
 
 
 def _told_in(headers: Mapping[str, str]) -> dict[str, Any]:
-    version, beta = headers.get(VERSION, DEFAULT_VERSION), headers.get(BETA, "")
+    version, beta = headers.get(VERSION_HEADER, DEFAULT_VERSION), headers.get(BETA, "")
     told = {VERSION: version} if version != DEFAULT_VERSION else {}
     return {name: value[:MAX_HEADER] for name, value in (told | ({BETA: beta} if beta else {})).items()}
 
@@ -145,7 +146,7 @@ PUT_ELSEWHERE = frozenset({VERSION, BETA, "thinking", "output_config", "metadata
 
 def headers_of(request: ChatRequest) -> tuple[tuple[str, str], ...]:
     """The version, and the client's beta flags."""
-    version = ((VERSION, request.extra.get(VERSION, DEFAULT_VERSION)),)
+    version = ((VERSION_HEADER, request.extra.get(VERSION, DEFAULT_VERSION)),)
     return (*version, (BETA, request.extra[BETA])) if BETA in request.extra else version
 
 

@@ -5,16 +5,37 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import Capability, ChatRequest
+from gatewayz.dialects.anthropic_messages import errors
 from gatewayz.dialects.anthropic_messages.decoders import BodyDecoder, StreamDecoder
+from gatewayz.dialects.anthropic_messages.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.anthropic_messages.loses import NAME
-from gatewayz.dialects.anthropic_messages.request import request_to_wire
-from gatewayz.dialects.base import Asking, Decoder, Draft, OneRequest, Reading
+from gatewayz.dialects.anthropic_messages.request import request_from_wire, request_to_wire
+from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, OneRequest, Reading, Spoken
 from gatewayz.dialects.refusals import words_from
+from gatewayz.dialects.sse import spelled
 
 FIELD = re.compile(r"([\w.]+): ")
 """A rejection begins with the field that it is about: 'temperature: Extra inputs are not permitted'."""
+
+
+class AnthropicMessagesClient:
+    """The side that clients talk to."""
+
+    name = NAME
+    ERRORS: Mapping[str, tuple[str, int | None]] = errors.ERRORS
+    keep_alive = spelled(b'{"type": "ping"}', "ping")
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
+        return request_from_wire(body, headers)
+
+    def encoder(self, call: Call, created_s: int) -> Encoder:
+        return StreamEncoder(call, created_s) if call.request.streamed else BodyEncoder(call, created_s)
+
+    def refusal(self, fault: Fault, call_id: str) -> Spoken:
+        return errors.refusal(fault, call_id)
 
 
 class AnthropicMessagesUpstream(OneRequest):

@@ -7,7 +7,10 @@ input first and the output last; what the last report leaves out holds as it was
 
 from typing import Any
 
+from msgspec import Raw
+
 from gatewayz.core.usage import MAX_UNITS, Usage
+from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
 
 
 class _Counts:
@@ -58,8 +61,8 @@ def usage_from_wire(report: dict[str, Any]) -> Usage:
     )
 
 
-def usage_to_wire(usage: Usage) -> dict[str, Any]:
-    """The `usage` object of a message."""
+def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
+    """The `usage` object of a message, with what it costs where that is known."""
     wire: dict[str, Any] = {
         "input_tokens": usage.input + usage.audio_input + usage.image_input,
         "cache_creation_input_tokens": usage.cache_write + usage.cache_write_1h,
@@ -70,4 +73,10 @@ def usage_to_wire(usage: Usage) -> dict[str, Any]:
         },
         "output_tokens": usage.completion,
     }
-    return wire | ({"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {})
+    wire |= {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    return wire | ({"cost": usd_number(cost)} if cost is not None else {})
+
+
+def with_cost(usage: Raw, cost: int) -> Raw:
+    """A provider's own `usage` object with our cost beside its counts; every other field keeps its bytes."""
+    return Raw(encoded({**fields_of(usage), "cost": usd_number(cost)}))

@@ -46,6 +46,7 @@ class Conversation:
         self._family = family
         self._lost = lost
         self._names: dict[str, str] = {}
+        self._beside: list[Wire] = []
 
     def to_wire(self, messages: Sequence[Message]) -> tuple[list[Wire], list[Wire]]:
         """Parts of the system instruction, and the contents."""
@@ -54,6 +55,7 @@ class Conversation:
         contents: list[Wire] = []
         for message in messages[leading:]:
             self._add(contents, message)
+        self._turn(contents, "user", self._beside)
         if not contents:
             return [], [{"role": "user", "parts": system or [{"text": NOTHING}]}]
         return system, contents
@@ -62,11 +64,17 @@ class Conversation:
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         said = [part for result in results for part in self._result(result, message.name)]
         self._turn(contents, "user", [part for part in said if "functionResponse" in part])
+        # What cannot be inside a result stands after all results of the turn, or they would be too few.
+        self._beside += [part for part in said if "functionResponse" not in part]
         parts = self._parts(message)
+        if message.role == "tool" and not parts:
+            return
+        beside, self._beside = self._beside, []
         if message.role == "assistant":
+            self._turn(contents, "user", beside)
             self._turn(contents, "model", self._signed(parts))
         else:
-            self._turn(contents, "user", [part for part in said if "functionResponse" not in part] + parts)
+            self._turn(contents, "user", beside + parts)
 
     def _turn(self, contents: list[Wire], role: str, parts: list[Wire]) -> None:
         """Adds the parts, to the last turn where that is of the same role and kind."""

@@ -7,7 +7,9 @@ from urllib.parse import quote
 from gatewayz.core.conversation import OpaqueTool, Tool, ToolChoice
 from gatewayz.core.requests import ChatRequest, Format
 from gatewayz.dialects.base import Asking, Draft
+from gatewayz.dialects.crossing import crossed
 from gatewayz.dialects.gemini.contents import Conversation
+from gatewayz.dialects.gemini.errors import NAME
 from gatewayz.dialects.gemini.loses import Lost
 from gatewayz.dialects.gemini.models import Family, family_of
 from gatewayz.dialects.gemini.schema import json_schema, openapi_schema
@@ -25,6 +27,7 @@ MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     """The request; the model stands in the path."""
     family, lost = family_of(asking.upstream_id), Lost()
+    request, left = crossed(request, NAME)
     system, contents = Conversation(asking.provider, family, lost).to_wire(request.messages)
     config = _config(request, family, lost)
     if request.format is not None:
@@ -39,7 +42,7 @@ def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     _left_out(request, lost)
     verb = "streamGenerateContent?alt=sse" if asking.streamed else "generateContent"
     path = f"/models/{quote(asking.upstream_id, safe='@')}:{verb}"
-    return Draft(path, body, dropped=(*lost.names(), *request.extra))
+    return Draft(path, body, dropped=tuple(dict.fromkeys((*lost.names(), *left))))
 
 
 def _config(request: ChatRequest, family: Family, lost: Lost) -> Wire:
