@@ -105,7 +105,7 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     providers, simulator = await _providers(loaded, stack)
     lists = lists_from(settings, FileListings(Path(settings.data_dir)).load())
     lists = lists._replace(own=(*_simulated(providers), *lists.own))
-    shelf = Shelf(merged(lists, providers), providers)
+    shelf = Shelf(merged(lists, providers), providers, rules.shut_out)
 
     metrics = Metrics()
     bus = FactBus([metrics.take, *_subscribed(settings.observe.log, peers, stack)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.report import why_not_callable, why_not_sold
 from gatewayz.core.money import BASIS_POINTS, Price
@@ -146,10 +147,10 @@ def _architecture(offers: tuple[Offer, ...]) -> Card:
 
 
 class Standings(Struct, frozen=True):
-    """What an offer stands in: the states of breakers, and the providers."""
+    """What an offer stands in: the states of breakers, and the shelf."""
 
     states: Mapping[tuple[str, str], str]
-    providers: Mapping[str, Provider]
+    shelf: Shelf
 
 
 def endpoints_card(card: Card, offers: Iterable[Offer], standings: Standings) -> Card:
@@ -159,7 +160,7 @@ def endpoints_card(card: Card, offers: Iterable[Offer], standings: Standings) ->
 
 
 def _endpoint(model: str, offer: Offer, standings: Standings) -> Card:
-    providers, states = standings.providers, standings.states
+    providers, states = standings.shelf.providers, standings.states
     provider = providers[offer.provider]
     state = states.get((offer.provider, offer.upstream_id), "closed")
     return {
@@ -180,5 +181,5 @@ def _endpoint(model: str, offer: Offer, standings: Standings) -> Card:
         "uptime_last_30m": None,
         "latency_last_30m": None,
         "throughput_last_30m": None,
-        "why_not": why_not_callable(offer, provider) or why_not_sold(offer),
+        "why_not": why_not_callable(offer, standings.shelf) or why_not_sold(offer),
     }

@@ -4,7 +4,7 @@ Order: alias; canonical `family/name[:variant]`; a bare name that is unique; `pr
 provider with the id verbatim and needs no row; a native id that only one model has. No spelling is guessed at here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 import msgspec
@@ -40,11 +40,18 @@ class Stock(Struct, frozen=True, kw_only=True):
     """Native id that only one model has → model."""
 
 
+ShutOut = Callable[[str, Provider], str]
+"""Model and provider → why the provider may not serve it unless it is asked for by name; empty when it may."""
+
+
 class Shelf:
     """What can be asked for now. A call that has its plan keeps it, whatever is put on the shelf meanwhile."""
 
-    def __init__(self, models: Iterable[Model], providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, models: Iterable[Model], providers: Mapping[str, Provider], shut_out: ShutOut = lambda *_: ""
+    ) -> None:
         self.providers = providers
+        self.shut_out = shut_out
         self.stock = stocked(models, providers, 1)
 
     def restock(self, models: Iterable[Model]) -> None:
@@ -79,14 +86,6 @@ class Shelf:
             names += SIMULATED
         near = get_close_matches(text, names, NEAR_NAMES, 0.4) or names[:NEAR_NAMES]
         return f"; near it: {', '.join(near)}" if near else ""
-
-    def listing(self) -> tuple[Model, ...]:
-        """The models that somebody offers who is on."""
-        return tuple(
-            model
-            for model in self.stock.models.values()
-            if any(not self.providers[offer.provider].off for offer in model.offers)
-        )
 
 
 def stocked(models: Iterable[Model], providers: Mapping[str, Provider], version: int) -> Stock:

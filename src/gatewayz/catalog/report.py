@@ -1,6 +1,6 @@
 """What can be called and what cannot, and why: the questions of operators, answered from the shelf."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -8,7 +8,6 @@ from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.money import Price, rates_of
 from gatewayz.providers.asking import dialect_for
-from gatewayz.providers.spec import Provider
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -25,10 +24,12 @@ class Report(Struct, frozen=True, kw_only=True):
     quarantined: tuple[Offer, ...]
 
 
-def why_not_callable(offer: Offer, provider: Provider) -> str:
-    """Why a call cannot go to this offer now; empty when it can."""
-    if provider.off:
-        return f"off: {provider.off}"
+def why_not_callable(offer: Offer, shelf: Shelf) -> str:
+    """Why a call by the model's name cannot go to this offer now; empty when it can."""
+    provider = shelf.providers[offer.provider]
+    locked = shelf.shut_out(offer.model, provider)
+    if provider.off or locked:
+        return f"off: {provider.off}" if provider.off else f"{locked}, unless {provider.id} is asked for by name"
     surfaces = offer.serves or ("chat",)
     if not any(dialect_for(provider, offer.upstream_id, surface) for surface in surfaces):
         return f"{provider.id} serves no {' or '.join(surfaces)} requests"
@@ -45,24 +46,28 @@ def why_not_sold(offer: Offer) -> str:
     return "" if sold else "unpriced: its price is zero, and it is not free"
 
 
-def callable_offers(model: Model, providers: Mapping[str, Provider]) -> tuple[Offer, ...]:
-    return tuple(offer for offer in model.offers if not why_not_callable(offer, providers[offer.provider]))
+def callable_offers(model: Model, shelf: Shelf) -> tuple[Offer, ...]:
+    return tuple(offer for offer in model.offers if not why_not_callable(offer, shelf))
+
+
+def callable_models(shelf: Shelf) -> list[Model]:
+    """The models that somebody serves now."""
+    return [model for model in shelf.models.values() if callable_offers(model, shelf)]
 
 
 def report(shelf: Shelf) -> Report:
     """The numbers of this shelf."""
-    providers = shelf.providers
     models = list(shelf.models.values())
     reasons: dict[str, int] = {}
     held: list[Offer] = []
     for model in models:
         for offer in model.offers:
-            why = why_not_callable(offer, providers[offer.provider]) or why_not_sold(offer).partition(" (")[0]
+            why = why_not_callable(offer, shelf) or why_not_sold(offer).partition(" (")[0]
             if why:
                 reasons[why] = reasons.get(why, 0) + 1
             if offer.held:
                 held.append(offer)
-    usable = [callable_offers(model, providers) for model in models]
+    usable = [callable_offers(model, shelf) for model in models]
     return Report(
         models=len(models),
         offers=sum(len(model.offers) for model in models),

@@ -12,7 +12,7 @@ from rich.table import Table
 from gatewayz.catalog.merge import Listing, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.report import report, shown_price, why_not_callable, why_not_sold
+from gatewayz.catalog.report import callable_models, report, shown_price, why_not_callable, why_not_sold
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.settings import Loaded, lists_from, loaded
 from gatewayz.store.files.listings import FileListings
@@ -23,7 +23,8 @@ SHOWN_QUARANTINED = 50
 def shelf_of(found: Loaded) -> Shelf:
     """The shelf that a gateway with these settings would start with."""
     providers = providers_from(rows(), found.environment, found.settings.providers)
-    return Shelf(merged(lists_from(found.settings, listings_of(found)), providers), providers)
+    models = merged(lists_from(found.settings, listings_of(found)), providers)
+    return Shelf(models, providers, found.settings.routing.shut_out)
 
 
 def listings_of(found: Loaded) -> dict[str, Listing]:
@@ -34,7 +35,7 @@ def listings_of(found: Loaded) -> dict[str, Listing]:
 def show_models(found: Loaded, query: str, provider: str, *, every: bool, as_json: bool) -> None:
     """Lists models; with `every` also those that nobody who is on serves."""
     shelf = shelf_of(found)
-    models = shelf.models.values() if every or provider else shelf.listing()
+    models = list(shelf.models.values()) if every or provider else callable_models(shelf)
     chosen = [model for model in models if query.lower() in model.id.lower()]
     if provider:
         chosen = [model for model in chosen if any(offer.provider == provider for offer in model.offers)]
@@ -48,13 +49,13 @@ def show_models(found: Loaded, query: str, provider: str, *, every: bool, as_jso
                 table.add_row(model.id, offer.provider, offer.upstream_id, shown_price(offer.price), _why(offer, shelf))
     Console().print(table)
     if not every:
-        hidden = len(shelf.models) - len(shelf.listing())
-        print(f"{hidden} models more are known whose providers are off: --all lists them, `models report` counts why.")
+        hidden = len(shelf.models) - len(callable_models(shelf))
+        print(f"{hidden} more are known and not callable now: --all lists them, `models report` counts why.")
     print("Any model of a provider that is on can also be asked for as provider/its-own-id, e.g. simulator/echo.")
 
 
 def _why(offer: Offer, shelf: Shelf) -> str:
-    return why_not_callable(offer, shelf.providers[offer.provider]) or why_not_sold(offer)
+    return why_not_callable(offer, shelf) or why_not_sold(offer)
 
 
 def _row(model: Model, shelf: Shelf) -> dict[str, Any]:

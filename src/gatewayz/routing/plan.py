@@ -22,7 +22,7 @@ from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.asking import dialect_for
 from gatewayz.providers.quirks import cannot
 from gatewayz.providers.spec import Credential, Provider
-from gatewayz.routing.rules import Lock, RoutingRules
+from gatewayz.routing.rules import Lock, RoutingRules, shut_out
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -191,8 +191,9 @@ def _why_not(offer: Offer, provider: Provider, named: Named, wanted: "Wanted", l
     wishes = wanted.request.wishes
     if provider.off:
         return f"off: {provider.off}"
-    if lock.only and not named.pinned and not provider.own and provider.id not in lock.only:
-        return f"locked to {', '.join(lock.only)}"
+    locked = "" if named.pinned else shut_out(lock, provider)
+    if locked:
+        return locked
     if wishes.only and provider.id not in wishes.only:
         return "not in provider.only"
     if provider.id in wishes.ignore:

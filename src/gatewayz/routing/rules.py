@@ -9,6 +9,7 @@ from functools import lru_cache
 from msgspec import Struct, field
 
 from gatewayz.core.requests import Request
+from gatewayz.providers.spec import Provider
 
 CHAIN = (
     "onerouter",
@@ -55,6 +56,15 @@ DEFAULT_PROVIDERS = {"image": "deepinfra"}
 """Surface → who is asked for a model that is in no catalogue, under the id that the client gave."""
 
 UNLOCKED = Lock("")
+
+
+def shut_out(lock: Lock, provider: Provider) -> str:
+    """Why the lock keeps this provider out; empty when it does not. An operator's own providers are never shut out."""
+    if lock.only and not provider.own and provider.id not in lock.only:
+        return f"locked to {', '.join(lock.only)}"
+    return ""
+
+
 REASONING_MODEL = re.compile(r"(^|/)(o[0-9]|gpt-5|deepseek-r|.*(reason|think|magistral))", re.IGNORECASE)
 
 
@@ -111,6 +121,10 @@ class RoutingRules(Struct, frozen=True, kw_only=True):
     locks: tuple[Lock, ...] = LOCKS
     default_models: dict[str, str] = field(default_factory=DEFAULT_MODELS.copy)
     default_providers: dict[str, str] = field(default_factory=DEFAULT_PROVIDERS.copy)
+
+    def shut_out(self, model: str, provider: Provider) -> str:
+        """Why this provider may not serve this model unless it is asked for by name; empty when it may."""
+        return shut_out(self.lock_for(model), provider)
 
     def lock_for(self, model: str) -> Lock:
         return next((lock for lock in self.locks if re.search(lock.pattern, model)), UNLOCKED)

@@ -123,11 +123,10 @@ class ModelPages:
         return found
 
     def _endpoints(self, found: Rendered, asked: Asked) -> Spoken:
-        providers = self._shelf.providers
         principal = asked.principal
         every = principal is not None and "operator" in principal.scopes
-        offers = found.model.offers if every else callable_offers(found.model, providers)
-        document = {"data": endpoints_card(found.card, offers, Standings(self._breakers(), providers))}
+        offers = found.model.offers if every else callable_offers(found.model, self._shelf)
+        document = {"data": endpoints_card(found.card, offers, Standings(self._breakers(), self._shelf))}
         return Spoken(200, HEADERS, encoded(document))
 
     async def _rendered(self, principal: Principal | None) -> Rendering:
@@ -154,10 +153,10 @@ def rendered(stock: Stock, shelf: Shelf, markup_bp: int | None) -> Rendering:
     models: dict[str, Rendered] = {}
     digest = blake2b(digest_size=12)
     for model in stock.models.values():
-        if not callable_offers(model, shelf.providers):
+        if not callable_offers(model, shelf):
             continue
         sold = model if markup_bp is None else _marked(model, markup_bp)
-        card = model_card(sold, callable_offers(sold, shelf.providers), shelf.providers)
+        card = model_card(sold, callable_offers(sold, shelf), shelf.providers)
         body = encoded(card)
         digest.update(body)
         models[model.id] = _rendered(sold, card, body)

@@ -6,7 +6,7 @@ from gatewayz.catalog.merge import Listing, Lists, capabilities, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.own import ModelSettings, OfferSettings, TierSettings, own_models
-from gatewayz.catalog.report import why_not_callable, why_not_sold
+from gatewayz.catalog.report import callable_models, why_not_callable, why_not_sold
 from gatewayz.catalog.seed import Row, SeedFile, Source
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price, cost
@@ -69,9 +69,9 @@ def test_a_pinned_offer_has_its_price_and_an_unknown_one_has_none():
 
 def test_only_providers_that_are_on_make_a_model_callable():
     shelf = stocked()
-    assert {model.id for model in shelf.listing()} == {"maker/name-1", "maker/odd"}
+    assert {model.id for model in callable_models(shelf)} == {"maker/name-1", "maker/odd"}
     (offer,) = shelf.models["away/only"].offers
-    assert why_not_callable(offer, PROVIDERS["away"]) == "off: set AWAY_KEY"
+    assert why_not_callable(offer, shelf) == "off: set AWAY_KEY"
     (odd,) = shelf.models["maker/odd"].offers
     assert why_not_sold(odd) == "unpriced: its listed price is quarantined (far off)"
 

@@ -8,14 +8,28 @@ from msgspec.structs import replace
 from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
 from gatewayz.catalog.merge import DEPLOYED, Lists, merged
 from gatewayz.catalog.naming import Shelf
-from gatewayz.catalog.report import report, shown_price, why_not_callable, why_not_sold
+from gatewayz.catalog.report import callable_models, report, shown_price, why_not_callable, why_not_sold
 from gatewayz.catalog.seed import price_of, seed, seed_names
+from gatewayz.core.calls import Principal
 from gatewayz.core.money import MAX_PICO_PER_TOKEN, cost
+from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
 from gatewayz.providers.registry import providers_from, rows
+from gatewayz.routing.plan import Planner, Standing
+from gatewayz.routing.rules import RoutingRules
 
 SEED = seed()
 ROWS = [(provider, row) for provider, file in SEED.items() for row in file.rows]
+
+
+class Calm:
+    """Everything stands well."""
+
+    def offer(self, provider, upstream_id):
+        return Standing()
+
+    def credential(self, provider, credential):
+        return Standing()
 
 
 def shelf(**environment):
@@ -82,7 +96,22 @@ def test_one_key_is_enough_for_that_providers_usual_models_to_have_prices(variab
         assert why_not_sold(offer) == "", name
         assert " of 20" in offer.price.source
         if not on.off and "chat" in offer.serves:
-            assert why_not_callable(offer, on) == ""
+            assert why_not_callable(offer, stocked) == ""
+
+
+def test_a_model_that_is_locked_to_others_is_not_shown_as_callable():
+    providers = providers_from(rows(), {"AI_GATEWAY_API_KEY": "k"}, {})
+    stocked = Shelf(merged(Lists(SEED, {}, ()), providers), providers, RoutingRules().shut_out)
+    shown = {model.id for model in callable_models(stocked)}
+    assert "deepseek/deepseek-v3.2" in shown
+    assert shown.isdisjoint({"openai/gpt-4o", "anthropic/claude-sonnet-4.5"})
+    (offer,) = [one for one in stocked.models["openai/gpt-4o"].offers if one.provider == "vercel-ai-gateway"]
+    assert why_not_callable(offer, stocked) == "locked to openai, openrouter, azure-openai, unless vercel-ai-gateway is asked for by name"
+    assert stocked.resolve("vercel-ai-gateway/openai/gpt-4o").offers[0].price == offer.price
+    for model in callable_models(stocked):
+        request = ChatRequest(dialect="openai_chat", model=model.id, messages=())
+        if any("chat" in one.serves for one in model.offers):
+            assert Planner(stocked, RoutingRules(), lambda: 0.5).plan(request, Principal("a", "k"), Calm()).candidates
 
 
 def test_deployments_are_priced_and_never_offered_by_themselves():
