@@ -89,7 +89,8 @@ def instance_of(schema: dict[str, Any]) -> Any:
     kind = schema.get("type", "object")
     kind = next((one for one in kind if one != "null"), "null") if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: instance_of(inner) for name, inner in schema.get("properties", {}).items()}
+        known = schema.get("properties", {})
+        return {name: instance_of(known[name]) for name in schema.get("required", known) if name in known}
     if kind == "array":
         return [instance_of(schema.get("items", {"type": "string"}))] * max(schema.get("minItems", 1), 1)
     return {"string": "Paris", "integer": 7, "number": 1.5, "boolean": True}.get(kind)
