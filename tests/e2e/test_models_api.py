@@ -69,8 +69,9 @@ async def test_anthropics_sdk_lists_pages_and_retrieves(tmp_path):
         page = await client.models.list(before_id=ids[3], limit=2)
         assert ([model.id for model in page.data], page.has_more, page.first_id, page.last_id) == (ids[1:3], True, ids[1], ids[2])
         assert (await client.models.list(after_id=ids[-1])).data == []
-        with pytest.raises(anthropic.NotFoundError):
+        with pytest.raises(anthropic.NotFoundError) as caught:
             await client.models.retrieve("maker/none")
+        assert (caught.value.body["type"], caught.value.body["error"]["type"]) == ("error", "not_found_error")
         for wrong in ({"limit": 0}, {"limit": 5_000}, {"after_id": "maker/none"}):
             with pytest.raises(anthropic.BadRequestError):
                 await client.models.list(**wrong)

@@ -16,6 +16,7 @@ from gatewayz.dialects.base import ClientRole, Spoken
 from gatewayz.engine.gateway import Gateway
 from gatewayz.limits.rules import place_of
 from gatewayz.ports.facts import Bus
+from gatewayz.web.anthropic_models import HEADER
 from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
 from gatewayz.web.asked import Asked, query_of
 from gatewayz.web.cors import Cors
@@ -23,6 +24,8 @@ from gatewayz.web.inference import Inference
 from gatewayz.web.pages import Pages
 from gatewayz.web.respond import call_headers, refuse, retry_headers
 
+MARKED_PATH = b"/v1/messages"
+"""Whose dialect requests with `anthropic-version` speak."""
 Page = Callable[[Asked], Awaitable[Spoken]]
 
 
@@ -87,7 +90,7 @@ class App:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = new_ulid()
-        role = self._clients.get(scope["raw_path"], self._neutral)
+        role = self._clients.get(scope["raw_path"]) or self._spoken_by(scope)
         headers = call_headers(call_id)
         try:
             route, tail = self._reached(scope)
@@ -105,6 +108,11 @@ class App:
                 CallRefused(id=call_id, endpoint=_known(path, self.routes), fault=fault.kind, status=spoken.status)
             )
         await refuse(send, spoken, headers)
+
+    def _spoken_by(self, scope: Scope) -> ClientRole:
+        """The dialect in which a page is refused: a header tells Anthropic's clients, all others read OpenAI's."""
+        marked = any(name == HEADER.encode() for name, _ in scope["headers"])
+        return self._clients.get(MARKED_PATH, self._neutral) if marked else self._neutral
 
     def _reached(self, scope: Scope) -> tuple[Route, str]:
         try:
