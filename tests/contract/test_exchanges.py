@@ -28,7 +28,7 @@ def heard(exchange, dialect):
         headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
         raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
     kind = STREAM if exchange.frames is not None else "application/json"
-    decoder = role.decoder(kind, reading_of(provider, call(streamed=True).request, "openai_chat"))
+    decoder = role.decoder(kind, reading_of(provider, replace(call(streamed=True).request, dialect=dialect), dialect))
     frames = decoder.feed(exchange.content()) + decoder.close()
     return frames
 
