@@ -163,6 +163,29 @@ async def test_listings_are_there_again_after_a_restart(bench, tmp_path):
     assert again.models == bench.shelf.models
 
 
+class Broken:
+    """A catalogue that fails in a way that nobody made it for."""
+
+    async def number(self):
+        raise RuntimeError("nobody expected this")
+
+    async def read(self, now_ms):
+        raise AssertionError("not reached")
+
+
+async def test_a_worker_that_ends_by_itself_is_told_and_stops_quietly(bench):
+    bench.sync._catalog = Broken()
+    bench.sync.look_every_s = 0.0
+    bench.sync.start(0)
+    for _ in range(200):
+        if bench.bus.facts:
+            break
+        await asyncio.sleep(0.01)
+    (fact,) = bench.bus.facts
+    assert (fact.subject, fact.message) == ("worker_ended", "catalog: RuntimeError: nobody expected this")
+    await bench.sync.stop()
+
+
 def test_a_file_that_cannot_be_read_is_as_if_it_were_not_there(tmp_path):
     kept = FileListings(tmp_path)
     assert kept.load() == {}

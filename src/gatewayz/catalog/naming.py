@@ -10,6 +10,7 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Struct
 
+from gatewayz.catalog.near import MAX_TEXT, Near
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import FREE
@@ -38,6 +39,7 @@ class Stock(Struct, frozen=True, kw_only=True):
     """Provider and native id → offer."""
     natives: dict[str, str]
     """Native id that only one model has → model."""
+    near: Near
 
 
 ShutOut = Callable[[str, Provider], str]
@@ -77,14 +79,10 @@ class Shelf:
             return Named(model=text, offers=(_priced(named, provider),), pinned=True)
         if native is not None:
             return Named(model=native, offers=stock.models[native].offers)
-        raise Fault("unknown_model", f"The model '{text}' does not exist{self._near(text)}.", param="model")
+        raise Fault("unknown_model", f"The model '{text[:MAX_TEXT]}' does not exist{self._near(text)}.", param="model")
 
     def _near(self, text: str) -> str:
-        stock = self.stock
-        names = [*stock.models, *stock.names]
-        if self.providers.get("simulator") is not None:
-            names += SIMULATED
-        near = get_close_matches(text, names, NEAR_NAMES, 0.4) or names[:NEAR_NAMES]
+        near = self.stock.near.to(text, NEAR_NAMES)
         return f"; near it: {', '.join(near)}" if near else ""
 
 
@@ -104,7 +102,9 @@ def stocked(models: Iterable[Model], providers: Mapping[str, Provider], version:
     # An alias is somebody's word; a bare name is only what happens to be unique.
     names |= {alias: model.id for model in held.values() for alias in model.aliases}
     found = {native: next(iter(ids)) for native, ids in natives.items() if len(ids) == 1}
-    return Stock(version=version, models=held, names=names, places=places, natives=found)
+    simulated = SIMULATED if "simulator" in providers else ()
+    near = Near((*simulated, *held, *names))
+    return Stock(version=version, models=held, names=names, places=places, natives=found, near=near)
 
 
 def _checked(model: Model, providers: Mapping[str, Provider]) -> Model:

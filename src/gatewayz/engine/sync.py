@@ -13,7 +13,7 @@ from gatewayz.catalog.merge import Listing, Lists, Overrides, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.core.calls import Wire
 from gatewayz.core.clock import Clock
-from gatewayz.core.facts import ListingRead
+from gatewayz.core.facts import ListingRead, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.ports.catalog import Catalog
 from gatewayz.ports.facts import Bus
@@ -58,6 +58,7 @@ class Sync:
         self.formats = formats
         self.read_s = READ_S
         self.first_after_s = FIRST_AFTER_S
+        self.look_every_s = LOOK_EVERY_S
         self._lists = lists
         self._shelf = shelf
         self._kept = kept
@@ -110,7 +111,8 @@ class Sync:
     async def _restock(self) -> None:
         async with self._stocking:
             lists = self._lists._replace(listings=self.listings)
-            self._shelf.restock(await asyncio.to_thread(merged, lists, self._providers))
+            # In a thread, the last step too: calls under way notice only that the stock is another one.
+            await asyncio.to_thread(lambda: self._shelf.restock(merged(lists, self._providers)))
 
     async def look(self) -> None:
         """Takes over what operators have set by API since. Faults: `unavailable`; then what is known holds."""
@@ -157,10 +159,19 @@ class Sync:
             self._tasks.append(loop.create_task(self._forever(every_s), name="sync"))
         if self._catalog is not None:
             self._tasks.append(loop.create_task(self._looking(), name="catalog"))
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A worker that ends by itself has met something that it was not made for: somebody should know."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            message = f"{task.get_name()}: {type(error).__name__}: {error}"
+            self._bus.emit(Warned(subject="worker_ended", message=message[:SHOWN_MESSAGE]))
 
     async def _looking(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(self.look_every_s)
             with suppress(Fault):
                 await self.look()
 
@@ -189,8 +200,7 @@ class Sync:
         """Ends the workers; a reading under way is given up."""
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
 
