@@ -100,6 +100,10 @@ async def test_system_and_developer_messages_are_the_instruction(here):
 @pytest.mark.parametrize(("choice", "calling"), [
     ("auto", {"mode": "AUTO"}), ("required", {"mode": "ANY"}),
     ({"type": "function", "function": {"name": "weather"}}, {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
+    ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "weather"}}]}},
+     {"mode": "VALIDATED", "allowedFunctionNames": ["weather"]}),
+    ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "weather"}}]}},
+     {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
 ])
 async def test_one_tool_call(here, choice, calling):
     whole, streamed, sent = await both(here, "tools", tools=[TOOL, CLOCK], tool_choice=choice)

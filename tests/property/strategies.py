@@ -97,7 +97,8 @@ samplings = st.builds(
 )
 formats = st.builds(Format, kind=st.sampled_from(["text", "json_object"])) | st.builds(
     Format, kind=st.just("json_schema"), name=words, description=st.just("") | texts, schema=schemas, strict=st.none() | st.booleans())
-tool_choices = st.sampled_from(["auto", "none", "required"]).map(ToolChoice) | words.map(lambda name: ToolChoice("named", name))
+tool_choices = st.sampled_from(["auto", "none", "required"]).map(ToolChoice) | words.map(lambda name: ToolChoice("named", name)) | st.builds(
+    lambda mode, names: ToolChoice(mode, allowed=tuple(names)), st.sampled_from(["auto", "required"]), st.lists(words, min_size=1, max_size=2))
 efforts = st.builds(Effort, effort=st.just("") | st.sampled_from(["low", "high"]), budget=st.none() | st.integers(1, 9000),
                     enabled=st.none() | st.booleans(), hidden=st.booleans()).filter(lambda one: one != Effort())
 

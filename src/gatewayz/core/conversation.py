@@ -107,9 +107,13 @@ class OpaqueTool(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """`named` goes with a `name`; `opaque` holds a form that only the dialect in `dialect` understands."""
+    """`named` goes with a `name`; `opaque` holds a form that only the dialect in `dialect` understands.
+
+    `allowed` are the names among which `auto` and `required` choose; empty for all tools.
+    """
 
     mode: Literal["auto", "none", "required", "named", "opaque"]
     name: str = ""
     dialect: str = ""
     value: dict[str, Any] = {}
+    allowed: tuple[str, ...] = ()

@@ -157,6 +157,8 @@ def _choice(request: ChatRequest, thought: Thought, family: Family, lost: Lost) 
     if not request.tools:
         lost.add(*(["parallel_tool_calls"] if request.parallel_tools is not None else []))
         return None
+    if choice is not None and choice.allowed:
+        lost.add("tool_choice")
     if choice is not None and choice.mode in {"required", "named"} and not family.forced:
         lost.add("tool_choice")
         choice = None

@@ -118,6 +118,10 @@ def _choice(choice: ToolChoice, lost: Lost) -> Wire | None:
     if choice.mode not in MODES:
         lost.add("tool_choice")
         return None
+    if choice.allowed:
+        # 'This should only be set when the Mode is ANY or VALIDATED.'
+        mode = "VALIDATED" if choice.mode == "auto" else MODES[choice.mode]
+        return {"mode": mode, "allowedFunctionNames": list(choice.allowed)}
     return {"mode": MODES[choice.mode]}
 
 

@@ -48,13 +48,28 @@ def choice_from_wire(fields: Fields) -> ToolChoice | None:
             return ToolChoice(mode)
         case {"type": "function", "function": {"name": str(name)}}:
             return ToolChoice("named", name)
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(tools)}}:
+            names = tuple(name for tool in tools if (name := _allowed(tool)))
+            if names and len(names) == len(tools):
+                return ToolChoice(mode, allowed=names)
+            fields.wrong("tool_choice", "expected functions by their names in allowed_tools")
         case dict(value):
             return ToolChoice("opaque", dialect=NAME, value=value)
         case value:
             fields.mistyped("tool_choice", f"an object or one of {', '.join(MODES)}", value)
 
 
+def _allowed(tool: Any) -> str:
+    match tool:
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+    return ""
+
+
 def choice_to_wire(choice: ToolChoice) -> str | dict[str, Any]:
+    if choice.allowed:
+        tools = [{"type": "function", "function": {"name": name}} for name in choice.allowed]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
     match choice.mode:
         case "named":
             return {"type": "function", "function": {"name": choice.name}}
