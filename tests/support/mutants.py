@@ -5,13 +5,13 @@ import sys
 
 from gatewayz import cli
 from gatewayz.core.money import Nanos
-from gatewayz.engine.gateway import Gateway
+from gatewayz.engine.settling import Settling
 from gatewayz.ports.books import Hold
 from gatewayz.store.sql.books import StoreBooks
 from gatewayz.store.sql.commits import GroupCommit
 
 LATE_S = 0.3
-settle, put, settled = StoreBooks.settle, GroupCommit.put, Gateway._settled
+settle, put, settled = StoreBooks.settle, GroupCommit.put, Settling.settled
 kept = set()
 
 
@@ -47,17 +47,17 @@ async def _no_dedupe(books, call, hold, outcome, replay=None):
     return await settle(books, twin, Hold(twin.id, hold.account, Nanos(0)), outcome, replay)
 
 
-async def _skipped_on_cancel(gateway, call, tally):
+async def _skipped_on_cancel(settling, call, tally):
     if tally.fault is not None and tally.fault.kind == "client_gone":
         return None
-    return await settled(gateway, call, tally)
+    return await settled(settling, call, tally)
 
 
 MUTANTS = {
     "settled after the marker": (StoreBooks, "settle", _settle_after_the_marker),
     "queued only in memory": (StoreBooks, "settle", _queue_only_in_memory),
     "not deduplicated": (StoreBooks, "settle", _no_dedupe),
-    "not settled when the client leaves": (Gateway, "_settled", _skipped_on_cancel),
+    "not settled when the client leaves": (Settling, "settled", _skipped_on_cancel),
 }
 
 if __name__ == "__main__":
