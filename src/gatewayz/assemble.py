@@ -52,6 +52,8 @@ from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
 from gatewayz.upstream.google_tokens import GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
+from gatewayz.web.api.control import Control
+from gatewayz.web.api.visit import Office
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
 from gatewayz.web.guard import LOCAL_HOSTS, GuardRules
@@ -153,7 +155,8 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     )
     inference = Inference(gateway, inference_rules, clock, bus)
     _read_gauges(metrics, peers, inference, bus, health, sync)
-    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=Cors(web.cors_origins), bus=bus)
+    cors, control = Cors(web.cors_origins), _control(desk, store, shelf)
+    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=cors, bus=bus, control=control)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
     more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
@@ -212,6 +215,13 @@ def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
         return None
     found = peppers(Path(loaded.settings.data_dir), loaded.secret_key, loaded.old_secret_keys)
     return Desk(store.database, clock, found, "gateway")
+
+
+def _control(desk: Desk | None, store: Store | None, shelf: Shelf) -> Control | None:
+    """The control plane, where there is a store to control."""
+    if desk is None or store is None:
+        return None
+    return Control(Office(desk=desk, commits=store.books.commits, shelf=shelf))
 
 
 async def _keys(loaded: Loaded, desk: Desk | None, stack: AsyncExitStack) -> tuple[Keys, str]:

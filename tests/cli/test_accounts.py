@@ -39,7 +39,7 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
     (["users", "create", "eve"], "no e-mail address"),
     (["users", "create", "eve@example.com", "--role", "king"], "Roles are member, admin, operator, metrics"),
     (["users", "role", "eve@example.com", "admin"], "The account has no user"),
-    (["keys", "make", "-n", "x", "--scopes", "everything"], "Scopes are inference, metrics, operator"),
+    (["keys", "make", "-n", "x", "--scopes", "everything"], "Scopes are inference, account, metrics, operator"),
     (["keys", "make", "-n", "x", "--expires", "soon"], "neither a span of time"),
     (["keys", "make", "-n", "x", "--from", "here"], "neither an address nor a network"),
     (["keys", "make", "-a", "nobody", "-n", "x"], "There is no account 'nobody'"),

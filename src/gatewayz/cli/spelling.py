@@ -3,26 +3,17 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import Nanos
+from gatewayz.core.money import Nanos, nanos_from_usd
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SPAN = re.compile(r"(\d{1,6})([smhdw])")
-NANOS_PER_USD = 10**9
-MAX_USD = 10**9
 
 
 def amount(text: str) -> Nanos:
     """US dollars as decimal text, exactly. Faults: `bad_request`."""
-    try:
-        nanos = Decimal(text.removeprefix("$")) * NANOS_PER_USD
-    except InvalidOperation:
-        raise Fault("bad_request", f"{text!r} is no amount in US dollars, such as 12.50.") from None
-    if not nanos.is_finite() or nanos != nanos.to_integral_value() or abs(nanos) > MAX_USD * NANOS_PER_USD:
-        raise Fault("bad_request", f"{text!r} is no amount of at most nine decimals and ${MAX_USD}.")
-    return Nanos(int(nanos))
+    return nanos_from_usd(text.removeprefix("$"))
 
 
 def span_ms(text: str) -> int:

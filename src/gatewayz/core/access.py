@@ -6,25 +6,32 @@ What runs the installation belongs to its own account, `house`: no other account
 from collections.abc import Collection
 from typing import Literal
 
-Scope = Literal["inference", "metrics", "operator"]
+Scope = Literal["inference", "account", "metrics", "operator"]
 Role = Literal["member", "admin", "operator", "metrics"]
-Access = Literal["anonymous", "inference", "catalog", "metrics", "operator"]
+Access = Literal["anonymous", "inference", "catalog", "member", "account", "metrics", "operator"]
 
 HOUSE = "house"
 """The bootstrap account, for one's own use: never refused, every call booked."""
-SCOPES: tuple[Scope, ...] = ("inference", "metrics", "operator")
+SCOPES: tuple[Scope, ...] = ("inference", "account", "metrics", "operator")
+BROWSER = "browser"
+"""The scope of a short-lived token for a web page: calls, and the list of models. No key can have it."""
 
 OPENS: dict[Access, frozenset[str]] = {
-    "inference": frozenset({"inference"}),
-    "catalog": frozenset({"inference", "operator"}),
+    "inference": frozenset({"inference", BROWSER}),
+    "catalog": frozenset({"inference", "account", "operator", BROWSER}),
+    "member": frozenset({"inference", "account", "operator"}),
+    "account": frozenset({"account", "operator"}),
     "metrics": frozenset({"metrics", "operator"}),
     "operator": frozenset({"operator"}),
 }
-"""What a route asks for → the scopes of which a key must have one; `anonymous` asks for nothing."""
+"""What a route asks for → the scopes of which a key must have one; `anonymous` asks for nothing.
+
+`member` shows what is the key's own or its person's, to `account` all that is the account's.
+"""
 
 ROLES: dict[str, frozenset[str]] = {
     "member": frozenset({"inference"}),
-    "admin": frozenset({"inference"}),
+    "admin": frozenset({"inference", "account"}),
     "operator": frozenset(SCOPES),
     "metrics": frozenset({"metrics"}),
 }

@@ -20,6 +20,9 @@ Nanos = NewType("Nanos", int)
 
 _counts, _prices = attrgetter(*BUCKETS), attrgetter(*BUCKETS)
 
+NANOS_PER_USD = 10**9
+MAX_USD = 10**9
+"""The largest amount that moves at once; more is a slip of the hand."""
 PICO_PER_NANO = 1_000
 BASIS_POINTS = 10_000
 MAX_PICO_PER_UNIT = 10**12
@@ -191,3 +194,14 @@ def usd_text(amount: Nanos) -> str:
     sign = "-" if amount < 0 else ""
     whole, rest = divmod(abs(amount), 10**9)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+
+
+def nanos_from_usd(text: str) -> Nanos:
+    """US dollars as decimal text, exactly. Faults: `bad_request`."""
+    try:
+        nanos = Decimal(text) * NANOS_PER_USD
+    except InvalidOperation:
+        raise Fault("bad_request", f"{text[:40]!r} is no amount in US dollars, such as 12.50.") from None
+    if not nanos.is_finite() or nanos != nanos.to_integral_value() or abs(nanos) > MAX_USD * NANOS_PER_USD:
+        raise Fault("bad_request", f"{text[:40]!r} is no amount of at most nine decimals and ${MAX_USD}.")
+    return Nanos(int(nanos))

@@ -17,6 +17,9 @@ from gatewayz.engine.gateway import Gateway
 from gatewayz.limits.rules import place_of
 from gatewayz.ports.facts import Bus
 from gatewayz.web.anthropic_models import HEADER
+from gatewayz.web.api.control import Control
+from gatewayz.web.api.table import Row
+from gatewayz.web.api.visit import Visitor
 from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
 from gatewayz.web.asked import Asked, query_of
 from gatewayz.web.cors import Cors
@@ -30,18 +33,23 @@ Page = Callable[[Asked], Awaitable[Spoken]]
 
 
 class Route(Struct, frozen=True):
-    """A path and who may call it: anybody, or a key with this scope. `tail`: the path may go on after it."""
+    """A path and who may call it: anybody, or a key with this scope. `tail`: the path may go on after it.
+
+    `row`: the control plane answers.
+    """
 
     method: str
     path: str
     access: Access
     page: Page | None = None
     tail: bool = False
+    row: Row | None = None
 
 
-def routes_of(clients: Mapping[str, ClientRole], pages: Pages) -> tuple[Route, ...]:
-    """The whole table."""
+def routes_of(clients: Mapping[str, ClientRole], pages: Pages, control: Control | None) -> tuple[Route, ...]:
+    """The whole table; without a store nothing is kept, and there is nothing to control."""
     return (
+        *(Route(row.method, row.path, row.access, row=row) for row in (control.rows if control is not None else ())),
         *(Route("POST", path, "inference") for path in clients),
         Route("GET", "/v1/models", "catalog", pages.models.several),
         Route("GET", "/v1/models/", "catalog", pages.models.one, tail=True),
@@ -55,7 +63,7 @@ def routes_of(clients: Mapping[str, ClientRole], pages: Pages) -> tuple[Route, .
 class App:
     """The ASGI callable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is wired once, in assemble
         self,
         *,
         clients: Mapping[str, ClientRole],
@@ -64,12 +72,16 @@ class App:
         gateway: Gateway,
         cors: Cors,
         bus: Bus,
+        control: Control | None = None,
     ) -> None:
-        self.routes = routes_of(clients, pages)
+        self.routes = routes_of(clients, pages, control)
         self.inference = inference
         self._clients = {path.encode(): role for path, role in clients.items()}
         self._neutral = next(iter(clients.values()))
+        self._control = control
         self._exact = {(route.method, route.path.encode()): route for route in self.routes if not route.tail}
+        patterns = [(route.row.pattern, route) for route in self.routes if route.row is not None]
+        self._patterns = tuple((pattern, route) for pattern, route in patterns if pattern is not None)
         self._tails = tuple(route for route in self.routes if route.tail)
         self._gateway = gateway
         self._cors = cors
@@ -94,6 +106,13 @@ class App:
         headers = call_headers(call_id)
         try:
             route, tail = self._reached(scope)
+            if route.row is not None and self._control is not None:
+                role = self._neutral
+                principal = await self._may(route, scope)
+                fault = await self._control.serve(route.row, Visitor(principal, call_id), scope, receive, send)
+                if fault is not None:
+                    self._bus.emit(_refused(call_id, route.path, fault, fault.rule.status))
+                return
             if route.page is None:
                 await self.inference.serve(role, scope, receive, send)
                 return
@@ -104,9 +123,7 @@ class App:
             spoken = role.refusal(fault, call_id)
             headers = headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
             path = scope["path"][:200]
-            self._bus.emit(
-                CallRefused(id=call_id, endpoint=_known(path, self.routes), fault=fault.kind, status=spoken.status)
-            )
+            self._bus.emit(_refused(call_id, _known(path, self.routes), fault, spoken.status))
         await refuse(send, spoken, headers)
 
     def _spoken_by(self, scope: Scope) -> ClientRole:
@@ -129,6 +146,9 @@ class App:
         route = self._exact.get((method, path))
         if route is not None:
             return route, ""
+        for pattern, route in self._patterns:
+            if route.method == method and pattern.fullmatch(path):
+                return route, ""
         for route in self._tails:
             start = route.path.encode()
             if path.startswith(start) and len(path) > len(start) and b"/." not in path and b"//" not in path:
@@ -140,7 +160,8 @@ class App:
         raise Fault("unknown_route", f"There is nothing at {scope['method']} {path.decode('latin-1')[:200]}.")
 
     def _methods(self, path: bytes) -> tuple[str, ...]:
-        return tuple(method for method, known in self._exact if known == path)
+        exact = (method for method, known in self._exact if known == path)
+        return (*exact, *(route.method for pattern, route in self._patterns if pattern.fullmatch(path)))
 
     async def _may(self, route: Route, scope: Scope) -> Principal | None:
         headers = headers_of(scope)
@@ -153,6 +174,10 @@ class App:
         if not may(principal.scopes, route.access):
             raise Fault("forbidden", f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.")
         return principal
+
+
+def _refused(call_id: str, endpoint: str, fault: Fault, status: int) -> CallRefused:
+    return CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=status)
 
 
 def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import func, select, update
 
 from gatewayz.core.calls import new_ulid
@@ -20,6 +21,7 @@ from gatewayz.store.sql.audit import Deed
 from gatewayz.store.sql.commits import GroupCommit
 from gatewayz.store.sql.database import Database, upsert
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.slices import Cut, Slice, sliced
 from gatewayz.store.sql.tables import CALLS, GRANTS, PAYMENTS, TRANSFERS
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -298,3 +300,9 @@ async def transfers(database: Database, account: str, limit: int) -> list[dict[s
     newest = own.order_by(TRANSFERS.c.at_ms.desc(), TRANSFERS.c.id.desc()).limit(limit)
     async with database.begin(reading=True) as connection:
         return [dict(row) for row in reversed((await connection.execute(newest)).mappings().all())]
+
+
+async def booked(database: Database, account: str, cut: Cut) -> Slice:
+    """A slice of what was booked, the newest first; of every account if none is named."""
+    wanted = select(*TRANSFERS.c).where(TRANSFERS.c.account_id == account) if account else select(*TRANSFERS.c)
+    return await sliced(database, wanted, (TRANSFERS.c.at_ms, TRANSFERS.c.id), replace(cut, newest_first=True))

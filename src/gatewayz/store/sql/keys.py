@@ -21,6 +21,7 @@ from gatewayz.store.sql import budgets
 from gatewayz.store.sql.audit import Deed
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.slices import Cut, Slice, sliced
 from gatewayz.store.sql.tables import ACCOUNTS, API_KEYS, USERS
 
 MAX_LISTED = 10_000
@@ -64,6 +65,25 @@ class Key(Struct, frozen=True, kw_only=True):
         if self.revoked_ms is not None:
             return "revoked"
         return "expired" if self.expires_ms is not None and self.expires_ms <= now_ms else "active"
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What of a key shall be another; what is `None` stays. `expires` says that its end is another, or none."""
+
+    name: str | None = None
+    models: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] | None = None
+    limits: Mapping[str, int] | None = None
+    expires_ms: int | None = None
+    expires: bool = False
+
+
+class Owner(Struct, frozen=True):
+    """Whose keys: an account's (everybody's if it is empty), of these a person's, or one key alone."""
+
+    account: str
+    user: str = ""
+    key: str = ""
 
 
 COLUMNS = tuple(
@@ -129,6 +149,34 @@ async def listed(database: Database, account: str) -> list[Key]:
     return await _selected(database, select(*COLUMNS).where(API_KEYS.c.account_id == account))
 
 
+async def several(database: Database, owner: Owner, cut: Cut) -> tuple[list[Key], Slice]:
+    """A slice of somebody's keys, oldest first. Faults: `bad_request`, `unavailable`."""
+    wanted = select(*COLUMNS)
+    if owner.account:
+        wanted = wanted.where(API_KEYS.c.account_id == owner.account)
+    if owner.user or owner.key:
+        own = API_KEYS.c.user_id == owner.user if owner.user else API_KEYS.c.id == owner.key
+        wanted = wanted.where(own)
+    found = await sliced(database, wanted, (API_KEYS.c.id,), cut)
+    return [_key(tuple(row.values())) for row in found.rows], found
+
+
+async def change(desk: Desk, account: str, key_id: str, wish: Change) -> Key:
+    """A key with other bounds; what it may do stays. Faults: `bad_request`, `unknown_route` for none that is active."""
+    old = await one(desk.database, account, key_id)
+    said = {name: getattr(wish, name) for name in ("name", "models", "addresses", "limits")}
+    given = {name: value for name, value in said.items() if value is not None}
+    if wish.expires:
+        given["expires_ms"] = wish.expires_ms
+    new = replace(old, **given)
+    _check(new, desk.clock.wall_ms() if wish.expires else 0)
+    row = {"name": new.name, "expires_ms": new.expires_ms}
+    row |= {name: _json(getattr(new, name)) for name in ("models", "addresses", "limits")}
+    async with desk.changing(Deed(action="key.change", subject=key_id, account=account, detail=given)) as connection:
+        await _changed(connection, account, key_id, row)
+    return new
+
+
 async def all_listed(database: Database) -> list[Key]:
     """The keys of every account, for the operator."""
     return await _selected(database, select(*COLUMNS))
@@ -144,7 +192,7 @@ async def one(database: Database, account: str, key_id: str) -> Key:
     """A key of an account; another's is as one that does not exist. Faults: `unknown_route`."""
     found = await _selected(database, select(*COLUMNS).where(API_KEYS.c.account_id == account, API_KEYS.c.id == key_id))
     if not found:
-        raise _unknown(key_id)
+        raise unknown(key_id)
     return found[0]
 
 
@@ -152,7 +200,7 @@ async def owner(database: Database, key_id: str) -> str:
     """Whose a key is, for the operator. Faults: `unknown_route`."""
     found = await _selected(database, select(*COLUMNS).where(API_KEYS.c.id == key_id))
     if not found:
-        raise _unknown(key_id)
+        raise unknown(key_id)
     return found[0].account
 
 
@@ -190,10 +238,10 @@ async def _changed(connection: AsyncConnection, account: str, key_id: str, value
     own = update(API_KEYS).where(API_KEYS.c.account_id == account, API_KEYS.c.id == key_id)
     done = await connection.execute(own.where(API_KEYS.c.revoked_ms.is_(None)).values(**values))
     if not done.rowcount:
-        raise _unknown(key_id)
+        raise unknown(key_id)
 
 
-def _unknown(key_id: str) -> Fault:
+def unknown(key_id: str) -> Fault:
     return Fault("unknown_route", f"There is no active key {key_id[:64]!r}; `gatewayz keys list` shows them.")
 
 
