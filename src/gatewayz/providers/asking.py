@@ -138,11 +138,18 @@ def _matches(pattern: str, model: str) -> bool:
 
 def dialect_for(provider: Provider, upstream_id: str, surface: Surface) -> str:
     """The dialect in which this provider serves such requests for this model; empty when it does not."""
-    named = next((name for pattern, name in provider.dialect_by_model.items() if re.search(pattern, upstream_id)), "")
-    for name in (named,) if named else (provider.dialect, *provider.more_dialects):
-        if name in UPSTREAMS and surface in UPSTREAMS[name].serves:
-            return name
-    return ""
+    if provider.dialect_by_model:
+        for pattern, name in provider.dialect_by_model.items():
+            if re.search(pattern, upstream_id):
+                return name if _serves(name, surface) else ""
+    if _serves(provider.dialect, surface):
+        return provider.dialect
+    return next((name for name in provider.more_dialects if _serves(name, surface)), "")
+
+
+def _serves(dialect: str, surface: Surface) -> bool:
+    role = UPSTREAMS.get(dialect)
+    return role is not None and surface in role.serves
 
 
 def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
