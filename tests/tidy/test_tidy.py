@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,10 @@ def test_the_glossary_is_the_documents():
     for word in ("provider", "upstream", "dialect", "offer", "candidate", "plan", "call", "attempt", "commit point", "block", "usage", "price",
                  "hold", "settle", "principal", "breaker", "fault", "fact", "seal", "quirk"):
         assert f"**{word}**" in text, word
+
+
+def test_every_dialect_is_held_not_to_know_the_others():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [modules] = [one["modules"] for one in contracts if one["type"] == "independence"]
+    folders = {path.parent.name for path in (ROOT / "src/gatewayz/dialects").glob("*/__init__.py")}
+    assert {module.rpartition(".")[2] for module in modules} == folders

@@ -24,7 +24,7 @@ from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelt
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
 from gatewayz.dialects.openai_chat.messages import NAME
-from gatewayz.dialects.openai_chat.usage import usage_from_wire, usage_to_wire
+from gatewayz.dialects.openai_usage import usage_from_wire, usage_to_wire
 from gatewayz.dialects.refusals import says_no, words_from, words_in_answer
 from gatewayz.dialects.sse import BOM, Sse, SseParser
 

@@ -27,10 +27,10 @@ from gatewayz.core.events import (
 from gatewayz.core.faults import Fault
 from gatewayz.core.replies import Block, Choice, Folder, Reply
 from gatewayz.dialects.jsontext import encoded, fields_of
-from gatewayz.dialects.openai_chat.errors import error_object
 from gatewayz.dialects.openai_chat.hear import REASONS
 from gatewayz.dialects.openai_chat.seals import seal_to_wire
-from gatewayz.dialects.openai_chat.usage import usage_to_wire, with_cost
+from gatewayz.dialects.openai_errors import error_object
+from gatewayz.dialects.openai_usage import usage_to_wire, with_cost
 from gatewayz.dialects.sse import spelled
 
 DONE = b"data: [DONE]\n\n"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import ChatRequest
+from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, OneRequest, Reading, Spoken
-from gatewayz.dialects.openai_chat import errors
 from gatewayz.dialects.openai_chat.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.openai_chat.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.openai_chat.messages import NAME

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault
 from gatewayz.core.requests import ChatRequest
+from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Encoder, Spoken
-from gatewayz.dialects.openai_chat import errors
 from gatewayz.dialects.openai_completions.request import NAME, request_from_wire
 from gatewayz.dialects.openai_completions.speak import BodyEncoder, StreamEncoder
 

@@ -21,8 +21,8 @@ from gatewayz.core.events import (
 )
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.jsontext import encoded
-from gatewayz.dialects.openai_chat.errors import error_object
-from gatewayz.dialects.openai_chat.usage import usage_to_wire
+from gatewayz.dialects.openai_errors import error_object
+from gatewayz.dialects.openai_usage import usage_to_wire
 from gatewayz.dialects.sse import spelled
 
 DONE = b"data: [DONE]\n\n"

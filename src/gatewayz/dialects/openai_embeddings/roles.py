@@ -8,13 +8,12 @@ from gatewayz.core.events import BlockDelta, Event, Failed, Finished, Frame, Usa
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import Capability, EmbeddingRequest, Surface
 from gatewayz.core.usage import Usage
+from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
-from gatewayz.dialects.openai_chat import errors
-from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
-from gatewayz.dialects.openai_chat.usage import with_cost
 from gatewayz.dialects.openai_embeddings.request import NAME, request_from_wire, request_to_wire
 from gatewayz.dialects.openai_embeddings.vectors import frames_from, unpacked
+from gatewayz.dialects.openai_usage import with_cost
 from gatewayz.dialects.refusals import words_from
 
 
@@ -100,4 +99,4 @@ class OpenAIEmbeddingsUpstream:
         raise Fault("internal", "Embeddings come whole.")
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return words_from(ERRORS_OF, status, body, headers)
+        return words_from(NAME, status, body, headers)

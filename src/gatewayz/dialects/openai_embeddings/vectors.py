@@ -32,9 +32,8 @@ from gatewayz.core.requests import EmbeddingRequest
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.base import Answer, Step, Wait
 from gatewayz.dialects.jsontext import encoded
-from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
-from gatewayz.dialects.openai_chat.usage import usage_from_wire
 from gatewayz.dialects.openai_embeddings.request import NAME
+from gatewayz.dialects.openai_usage import usage_from_wire
 from gatewayz.dialects.refusals import words_in_answer
 
 AT_ONCE = 64
@@ -73,7 +72,7 @@ def frames_from(body: bytes, request: EmbeddingRequest) -> Said:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault("upstream_broken", "The provider's answer holds no embeddings.") from error
     if answer.error:
-        words = words_in_answer(ERRORS_OF, answer.error, body)
+        words = words_in_answer(NAME, answer.error, body)
         fault = Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
         return [Frame((Failed(fault),))]
     vectors = answer.data or []

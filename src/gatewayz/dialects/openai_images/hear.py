@@ -29,7 +29,7 @@ from gatewayz.core.usage import MAX_UNITS, Usage
 from gatewayz.dialects.base import Answer, Reading, Step
 from gatewayz.dialects.images import Made, base64_of, counted, data_url, in_form, whole_frame
 from gatewayz.dialects.jsontext import decoded, encoded
-from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
+from gatewayz.dialects.openai_images.request import NAME
 from gatewayz.dialects.pictures import Size
 from gatewayz.dialects.refusals import words_in_answer
 from gatewayz.dialects.sse import Sse, SseParser
@@ -64,7 +64,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _fault(error: Any, body: bytes) -> Fault:
-    words = words_in_answer(ERRORS_OF, error, body)
+    words = words_in_answer(NAME, error, body)
     return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
 
 

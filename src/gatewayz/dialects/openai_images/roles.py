@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import Capability, ImageRequest, Surface
+from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
-from gatewayz.dialects.openai_chat import errors
-from gatewayz.dialects.openai_chat.messages import NAME as ERRORS_OF
 from gatewayz.dialects.openai_images.hear import StreamDecoder, frames_from
 from gatewayz.dialects.openai_images.request import NAME, request_from_wire, request_to_wire
 from gatewayz.dialects.openai_images.speak import BodyEncoder, StreamEncoder
@@ -54,4 +53,4 @@ class OpenAIImagesUpstream:
         return StreamDecoder(reading)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return words_from(ERRORS_OF, status, body, headers)
+        return words_from(NAME, status, body, headers)

@@ -7,9 +7,9 @@ from gatewayz.core.events import BlockDelta, BlockEnded, Event, Failed, Finished
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.images import base64_of
 from gatewayz.dialects.jsontext import decoded, encoded, fields_of, usd_number
-from gatewayz.dialects.openai_chat.errors import error_object
-from gatewayz.dialects.openai_chat.usage import with_cost
+from gatewayz.dialects.openai_errors import error_object
 from gatewayz.dialects.openai_images.hear import COMPLETED, image_to_wire
+from gatewayz.dialects.openai_usage import with_cost
 from gatewayz.dialects.sse import spelled
 
 

@@ -1,11 +1,13 @@
-"""Errors of OpenAI Chat: our faults in its words."""
+"""Errors of OpenAI's API, the same on all its wires: our faults in its words."""
 
 from typing import Any
 
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.base import Spoken
 from gatewayz.dialects.jsontext import encoded
-from gatewayz.dialects.openai_chat.messages import NAME
+
+FAMILY = "openai_"
+"""What the names of the dialects begin with whose errors have this form."""
 
 ERRORS: dict[str, tuple[str, str | None]] = {
     "bad_request": ("invalid_request_error", None),
@@ -51,7 +53,7 @@ def error_object(fault: Fault) -> dict[str, Any]:
     """The `error` object that a client reads."""
     words = fault.upstream
     kind, code = ERRORS[fault.kind]
-    if words is not None and words.dialect == NAME and fault.kind in UNMODIFIED:
+    if words is not None and words.dialect.startswith(FAMILY) and fault.kind in UNMODIFIED:
         return {
             "message": words.message or fault.message,
             "type": words.type or kind,

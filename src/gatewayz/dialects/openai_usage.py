@@ -1,4 +1,4 @@
-"""Usage of OpenAI Chat, and of the many that imitate it, to and from disjoint buckets.
+"""Usage as OpenAI reports it, and the many that imitate it, to and from disjoint buckets.
 
 OpenAI's `prompt_tokens` contains cached and audio tokens and `completion_tokens` contains reasoning. A report that
 makes no sense (more cached than prompted, negative, text instead of numbers) is clamped and marked `repaired`.
