@@ -281,6 +281,10 @@ class ImageRequest(Routed, frozen=True, kw_only=True):
     def choices(self) -> int:
         return self.n
 
+    def options_for(self, maker: str) -> dict[str, Any]:
+        """What is meant for a provider, of which `maker` may name one API (`provider/dialect`)."""
+        return self.options.get(maker.partition("/")[0], {})
+
     def prompt_tokens(self) -> int:
         return int(len(self.prompt.encode()) / BYTES_PER_TOKEN)
 

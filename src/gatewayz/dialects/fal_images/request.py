@@ -39,7 +39,7 @@ def request_to_wire(request: ImageRequest, asking: Asking) -> Draft:
     }
     body: dict[str, Any] = {"prompt": request.prompt}
     body |= {name: value for name, value in plain.items() if value is not None}
-    body |= request.options.get(asking.provider, {})
+    body |= request.options_for(asking.provider)
     unsaid = {"quality": request.quality, "style": request.style, "user": request.user}
     dropped = (*(name for name, value in unsaid.items() if value), *request.extra)
     return Draft(f"/{model}", body, dropped=dropped)

@@ -80,7 +80,7 @@ def request_to_wire(request: ImageRequest, asking: Asking, number: int) -> Draft
         lost["size"] = abs(_ratio(ratio) - width / height) > 0.1
     if request.seed is not None:
         config["seed"] = (request.seed + number) & (1 << SEED_BITS) - 1
-    config |= request.options.get(asking.provider, {})
+    config |= request.options_for(asking.provider)
     body = {"contents": [{"role": "user", "parts": [{"text": request.prompt}]}], "generationConfig": config}
     dropped = (*(name for name, gone in lost.items() if gone), *request.extra)
     return Draft(f"/models/{asking.upstream_id}:generateContent", body, dropped=dropped)

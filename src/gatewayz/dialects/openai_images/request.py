@@ -95,7 +95,7 @@ def request_to_wire(request: ImageRequest, asking: Asking) -> Draft:
         "user": request.user or None,
         "stream": True if asking.streamed else None,
     }
-    own = request.options.get(asking.provider, {})
+    own = request.options_for(asking.provider)
     body: dict[str, Any] = {"model": asking.upstream_id, "prompt": request.prompt}
     body |= {name: value for name, value in plain.items() if value is not None}
     if request.dialect == NAME:

@@ -37,7 +37,7 @@ class VertexPredictUpstream:
         if request.seed is not None:
             instance["seed"] = request.seed
         body: dict[str, Any] = {"instances": [instance] * request.n}
-        parameters = request.options.get(asking.provider)
+        parameters = request.options_for(asking.provider)
         if parameters:
             body["parameters"] = parameters
         unsaid = {"quality": request.quality, "style": request.style, "user": request.user}
