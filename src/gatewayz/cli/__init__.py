@@ -17,6 +17,7 @@ GROUPS = {
     "budgets": "gatewayz.cli.budgets",
     "credits": "gatewayz.cli.credits",
     "calls": "gatewayz.cli.calls",
+    "prices": "gatewayz.cli.prices",
     "audit": "gatewayz.cli.audit",
 }
 """Groups of commands on the store, and the modules that hold them as `app`."""

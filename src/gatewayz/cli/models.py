@@ -9,13 +9,18 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gatewayz.catalog.merge import Listing, merged
+from gatewayz.catalog.merge import Listing, Overrides, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.report import callable_models, report, shown_price, why_not_callable, why_not_sold
+from gatewayz.cli.serving import run_loop
+from gatewayz.core.clock import SystemClock
+from gatewayz.core.faults import Fault
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.settings import Loaded, lists_from, loaded
 from gatewayz.store.files.listings import FileListings
+from gatewayz.store.sql.catalog import SqlCatalog
+from gatewayz.store.sql.database import Database, Location, located
 
 SHOWN_QUARANTINED = 50
 
@@ -23,8 +28,27 @@ SHOWN_QUARANTINED = 50
 def shelf_of(found: Loaded) -> Shelf:
     """The shelf that a gateway with these settings would start with."""
     providers = providers_from(rows(), found.environment, found.settings.providers)
-    models = merged(lists_from(found.settings, listings_of(found)), providers)
-    return Shelf(models, providers, found.settings.routing.shut_out)
+    lists = lists_from(found.settings, listings_of(found))._replace(overrides=overrides_of(found))
+    return Shelf(merged(lists, providers), providers, found.settings.routing.shut_out)
+
+
+def overrides_of(found: Loaded) -> Overrides:
+    """What is set in the store; nothing where there is none yet, or it cannot be read now."""
+    settings = found.settings
+    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    if location.kind == "memory" or (location.kind == "sqlite" and not Path(location.path).exists()):
+        return Overrides()
+    return run_loop(lambda: _read(location))
+
+
+async def _read(location: Location) -> Overrides:
+    database = Database(location)
+    try:
+        return await SqlCatalog(database).read(SystemClock().wall_ms())
+    except Fault:
+        return Overrides()
+    finally:
+        await database.close()
 
 
 def listings_of(found: Loaded) -> dict[str, Listing]:
@@ -80,7 +104,6 @@ def _row(model: Model, shelf: Shelf) -> dict[str, Any]:
 
 def sync_models(config: str, flags: Mapping[str, Any], names: tuple[str, ...]) -> int:
     """Reads the providers' own listings now; 1 when one of them could not be read."""
-    from gatewayz.cli.serving import run_loop
     from gatewayz.cli.syncing import synced
 
     found = loaded(config, flags)
