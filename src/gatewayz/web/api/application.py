@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from gatewayz import __version__
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.openai_chat.errors import refusal
+from gatewayz.dialects.openai_errors import refusal
 from gatewayz.web.api.shapes import Refusal
 from gatewayz.web.api.table import ROWS, Row
 from gatewayz.web.asked import query_of
