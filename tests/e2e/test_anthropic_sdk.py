@@ -8,7 +8,7 @@ import pytest
 from tests.support.house import house, offers
 
 TOOL = {"name": "weather", "description": "Tells the weather", "input_schema": {
-    "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}
+    "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]}}
 CLOCK = {"name": "clock", "input_schema": {"type": "object", "properties": {}}}
 HI = [{"role": "user", "content": "Tell me something, please"}]
 DIALECTS = ["openai_chat", "anthropic_messages", "gemini"]

@@ -12,7 +12,7 @@ from tests.support.house import house, offers
 
 TOOL = {"type": "function", "function": {
     "name": "weather", "description": "Tells the weather", "strict": True,
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}}
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]}}}
 HI = [{"role": "user", "content": "Tell me something, please"}]
 
 

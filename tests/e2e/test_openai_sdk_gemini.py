@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from gatewayz.simulator.gemini_rules import SIGNATURE
 from tests.support.house import house, offers
 
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Tells the weather", "parameters": PARAMETERS}}
 CLOCK = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}}}
 HI = [{"role": "user", "content": "Tell me something, please"}]

@@ -10,7 +10,7 @@ from tests.support.house import house, offers
 
 TOOL = {"type": "function", "function": {
     "name": "weather", "description": "Tells the weather", "parameters": {
-        "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}}
+        "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]}}}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
 HI = [{"role": "user", "content": "Tell me something, please"}]
 PNG = "data:image/png;base64,iVBORw0KGgo="

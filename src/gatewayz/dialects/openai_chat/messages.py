@@ -155,7 +155,8 @@ def _call(fields: Fields, item: dict[str, Any], index: int) -> Part:
     match item:
         case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)} as function}:
             if item.get("type", "function") == "function" and _only(function, "name", "arguments"):
-                extra = _without(item, "id", "type", "function")
+                # SDKs leave the place of a streamed call in it, which says nothing in a request.
+                extra = _without(item, "id", "type", "function", "index")
                 seal = taken(extra)
                 return ToolCall(call_id, name, arguments, extra, seal)
         case {"id": str(call_id), "type": "custom", "custom": {"name": str(name), "input": str(text)}}:
