@@ -246,7 +246,7 @@ async def test_every_route_says_who_may_call_it(tmp_path):
         for route in here.built.app.routes:
             assert route.access in {"anonymous", *OPENS}
             if route.access == "anonymous":
-                assert route.path.startswith("/health/") or route.path in {"/openapi.json", "/docs", "/docs/style.css"}
+                assert route.path.startswith("/health/") or route.path in {"/", "/openapi.json", "/docs", "/docs/style.css"}
         paths = {route.path for route in here.built.app.routes}
         assert {"/v1/chat/completions", "/v1/models", "/v1/models/", "/health/live", "/health/ready", "/metrics", "/health/providers"} <= paths
 

@@ -254,8 +254,13 @@ class CountRequest(Routed, frozen=True, kw_only=True):
     def prompt_tokens(self) -> int:
         return self.chat.prompt_tokens()
 
+    def room(self) -> int:
+        """None: whoever counts may want to know by how much a prompt is too long."""
+        return 0
+
     def worst(self, prompt: int, max_output: int | None) -> Usage:
-        return Usage(requests=1)
+        """Nothing: counting is free."""
+        return Usage()
 
     def beginning(self) -> str:
         return self.chat.beginning()

@@ -174,7 +174,7 @@ class UpstreamRole(Protocol[R]):
         ...
 
     def steps(self, request: R, asking: Asking) -> Steps:
-        """What is to be done for an answer; for most roles one request (`OneRequest`)."""
+        """What is to be done for an answer; for most roles one request (`counting.OneChat`)."""
         ...
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
@@ -184,17 +184,3 @@ class UpstreamRole(Protocol[R]):
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
         """What the provider said when it refused; keys of `headers` are lower case."""
         ...
-
-
-class _Encodes(Protocol):
-    def encode(self, request: Any, asking: Asking) -> Draft: ...
-
-
-class OneRequest:
-    """The steps of a role that sends one request: mix it in."""
-
-    serves: frozenset[Surface] = frozenset({"chat"})
-    lacks: frozenset[Capability] = frozenset()
-
-    def steps(self: _Encodes, request: Any, asking: Asking) -> Steps:
-        yield Send(self.encode(request, asking))

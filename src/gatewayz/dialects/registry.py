@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from gatewayz.dialects.anthropic_messages.roles import AnthropicMessagesClient, AnthropicMessagesUpstream
+from gatewayz.dialects.anthropic_messages.roles import (
+    AnthropicCountClient,
+    AnthropicMessagesClient,
+    AnthropicMessagesUpstream,
+)
 from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
 from gatewayz.dialects.gemini.images import GeminiImagesUpstream
@@ -16,6 +20,7 @@ from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
 CLIENTS: dict[str, ClientRole] = {
     "/v1/chat/completions": OpenAIChatClient(),
     "/v1/messages": AnthropicMessagesClient(),
+    "/v1/messages/count_tokens": AnthropicCountClient(),
     "/v1/completions": OpenAICompletionsClient(),
     "/v1/images/generations": OpenAIImagesClient(),
     "/v1/embeddings": OpenAIEmbeddingsClient(),

@@ -170,7 +170,7 @@ class Attempts:
             return
         one.closed = True
         first_event_ms = None if one.first_at is None else (one.first_at - one.began) * 1000
-        self._health.record(one.ticket, fault, first_event_ms)
+        self._health.record(one.ticket, fault, first_event_ms, sent=bool(one.heard.status))
         tally, offer, held = pursuit.tally, one.candidate.offer, one.candidate.credential
         failover = pursuit.tried > 0
         pursuit.tried += 1

@@ -107,8 +107,12 @@ class Health:
                 self._keep(table, subject, replace(breaker, open_until=now, probe=caller, probe_until=lease))
         return ticket
 
-    def record(self, ticket: Ticket, fault: Fault | None, first_event_ms: float | None) -> None:
-        """What became of an attempt; no fault is a success."""
+    def record(self, ticket: Ticket, fault: Fault | None, first_event_ms: float | None, *, sent: bool = True) -> None:
+        """What became of an attempt; no fault is a success, unless nothing was `sent`: then nobody was met."""
+        if fault is None and not sent:
+            for table, subject in self._subjects(ticket):
+                self._tell(table, subject, ticket.caller, Told.NEUTRAL, None)
+            return
         if fault is None and first_event_ms is not None:
             if len(self._latencies) > MAX_SUBJECTS:
                 self._latencies.clear()

@@ -10,7 +10,7 @@ from typing import Any
 
 from gatewayz.simulator.answers import Answer
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.faults import Actions, whole
+from gatewayz.simulator.faults import Actions, fault_actions, whole
 from gatewayz.simulator.messages_prompt import check, prompt_from, redacted_of, signature_of
 from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
 from gatewayz.simulator.tongues import Pieces, Tongue
@@ -155,7 +155,10 @@ def _spelled(event: dict[str, Any]) -> bytes:
 
 
 def counted(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
-    """`count_tokens`: what the prompt of this request would count."""
+    """`count_tokens`: what the prompt of this request would count, or the scene's fault."""
+    wrong = fault_actions(MESSAGES, scene.removeprefix("fault-")) if scene.startswith("fault-") else None
+    if wrong is not None:
+        return Invoice(asked.number, asked.model, 0, 0, fault=scene), wrong
     tokens = prompt_from(asked).tokens + sum(tokens_of(json.dumps(tool)) for tool in asked.content.get("tools") or ())
     body = json.dumps(load_exchange("template_count", FOLDER).body | {"input_tokens": tokens}).encode()
     return Invoice(asked.number, asked.model, tokens, 0), iter([whole(200, body, request_id=f"req_sim{asked.number}")])

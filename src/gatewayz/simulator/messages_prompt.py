@@ -15,10 +15,33 @@ from gatewayz.simulator.tongues import No
 Block = dict[str, Any]
 FIELDS = frozenset(
     {
-        "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences",
-        "tools", "tool_choice", "thinking", "output_config", "metadata", "service_tier", "cache_control", "container",
-        "context_management", "mcp_servers", "speed", "inference_geo", "diagnostics", "fallbacks", "compaction",
-        "billing_policy", "thread", "user_profile_id",
+        "model",
+        "messages",
+        "max_tokens",
+        "system",
+        "stream",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop_sequences",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "metadata",
+        "service_tier",
+        "cache_control",
+        "container",
+        "context_management",
+        "mcp_servers",
+        "speed",
+        "inference_geo",
+        "diagnostics",
+        "fallbacks",
+        "compaction",
+        "billing_policy",
+        "thread",
+        "user_profile_id",
     }
 )
 """MessageCreateParams, stable and beta; others are 'Extra inputs are not permitted'."""

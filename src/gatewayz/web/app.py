@@ -53,6 +53,7 @@ def routes_of(clients: Mapping[str, ClientRole], pages: Pages, control: Control 
         *(Route("POST", path, "inference") for path in clients),
         Route("GET", "/v1/models", "catalog", pages.models.several),
         Route("GET", "/v1/models/", "catalog", pages.models.one, tail=True),
+        Route("GET", "/", "anonymous", pages.root),
         Route("GET", "/health/live", "anonymous", pages.live),
         Route("GET", "/health/ready", "anonymous", pages.ready),
         Route("GET", "/health/providers", "operator", pages.health),

@@ -40,6 +40,10 @@ class Pages:
         self._draining = draining
         self._process = process
 
+    async def root(self, asked: Asked) -> Spoken:
+        """What some clients ask first, by HEAD, to see that somebody is there."""
+        return _json({"name": "gatewayz", "version": __version__})
+
     async def live(self, asked: Asked) -> Spoken:
         return _json({"status": "live", "version": __version__})
 

@@ -63,8 +63,15 @@ ERRORS: dict[str, tuple[str, int | None]] = {
 """Kind of fault → `type` of the error, and its status where it is not the kind's own."""
 
 UNMODIFIED = frozenset(
-    {"upstream_rejected", "upstream_too_long", "upstream_limited", "upstream_overloaded", "upstream_error",
-     "upstream_timeout", "filtered"}
+    {
+        "upstream_rejected",
+        "upstream_too_long",
+        "upstream_limited",
+        "upstream_overloaded",
+        "upstream_error",
+        "upstream_timeout",
+        "filtered",
+    }
 )
 """Kinds in which an upstream of this dialect speaks for itself; what it says of our credential is nobody's affair."""
 

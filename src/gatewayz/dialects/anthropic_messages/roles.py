@@ -7,16 +7,18 @@ from msgspec.structs import replace
 
 from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
-from gatewayz.core.requests import Capability, ChatRequest
+from gatewayz.core.requests import Capability, ChatRequest, CountRequest, Surface
 from gatewayz.dialects.anthropic_messages import errors
+from gatewayz.dialects.anthropic_messages.counting import CountEncoder, count_from_wire, count_heard, count_to_wire
 from gatewayz.dialects.anthropic_messages.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.anthropic_messages.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.anthropic_messages.request import request_from_wire, request_to_wire
-from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, OneRequest, Reading, Spoken
+from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.refusals import words_from
 from gatewayz.dialects.sse import spelled
 
+HTTP_OK = 200
 FIELD = re.compile(r"([\w.]+): ")
 """A rejection begins with the field that it is about: 'temperature: Extra inputs are not permitted'."""
 
@@ -38,14 +40,40 @@ class AnthropicMessagesClient:
         return errors.refusal(fault, call_id)
 
 
-class AnthropicMessagesUpstream(OneRequest):
+class AnthropicCountClient:
+    """The side that asks how many tokens a conversation has."""
+
+    name = NAME
+    ERRORS: Mapping[str, tuple[str, int | None]] = errors.ERRORS
+    keep_alive = b""
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> CountRequest:
+        return count_from_wire(body, headers)
+
+    def encoder(self, call: Call, created_s: int) -> Encoder:
+        return CountEncoder(call)
+
+    def refusal(self, fault: Fault, call_id: str) -> Spoken:
+        return errors.refusal(fault, call_id)
+
+
+class AnthropicMessagesUpstream:
     """The side that talks to providers."""
 
     name = NAME
+    serves: frozenset[Surface] = frozenset({"chat", "count"})
     lacks = frozenset({Capability.AUDIO, Capability.CHOICES})
 
-    def encode(self, request: ChatRequest, asking: Asking) -> Draft:
-        return request_to_wire(request, asking)
+    def encode(self, request: ChatRequest | CountRequest, asking: Asking) -> Draft:
+        return count_to_wire(request, asking) if isinstance(request, CountRequest) else request_to_wire(request, asking)
+
+    def steps(self, request: ChatRequest | CountRequest, asking: Asking) -> Steps:
+        if not isinstance(request, CountRequest):
+            yield Send(self.encode(request, asking))
+            return
+        answer = yield Send(self.encode(request, asking), whole=True)
+        if answer is not None and answer.status == HTTP_OK:
+            yield count_heard(answer.body)
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
         """By what the answer says it is."""

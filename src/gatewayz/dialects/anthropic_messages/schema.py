@@ -9,9 +9,7 @@ from typing import Any
 from gatewayz.dialects.anthropic_messages.loses import Lost
 
 Schema = dict[str, Any]
-FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-)
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 KEPT = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "title", "description"})
 SILENT = frozenset({"$schema", "$comment", "$id", "examples", "default", "deprecated", "readOnly", "writeOnly"})
 """Keywords that constrain nothing go without a word."""

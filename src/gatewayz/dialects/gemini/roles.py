@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.base import Asking, Decoder, Draft, OneRequest, Reading
+from gatewayz.dialects.base import Asking, Decoder, Draft, Reading
+from gatewayz.dialects.counting import OneChat
 from gatewayz.dialects.gemini.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.gemini.errors import NAME, words_from
 from gatewayz.dialects.gemini.loses import LOSES
 from gatewayz.dialects.gemini.request import request_to_wire
 
 
-class GeminiUpstream(OneRequest):
+class GeminiUpstream(OneChat):
     """The side that talks to providers."""
 
     name = NAME

@@ -6,7 +6,8 @@ from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects import openai_errors as errors
-from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, OneRequest, Reading, Spoken
+from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Spoken
+from gatewayz.dialects.counting import OneChat
 from gatewayz.dialects.openai_chat.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.openai_chat.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.openai_chat.messages import NAME
@@ -31,7 +32,7 @@ class OpenAIChatClient:
         return errors.refusal(fault)
 
 
-class OpenAIChatUpstream(OneRequest):
+class OpenAIChatUpstream(OneChat):
     """The side that talks to providers."""
 
     name = NAME

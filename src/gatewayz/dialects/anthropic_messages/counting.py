@@ -1,0 +1,81 @@
+"""Counting the tokens of a conversation: `POST /v1/messages/count_tokens`.
+
+Anthropic is asked; where another provider serves the model the count is the estimate that holds are made with.
+Source: docs.anthropic.com/en/api/messages-count-tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from gatewayz.core.calls import Call
+from gatewayz.core.events import BlockDelta, Failed, Finished, Frame
+from gatewayz.core.faults import Fault
+from gatewayz.core.requests import CountRequest
+from gatewayz.dialects.anthropic_messages.errors import error_body
+from gatewayz.dialects.anthropic_messages.request import chat_from_fields, request_to_wire
+from gatewayz.dialects.base import Asking, Draft
+from gatewayz.dialects.counting import counted
+from gatewayz.dialects.fields import Fields
+from gatewayz.dialects.jsontext import client_object, encoded
+
+ASKED = frozenset(
+    {"model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers", "context_management"}
+)
+"""Fields of a request that are counted; the others, such as limits and sampling, are refused there."""
+PATH_ENDS = "/count_tokens"
+
+
+class _Counted(Struct):
+    input_tokens: int
+
+
+def count_from_wire(body: bytes, headers: Mapping[str, str]) -> CountRequest:
+    """The request in a client's body. Faults: `bad_request` names the field that is wrong or missing."""
+    chat = chat_from_fields(Fields(client_object(body)), headers)
+    return CountRequest(
+        dialect=chat.dialect,
+        model=chat.model,
+        models=chat.models,
+        user=chat.user,
+        session=chat.session,
+        wishes=chat.wishes,
+        chat=chat,
+    )
+
+
+def count_to_wire(request: CountRequest, asking: Asking) -> Draft:
+    """The request as Anthropic counts it."""
+    draft = request_to_wire(request.chat, asking)
+    body = {name: value for name, value in (draft.body or {}).items() if name in ASKED}
+    return msgspec.structs.replace(draft, path=draft.path + PATH_ENDS, body=body)
+
+
+def count_heard(body: bytes) -> list[Frame]:
+    """The frames of an answer of status 200. Faults: `upstream_broken`."""
+    try:
+        return counted(msgspec.json.decode(body, type=_Counted).input_tokens)
+    except msgspec.DecodeError as wrong:
+        raise Fault("upstream_broken", f"the provider's count cannot be read: {wrong}") from None
+
+
+class CountEncoder:
+    """Frames in, the count out."""
+
+    content_type = "application/json"
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._tokens = ""
+
+    def feed(self, frames: Sequence[Frame]) -> bytes:
+        for event in (event for frame in frames for event in frame.events):
+            match event:
+                case BlockDelta(text=text):
+                    self._tokens = text
+                case Failed(fault=fault):
+                    return encoded(error_body(fault, self._call.id))
+                case Finished():
+                    return encoded({"input_tokens": int(self._tokens or 0)})
+        return b""
