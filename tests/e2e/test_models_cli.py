@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from gatewayz.catalog.merge import Listing
 from gatewayz.simulator.server import Simulator
+from gatewayz.store.files.listings import FileListings
 
 
 async def run(folder, *words, **environment):
@@ -58,6 +60,20 @@ async def test_lists_are_read_and_kept_by_command(tmp_path):
         status, out, _ = await run(tmp_path, "models", "sync", "openrouter")
         assert status == 1
         assert out.startswith("openrouter: the list is no JSON")
+
+
+async def test_the_doctor_tells_what_is_not_sold_and_which_lists_are_old_or_doubted(tmp_path):
+    (tmp_path / "gatewayz.yaml").write_text("models: [{id: a/b, offers: [{provider: simulator, upstream_id: echo}, {provider: groq, upstream_id: b}]}]")
+    kept = FileListings(tmp_path / "data")
+    kept.keep(Listing(provider="groq", read_s=1_700_000_000, offers=(), doubted="the unit of this list is in doubt"))
+    kept.keep(Listing(provider="openai", read_s=1_700_000_000, offers=()))
+    status, out, error = await run(tmp_path, "doctor", GROQ_API_KEY="k")
+    assert "models: " in out
+    assert "at two providers or more" in out
+    assert "served to the house only: 1 of the offers that can be called" in out
+    assert "list of groq: the unit of this list is in doubt; its prices are not used" in out
+    assert "list of groq: was last read" in out
+    assert "list of openai" not in out
 
 
 @pytest.mark.parametrize(("words", "says"), [(("groq",), "groq has no list, or is off"), (("nobody",), "nobody has no list")])

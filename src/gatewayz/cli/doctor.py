@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gatewayz.catalog.merge import merged
 from gatewayz.catalog.naming import Shelf
+from gatewayz.cli.catalogchecks import catalog_findings
 from gatewayz.cli.findings import Finding
 from gatewayz.cli.storechecks import store_findings
 from gatewayz.core.faults import Fault
@@ -133,4 +134,5 @@ CHECKS: tuple[Callable[[Loaded, dict[str, Provider]], Iterator[Finding]], ...] =
     _workers,
     _machine,
     _provider_findings,
+    catalog_findings,
 )
