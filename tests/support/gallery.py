@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.house import House, house
 
 PER_IMAGE = {"images": "0.04"}
-MAKERS = {
+ROWS = {
     "deepinfra": {"base_url": "SIM/deepinfra/v1/openai", "key": "k-deepinfra"},
     "openai": {"base_url": "SIM/openai/v1", "key": "k-openai"},
     "together": {"base_url": "SIM/together/v1", "key": "k-together"},
@@ -16,6 +16,9 @@ MAKERS = {
     "google-ai-studio": {"base_url": "SIM/gemini/v1beta", "key": "k-gemini"},
     "vertex": {"base_url": "SIM/vertex/v1/projects/p/locations/l", "key": "k-vertex", "dialect": "vertex_predict"},
 }
+
+MAKERS = {name: {**row, "priority": number} for number, (name, row) in enumerate(ROWS.items(), 1)}
+"""In this order of preference."""
 
 
 def made_by(*rows: tuple[str, str, dict[str, str]], model: str = "test/picture") -> dict[str, Any]:
@@ -26,6 +29,5 @@ def made_by(*rows: tuple[str, str, dict[str, str]], model: str = "test/picture")
 
 @asynccontextmanager
 async def gallery(tmp_path: Path, **own: Any) -> AsyncIterator[House]:
-    providers = {name: {**row, "priority": number} for number, (name, row) in enumerate(MAKERS.items(), 1)}
-    async with house(tmp_path, providers=(), more=providers, **own) as one:
+    async with house(tmp_path, providers=(), more=MAKERS, **own) as one:
         yield one

@@ -10,7 +10,7 @@ from gatewayz.core.replies import Folder, Reply, unfold
 from gatewayz.ports.replays import Kept
 
 MAX_KEPT_BYTES = 2**20
-"""Text of an answer; a longer one is not kept."""
+"""Text of an answer, or its source where that is handed on whole; a longer one is not kept."""
 
 
 class Keeping:
@@ -35,7 +35,7 @@ class Keeping:
                     self._bytes += len(event.text)
                 folder.add(event)
                 self._finished = self._finished or type(event) is Finished
-        if self._bytes > MAX_KEPT_BYTES:
+        if max(self._bytes, len(self.source or b"")) > MAX_KEPT_BYTES:
             self._folder = None
 
     def reply(self) -> Reply | None:
