@@ -37,12 +37,20 @@ class SseParser:
         if self._clean and chunk.find(b"\n") == len(chunk) - 2 and chunk.startswith(b"data: ") and self._whole(chunk):
             # What nearly every provider sends nearly always: one event in one line, whole.
             return [Sse(chunk[6:-2])]
+        if self._clean and chunk.startswith(b"data: ") and self._whole_with_returns(chunk):
+            return [Sse(chunk[6:-4])]
         events = self._parsed(chunk)
         self._clean = not (self._tail or self._data or self._event or self._fresh)
         return events
 
     def _whole(self, chunk: bytes) -> bool:
         return chunk.endswith(b"\n\n") and b"\r" not in chunk and len(chunk) <= self._limit_bytes
+
+    def _whole_with_returns(self, chunk: bytes) -> bool:
+        """The same with the line ends that Google sends."""
+        end = len(chunk) - 4
+        ends = chunk.endswith(b"\r\n\r\n") and chunk.find(b"\r") == end and chunk.find(b"\n") == end + 1
+        return ends and len(chunk) <= self._limit_bytes
 
     def _parsed(self, chunk: bytes) -> list[Sse]:
         if b"\n" not in chunk and b"\r" not in chunk and not self._held_return():

@@ -26,7 +26,7 @@ from gatewayz.dialects.gemini.contents import MADE_UP
 from gatewayz.dialects.gemini.errors import said_no
 from gatewayz.dialects.gemini.logprobs import logprobs_from_wire
 from gatewayz.dialects.gemini.media import data_url
-from gatewayz.dialects.gemini.usage import usage_from_wire
+from gatewayz.dialects.gemini.usage import Reports
 from gatewayz.dialects.jsontext import encoded
 
 STOPS = {
@@ -147,7 +147,7 @@ class Hearing:
         self._started = False
         self._blocks = -1
         self._response = ""
-        self._reported: UsageReported | None = None
+        self._reports = Reports()
 
     def next_block(self) -> int:
         self._blocks += 1
@@ -167,17 +167,14 @@ class Hearing:
             self._response = chunk.response_id or ""
             events.append(Started(self._response, chunk.model_version or ""))
         if chunk.usage_metadata is not None:
-            self._report(UsageReported(usage_from_wire(chunk.usage_metadata)), events)
+            usage = self._reports.read(chunk.usage_metadata)
+            if usage is not None:
+                events.append(UsageReported(usage))
         for position, candidate in enumerate(chunk.candidates or ()):
             self._candidate(candidate, position, events)
         blocked = chunk.prompt_feedback.block_reason if chunk.prompt_feedback is not None else None
         if blocked and not chunk.candidates:
             self._blocked(blocked, events)
-
-    def _report(self, report: UsageReported, events: list[Event]) -> None:
-        if report != self._reported:
-            self._reported = report
-            events.append(report)
 
     def _candidate(self, candidate: WireCandidate, position: int, events: list[Event]) -> None:
         number = position if candidate.index is None else min(max(candidate.index, 0), MAX_CHOICE_INDEX)

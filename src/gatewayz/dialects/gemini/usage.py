@@ -7,6 +7,7 @@ what tools put into the prompt is counted beside it (ai.google.dev/api/generate-
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.usage import MAX_UNITS, Usage
 
@@ -52,6 +53,32 @@ class _Counts:
         items = details if isinstance(details, list) else []
         found = [item for item in items if isinstance(item, dict) and item.get("modality") == modality]
         return sum(self.of(item.get("tokenCount")) for item in found)
+
+
+class Reports:
+    """The reports of one answer: one comes with every chunk of a stream, and says again what went in."""
+
+    def __init__(self) -> None:
+        self._said = WireUsage()
+        self._usage = Usage()
+
+    def read(self, wire: WireUsage) -> Usage | None:
+        """The report as usage; nothing when it says what the last one said."""
+        before, self._said = self._said, wire
+        if wire == before:
+            return None
+        output = wire.candidates_token_count
+        if not self._usage.repaired and type(output) is int and 0 <= output <= MAX_UNITS and _only_more(before, wire):
+            self._usage = replace(self._usage, output=output)
+        else:
+            self._usage = usage_from_wire(wire)
+        return self._usage
+
+
+def _only_more(before: WireUsage, wire: WireUsage) -> bool:
+    """Whether nothing but the count of the answer's own tokens is new, all of them text."""
+    same = replace(wire, candidates_token_count=before.candidates_token_count)
+    return wire.candidates_tokens_details is None and before == same
 
 
 def usage_from_wire(wire: WireUsage) -> Usage:

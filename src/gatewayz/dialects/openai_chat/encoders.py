@@ -35,6 +35,7 @@ from gatewayz.dialects.sse import spelled
 
 DONE = b"data: [DONE]\n\n"
 CHOICES = b'"choices":'
+CONTENT = b'"content":""'
 HEAD_FIELDS = frozenset({"id", "object", "created", "model"})
 
 
@@ -77,6 +78,7 @@ class StreamEncoder:
         self._blocks: dict[int, tuple[Kind, int, int]] = {}
         self._lengths: dict[int, int] = {}
         self._extra: dict[str, Any] = {}
+        self._around: dict[int, tuple[bytes, bytes]] = {}
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
         out: list[bytes] = []
@@ -129,7 +131,9 @@ class StreamEncoder:
             case BlockStarted(block=block, kind=kind, choice=choice):
                 out.append(self._open(event, block, kind, choice))
             case BlockDelta(block=block):
-                out.append(self._delta(event, *self._blocks[block]))
+                held = self._blocks[block]
+                plain = not event.extra and held[0] is Kind.TEXT and held[1] in self._spoken
+                out.append(self._plain(event.text, held[1]) if plain else self._delta(event, *held))
             case BlockEnded(block=block, sealed=seal) if seal:
                 held = self._blocks[block]
                 carried = seal_to_wire(held[0], seal, self._lengths.pop(block, 0))
@@ -154,6 +158,14 @@ class StreamEncoder:
         function = {"name": event.name, "arguments": ""}
         call = {"index": index, "id": event.id, "type": "function", "function": function}
         return self._chunk(choice, {"tool_calls": [call]}, None)
+
+    def _plain(self, text: str, choice: int) -> bytes:
+        """The chunk that most chunks are: more text. What stands around it is spelled once."""
+        around = self._around.get(choice)
+        if around is None:
+            before, _, after = self._chunk(choice, {"content": ""}, None).partition(CONTENT)
+            around = self._around[choice] = (before + CONTENT[:-2], after)
+        return around[0] + encoded(text) + around[1]
 
     def _delta(self, event: BlockDelta, kind: Kind, choice: int, index: int) -> bytes:
         extra = event.extra or {}
