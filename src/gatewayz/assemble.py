@@ -155,7 +155,7 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     )
     inference = Inference(gateway, inference_rules, clock, bus)
     _read_gauges(metrics, peers, inference, bus, health, sync)
-    cors, control = Cors(web.cors_origins), _control(desk, store, shelf)
+    cors, control = Cors(web.cors_origins), _control(desk, store, shelf, lists, sync, health)
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=cors, bus=bus, control=control)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
@@ -217,11 +217,22 @@ def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
     return Desk(store.database, clock, found, "gateway")
 
 
-def _control(desk: Desk | None, store: Store | None, shelf: Shelf) -> Control | None:
+def _control(
+    desk: Desk | None, store: Store | None, shelf: Shelf, lists: Lists, sync: Sync, health: Health
+) -> Control | None:  # fmt: skip
     """The control plane, where there is a store to control."""
     if desk is None or store is None:
         return None
-    return Control(Office(desk=desk, commits=store.books.commits, shelf=shelf))
+    office = Office(
+        desk=desk,
+        commits=store.books.commits,
+        shelf=shelf,
+        lists=lists,
+        listings=lambda: sync.listings,
+        breakers=health.breakers,
+        look=sync.look,
+    )
+    return Control(office)
 
 
 async def _keys(loaded: Loaded, desk: Desk | None, stack: AsyncExitStack) -> tuple[Keys, str]:

@@ -96,6 +96,11 @@ def set_in_file(lists: Lists, model: str, place: Place | None = None) -> str:
     return f"models.{model}.offers.{place[0]}" if found is not None and found.price is not None else ""
 
 
+def priced_in_file(lists: Lists, place: Place) -> str:
+    """Where the file has set the price of an offer; empty when it has not."""
+    return next((found for own in lists.own if (found := set_in_file(lists, own.model.id, place))), "")
+
+
 def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]:
     """All models, sorted by id. Offers of providers that are unknown here are left out."""
     known = _known(lists, providers)

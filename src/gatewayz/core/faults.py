@@ -40,6 +40,7 @@ FAULTS: dict[str, FaultRule] = {
     "in_flight": FaultRule(409),
     "replay_unavailable": FaultRule(409),
     "other_request": FaultRule(422),
+    "set_in_file": FaultRule(409),
     "upstream_auth": FaultRule(503, "next", "trip_credential", free=True),
     "upstream_forbidden": FaultRule(503, "next", "trip_offer", free=True),
     "upstream_unpaid": FaultRule(503, "next", "trip_credential", free=True),

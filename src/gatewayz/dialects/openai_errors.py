@@ -25,6 +25,7 @@ ERRORS: dict[str, tuple[str, str | None]] = {
     "in_flight": ("conflict_error", "request_in_progress"),
     "replay_unavailable": ("conflict_error", "replay_unavailable"),
     "other_request": ("invalid_request_error", "idempotency_key_reused"),
+    "set_in_file": ("conflict_error", "set_in_file"),
     "upstream_auth": ("server_error", "upstream_auth"),
     "upstream_forbidden": ("server_error", "upstream_forbidden"),
     "upstream_unpaid": ("server_error", "upstream_unpaid"),

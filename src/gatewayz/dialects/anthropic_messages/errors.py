@@ -42,6 +42,7 @@ ERRORS: dict[str, tuple[str, int | None]] = {
     "in_flight": ("invalid_request_error", None),
     "replay_unavailable": ("invalid_request_error", None),
     "other_request": ("invalid_request_error", None),
+    "set_in_file": ("invalid_request_error", None),
     "upstream_auth": ("api_error", None),
     "upstream_forbidden": ("api_error", None),
     "upstream_unpaid": ("api_error", None),

@@ -18,6 +18,7 @@ from gatewayz.limits.rules import ACCOUNT_LIMITS, checked_limits
 from gatewayz.store.sql.audit import Deed
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.slices import Cut, Slice, sliced
 from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -79,6 +80,12 @@ async def listed(database: Database) -> list[Account]:
         return [_account(row) for row in rows.all()]
 
 
+async def several(database: Database, cut: Cut) -> tuple[list[Account], Slice]:
+    """A slice of all accounts, in the order of their ids. Faults: `bad_request`, `unavailable`."""
+    found = await sliced(database, _accounts(), (ACCOUNTS.c.id,), cut)
+    return [_account(tuple(row.values())) for row in found.rows], found
+
+
 async def one(database: Database, account: str) -> Account:
     """Faults: `unknown_route`, `unavailable`."""
     async with database.begin(reading=True) as connection:
@@ -115,8 +122,7 @@ async def create(
         raise Fault(
             "bad_request", "An account's id has 1 to 40 letters, digits, - and _, and begins with none of these."
         )
-    if not 0 < len(name) <= MAX_NAME:
-        raise Fault("bad_request", f"An account needs a name of at most {MAX_NAME} characters.")
+    _named(name)
     floor = _floor(billing, credit_line)
     deed = Deed(
         action="account.create",
@@ -132,6 +138,12 @@ async def create(
     except IntegrityError:
         raise Fault("bad_request", f"There is an account {account!r} already.") from None
     return await one(desk.database, account)
+
+
+def _named(name: str) -> str:
+    if not 0 < len(name) <= MAX_NAME:
+        raise Fault("bad_request", f"An account needs a name of at most {MAX_NAME} characters.")
+    return name
 
 
 def _floor(billing: Billing, credit_line: Nanos) -> int:
@@ -168,6 +180,11 @@ async def _why_not(connection: AsyncConnection, account: str) -> Fault:
     return Fault(
         "bad_request", f"The account owes ${usd_text(Nanos(-one.paid))}, more than the new billing lets it owe."
     )
+
+
+async def rename(desk: Desk, account: str, name: str) -> None:
+    """Faults: `bad_request`, `unknown_route`."""
+    await _set(desk, account, "account.name", {"name": _named(name)})
 
 
 async def set_status(desk: Desk, account: str, status: Status) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +19,7 @@ from gatewayz.store.secret import Pepper, Peppers
 from gatewayz.store.sql.checking import MAX_SHOWN, Violation
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.revising import bumped
+from gatewayz.store.sql.slices import Cut, Slice, sliced
 from gatewayz.store.sql.tables import AUDIT_LOG, REVISIONS
 
 PURPOSE = "audit log"
@@ -93,6 +95,13 @@ async def last_entries(database: Database, limit: int, account: str = "") -> lis
         wanted = wanted.where(AUDIT_LOG.c.account_id == account)
     async with database.begin(reading=True) as connection:
         return [_entry(row) for row in reversed((await connection.execute(wanted)).all())]
+
+
+async def several(database: Database, account: str, cut: Cut) -> tuple[list[Entry], Slice]:
+    """A slice of the log, or of an account's part of it; the newest first. Faults: `bad_request`, `unavailable`."""
+    wanted = select(*AUDIT_LOG.c).where(AUDIT_LOG.c.account_id == account) if account else select(*AUDIT_LOG.c)
+    found = await sliced(database, wanted, (AUDIT_LOG.c.number,), replace(cut, newest_first=True))
+    return [_entry(tuple(row.values())) for row in found.rows], found
 
 
 async def verified(database: Database, peppers: Peppers) -> tuple[int, list[Violation]]:

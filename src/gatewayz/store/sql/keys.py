@@ -190,10 +190,16 @@ async def _selected(database: Database, wanted: Select[Any]) -> list[Key]:
 
 async def one(database: Database, account: str, key_id: str) -> Key:
     """A key of an account; another's is as one that does not exist. Faults: `unknown_route`."""
-    found = await _selected(database, select(*COLUMNS).where(API_KEYS.c.account_id == account, API_KEYS.c.id == key_id))
-    if not found:
+    found = await find(database, account, key_id)
+    if found is None:
         raise unknown(key_id)
-    return found[0]
+    return found
+
+
+async def find(database: Database, account: str, key_id: str) -> Key | None:
+    """A key of an account, if it has it: one that is only in the settings is in no account."""
+    own = select(*COLUMNS).where(API_KEYS.c.account_id == account, API_KEYS.c.id == key_id)
+    return next(iter(await _selected(database, own)), None)
 
 
 async def owner(database: Database, key_id: str) -> str:

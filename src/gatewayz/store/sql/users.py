@@ -15,6 +15,7 @@ from gatewayz.store.sql.accounts import unknown
 from gatewayz.store.sql.audit import Deed
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.slices import Cut, Slice, sliced
 from gatewayz.store.sql.tables import ACCOUNTS, USERS
 
 EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
@@ -45,6 +46,22 @@ async def listed(database: Database, account: str) -> list[User]:
     wanted = select(*COLUMNS).where(USERS.c.account_id == account).order_by(USERS.c.id).limit(MAX_LISTED)
     async with database.begin(reading=True) as connection:
         return [_user(row) for row in (await connection.execute(wanted)).all()]
+
+
+async def several(database: Database, account: str, cut: Cut) -> tuple[list[User], Slice]:
+    """A slice of the people of an account, or of all if none is named; the oldest first."""
+    wanted = select(*COLUMNS).where(USERS.c.account_id == account) if account else select(*COLUMNS)
+    found = await sliced(database, wanted, (USERS.c.id,), cut)
+    return [_user(tuple(row.values())) for row in found.rows], found
+
+
+async def owner(database: Database, user_id: str) -> str:
+    """Whose a person is, for the operator. Faults: `unknown_route`."""
+    async with database.begin(reading=True) as connection:
+        found = (await connection.execute(select(USERS.c.account_id).where(USERS.c.id == user_id))).scalar()
+    if found is None:
+        raise _unknown(user_id)
+    return str(found)
 
 
 async def one(database: Database, account: str, word: str) -> User:

@@ -1,6 +1,7 @@
 """The application: the rows of the table as FastAPI knows them, and one shape for everything that is refused."""
 
 from importlib import import_module
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -46,8 +47,10 @@ def made() -> FastAPI:
 
 
 def _add(api: FastAPI, row: Row) -> None:
-    module, _, name = row.serves.partition(".")
-    handler = getattr(import_module(f"{HERE}.{module}"), name)
+    module_name, _, name = row.serves.partition(".")
+    module = import_module(f"{HERE}.{module_name}")
+    handler = getattr(module, name)
+    own: dict[str, Any] = getattr(module, "ANSWERS", {})
     anonymous = row.access == "anonymous"
     api.add_api_route(
         row.path,
@@ -59,6 +62,7 @@ def _add(api: FastAPI, row: Row) -> None:
         responses={"4XX": {"model": Refusal, "description": OFTEN}, "503": {"model": Refusal, "description": OFTEN}},
         openapi_extra={"x-who": row.access, "security": [] if anonymous else [{SECURITY: []}]},
         include_in_schema=not anonymous,
+        **({"response_model": own[name]} if name in own else {}),
         dependencies=[Depends(only_known)],
     )
 

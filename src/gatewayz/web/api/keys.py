@@ -98,7 +98,8 @@ def _fields(key: Key, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _plain(limits: Mapping[Any, int]) -> dict[str, int]:
+def plain(limits: Mapping[Any, int]) -> dict[str, int]:
+    """Limits by their plain names."""
     return {str(name): number for name, number in limits.items()}
 
 
@@ -144,7 +145,7 @@ async def create(here: Here, given: KeyGiven) -> KeyMade:
         scopes=tuple(given.scopes),
         models=tuple(given.models),
         addresses=tuple(given.addresses),
-        limits=_plain(given.limits),
+        limits=plain(given.limits),
         expires_ms=given.expires_ms,
     )
     secret, made = await keys.make(here.desk, wish)
@@ -163,7 +164,7 @@ def change_of(given: KeyChanged) -> Change:
         name=given.name,
         models=None if given.models is None else tuple(given.models),
         addresses=None if given.addresses is None else tuple(given.addresses),
-        limits=None if given.limits is None else _plain(given.limits),
+        limits=None if given.limits is None else plain(given.limits),
         expires_ms=given.expires_ms,
         expires="expires_ms" in said,
     )

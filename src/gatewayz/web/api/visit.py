@@ -1,8 +1,11 @@
 """A visit: one request to the control plane, who makes it, and what it works with."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gatewayz.catalog.merge import Listing, Lists
 from gatewayz.catalog.naming import Shelf
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
@@ -21,6 +24,11 @@ class Office(Struct, frozen=True, kw_only=True):
     desk: Desk
     commits: GroupCommit
     shelf: Shelf
+    lists: Lists
+    listings: Callable[[], Mapping[str, Listing]]
+    breakers: Callable[[], Mapping[tuple[str, str], str]]
+    look: Callable[[], Awaitable[None]]
+    """Takes over at once what was set in the store; every other process does so within a second."""
 
 
 class Visitor(Struct, frozen=True):
