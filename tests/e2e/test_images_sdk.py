@@ -21,6 +21,7 @@ async def here(tmp_path):
         made_by(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
         made_by(("openai", "gpt-image-1", {"input": "5.00", "image_output": "40.00", "output": "10.00"}), model="test/tokens"),
         made_by(("deepinfra", "picture", {"images": "0.03"}), ("fal", "owner/picture-direct", {"pixels": "0.02"}), model="test/mixed"),
+        made_by(("openai", "gpt-image-1", PER_IMAGE), ("together", "picture", PER_IMAGE), model="test/breaking"),
         made_by(("google-ai-studio", "picture", {"input": "0.30", "output": "2.50", "image_output": "30.00"}), model="test/gemini"),
         made_by(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
     ]
@@ -228,11 +229,22 @@ async def test_a_provider_that_does_not_stream_serves_a_client_that_does(here, m
     assert "stream" not in posts(here)[-1].content
 
 
-async def test_a_stream_that_breaks_off_before_an_image_fails_over(here):
+@pytest.mark.parametrize("broken", ["fault-cut-0", "fault-sse-error-0", "fault-empty-stream", "fault-json-for-stream"])
+async def test_a_stream_that_breaks_off_before_an_image_fails_over(here, broken):
+    here.upstream.script("gpt-image-1", [broken])
+    stream = await here.client().images.generate(model="test/breaking", prompt="x", stream=True)
+    assert [event.type async for event in stream] == ["image_generation.completed"]
+    assert [(row.provider, bool(row.fault)) for row in here.last.attempts] == [("openai", True), ("together", False)]
+
+
+async def test_a_stream_that_breaks_after_an_image_ends_with_an_error_and_is_charged_for_it(here):
+    here.upstream.script("gpt-image-1", ["fault-cut-1"])
+    events = []
     with pytest.raises(openai.APIError):
-        async for _ in await here.client().images.generate(model="openai/fault-cut-0", prompt="x", stream=True):
-            pass
-    assert here.last.fault
+        async for event in await here.client().images.generate(model="test/breaking", prompt="x", stream=True, n=3):
+            events.append(event.type)
+    assert events == ["image_generation.completed"]
+    assert here.last.usage.images == 1
 
 
 async def test_the_breaker_moves_as_for_chat(here):

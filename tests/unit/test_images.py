@@ -79,6 +79,19 @@ def test_credentials_go_to_the_providers_own_hosts_only(url, own):
     assert url.startswith(own_hosts("https://fal.run", "https://queue.fal.run")) is own
 
 
+def test_a_file_elsewhere_is_asked_for_without_credentials_and_only_in_public():
+    from gatewayz.dialects.base import Draft
+    from gatewayz.providers.asking import Line, spelled
+    from gatewayz.providers.registry import providers_from, rows
+
+    fal = providers_from(rows(), {"FAL_KEY": "secret"}, {})["fal"]
+    line = Line(fal, fal.credentials[0], "fal_images", "m", streamed=False)
+    for url, public in (("https://v3.fal.media/a.png", True), ("https://queue.fal.run/x/status", False)):
+        wire, _ = spelled(line, Draft(url, None, method="GET"))
+        assert (wire.url, wire.public, wire.body) == (url, public, b"")
+        assert ("secret" in str(wire.headers)) is not public
+
+
 JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + struct.pack(">HH", 480, 640) + b"\x01\x11\x00"
 WEBP = {b"VP8X": b"\x0a\0\0\0" + b"\0" * 4 + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"),
         b"VP8L": b"\x0a\0\0\0/" + (639 | 479 << 14).to_bytes(4, "little"),
