@@ -107,7 +107,8 @@ async def test_a_call_that_fails_over_is_charged_at_the_price_of_who_served(tmp_
 
 async def test_parallel_calls_while_the_shelf_is_restocked_all_end_well(tmp_path, location):
     async with paying(tmp_path, location, model="echo", dollars=100, **QUIET) as here:
-        models = list(here.built.shelf.models.values())
+        models = [here.built.shelf.models["test/model"]]
+        await asked(here.client())
 
         async def restock():
             for _ in range(50):
