@@ -32,6 +32,7 @@ BODY = {"model": "m", "prompt": "p", "size": "640x480", "quality": "hd", "respon
 @pytest.mark.parametrize(("quirks", "changed", "gone"), [
     ({}, {}, ()),
     ({"image_size": "width_height"}, {"size": None, "width": 640, "height": 480}, ()),
+    ({"image_size": "aspect_ratio"}, {"size": None, "aspect_ratio": "4:3"}, ()),
     ({"image_bytes_word": "base64"}, {"response_format": "base64"}, ()),
     ({"image_bytes_only": True}, {"response_format": "b64_json"}, ()),
     ({"image_drop": ("seed",)}, {"seed": None}, ("seed",)),

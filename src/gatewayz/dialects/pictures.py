@@ -9,6 +9,18 @@ from collections.abc import Callable
 Size = tuple[int, int]
 SOF_MARKERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Start of frame; the three left out are tables and reserved."""
+RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+"""Proportions that models draw in which take no pixels (ai.google.dev/gemini-api/docs/image-generation, docs.x.ai)."""
+
+
+def ratio_of(name: str) -> float:
+    width, _, height = name.partition(":")
+    return int(width) / int(height)
+
+
+def nearest_ratio(wanted: float) -> str:
+    """The proportion that comes nearest to width by height."""
+    return min(RATIOS, key=lambda name: abs(ratio_of(name) - wanted))
 
 
 def kind_of(content: bytes) -> str:

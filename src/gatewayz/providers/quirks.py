@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from gatewayz.core.conversation import Image
 from gatewayz.core.requests import ChatRequest, Request
+from gatewayz.dialects.pictures import nearest_ratio
 from gatewayz.providers.spec import Quirks
 
 Body = dict[str, Any]
@@ -181,9 +182,13 @@ def _renamed(body: Body, quirks: Quirks, model: str) -> None:
 
 
 def _image_size(body: Body, quirks: Quirks, model: str) -> None:
-    if quirks.image_size == "width_height" and "size" in body:
-        width, _, height = body.pop("size").partition("x")
+    if quirks.image_size == "size" or "size" not in body:
+        return
+    width, _, height = body.pop("size").partition("x")
+    if quirks.image_size == "width_height":
         body |= {"width": int(width), "height": int(height)}
+    else:
+        body["aspect_ratio"] = nearest_ratio(int(width) / int(height))
 
 
 def _image_form(body: Body, quirks: Quirks, model: str) -> None:

@@ -77,8 +77,8 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     temperature_range: tuple[float, float] | None = None
     cancel_stops_billing: bool = False
     """Breaking off a request ends what it costs; otherwise it is heard to its end, to learn what it cost."""
-    image_size: Literal["size", "width_height"] = "size"
-    """How pixels are said: `size` as text, or `width` and `height` as numbers."""
+    image_size: Literal["size", "width_height", "aspect_ratio"] = "size"
+    """How pixels are said: `size` as text, `width` and `height` as numbers, or only their proportion."""
     image_bytes_word: str = "b64_json"
     image_bytes_only: bool = False
     """Images come as bytes, and must be asked for so."""

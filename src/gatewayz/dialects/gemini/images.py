@@ -18,9 +18,9 @@ from gatewayz.dialects.gemini.decoders import BodyDecoder
 from gatewayz.dialects.gemini.errors import words_from
 from gatewayz.dialects.gemini.models import family_of
 from gatewayz.dialects.images import Made, counted, whole_frame
+from gatewayz.dialects.pictures import nearest_ratio, ratio_of
 
 NAME = "gemini_images"
-RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 SIDES = ((1_600, "1K"), (3_200, "2K"), (10_000, "4K"))
 """Longest side of the size asked for → `imageSize`, for models that have a choice."""
 SEED_BITS = 31
@@ -71,24 +71,19 @@ def request_to_wire(request: ImageRequest, asking: Asking, number: int) -> Draft
     lost["negative_prompt"] = bool(request.negative)
     if request.size is not None:
         width, height = request.size
-        ratio = min(RATIOS, key=lambda name: abs(_ratio(name) - width / height))
+        ratio = nearest_ratio(width / height)
         config["imageConfig"] = {"aspectRatio": ratio}
         # Only the third generation has sizes to choose from, and signs what it draws.
         if family_of(asking.upstream_id).demands_signatures:
             longest = max(width, height)
             config["imageConfig"]["imageSize"] = next(word for side, word in SIDES if longest <= side)
-        lost["size"] = abs(_ratio(ratio) - width / height) > 0.1
+        lost["size"] = abs(ratio_of(ratio) - width / height) > 0.1
     if request.seed is not None:
         config["seed"] = (request.seed + number) & (1 << SEED_BITS) - 1
     config |= request.options_for(asking.provider)
     body = {"contents": [{"role": "user", "parts": [{"text": request.prompt}]}], "generationConfig": config}
     dropped = (*(name for name, gone in lost.items() if gone), *request.extra)
     return Draft(f"/models/{asking.upstream_id}:generateContent", body, dropped=dropped)
-
-
-def _ratio(name: str) -> float:
-    width, _, height = name.partition(":")
-    return int(width) / int(height)
 
 
 def _heard(answer: Answer, asking: Asking) -> tuple[Made, Usage]:

@@ -44,12 +44,16 @@ def frames_from(body: bytes, request: ImageRequest, *, echo: bool) -> Generator[
         return [Frame((Failed(_fault(document["error"], body)),))]
     items = document.get("data")
     listed = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    made = [_made(item) for item in listed]
+    # xAI marks what its moderation took away, and leaves the item in its place (docs.x.ai, image generation).
+    shown = [item for item in listed if item.get("respect_moderation") is not False]
+    if listed and not shown:
+        raise Fault("filtered", "The provider filtered the content")
+    made = [_made(item) for item in shown]
     if not made or any(not image.url for image in made):
         raise Fault("upstream_broken", "The provider's answer holds no images.")
     images = yield from in_form(made, request)
     usage = usage_from(document.get("usage"), images, request.size)
-    source = _source(document, listed, images, request.form) if echo else None
+    source = _source(document, shown, images, request.form) if echo else None
     return [whole_frame(images, usage, source)]
 
 
