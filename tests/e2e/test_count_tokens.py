@@ -87,3 +87,20 @@ async def _health(here):
     from tests.contract.test_guard import answer_to, get
 
     return await answer_to(here, get(b"/health/providers", b"Authorization: Bearer KEY"))
+
+
+async def test_an_imitator_that_cannot_count_is_spared_and_not_thought_ill_of(tmp_path):
+    async with house(tmp_path, dialect="anthropic_messages") as native:
+        for _ in range(3):
+            counted = await native.claude().messages.count_tokens(model="first/fault-404", messages=HI)
+            assert counted.input_tokens > 5
+        assert native.built.gateway._health.breakers() == {}
+        with pytest.raises(anthropic.RateLimitError):
+            await native.claude().messages.count_tokens(model="first/fault-429", messages=HI)
+
+
+async def test_images_inside_of_results_count(here):
+    results = [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a map"}, *given]} for given in ([], [IMAGE])]
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "map", "input": {}}]}
+    without, seen = [await count(here, messages=[*HI, use, {"role": "user", "content": [result]}], tools=[TOOL]) for result in results]
+    assert seen > without + 50

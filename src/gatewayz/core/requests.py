@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
+import msgspec
 from msgspec import Struct
-from msgspec.json import encode
 
 from gatewayz.core.conversation import (
     Audio,
     File,
     Image,
     Message,
+    Opaque,
     OpaqueTool,
     Reasoning,
     Refusal,
@@ -203,15 +204,15 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
         return frozenset(found)
 
     def prompt_tokens(self) -> int:
-        """Tools included (`design`: UTF-8 bytes / 4.3, images by rule)."""
+        """Tools and images included (`design`: UTF-8 bytes / 4.3, images by rule)."""
         size, images = 0, 0
         for message in self.messages:
             for part in message.parts:
-                size += _part_bytes(part)
-                images += _image_tokens(part)
-        for tool in self.tools:
-            size += len(encode(tool))
-        return int(size / BYTES_PER_TOKEN) + images + 4 * len(self.messages)
+                for one in part.parts if type(part) is ToolResult else (part,):
+                    size += _part_bytes(one)
+                    images += type(one) is Image
+        size += sum(_tool_bytes(tool) for tool in self.tools)
+        return int(size / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE + 4 * len(self.messages)
 
     def room(self) -> int:
         return self.prompt_tokens() + (self.max_output or 0)
@@ -355,8 +356,16 @@ def _part_bytes(part: object) -> int:
             return len(text.encode())
         case ToolCall(name=name, arguments=arguments):
             return len(name) + len(arguments.encode())
-        case ToolResult(parts=parts):
-            return sum(_part_bytes(inner) for inner in parts)
+        case File(content=content) if content.startswith("data:text/"):
+            return len(content) * 3 // 4
         case Audio(content=content) | File(content=content):
             return len(content) // 8
+        case Opaque(value=value):
+            return len(msgspec.json.encode(value))
     return 0
+
+
+def _tool_bytes(tool: Tool | OpaqueTool) -> int:
+    if isinstance(tool, OpaqueTool):
+        return len(msgspec.json.encode(tool.value))
+    return len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))

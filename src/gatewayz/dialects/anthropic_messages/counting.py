@@ -21,10 +21,13 @@ from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object, encoded
 
 ASKED = frozenset(
-    {"model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers", "context_management"}
+    {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"}
+    | {"mcp_servers", "context_management", "compaction", "billing_policy"}
 )
-"""Fields of a request that are counted; the others, such as limits and sampling, are refused there."""
+"""MessageCountTokensParams, stable and beta: the others, such as limits and sampling, are refused there."""
 PATH_ENDS = "/count_tokens"
+CANNOT_COUNT = frozenset({404, 405, 501})
+"""How an imitator of this wire says that it has no such path; a model is not thought unknown for that."""
 
 
 class _Counted(Struct):

@@ -9,12 +9,19 @@ from gatewayz.core.calls import Call
 from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import Capability, ChatRequest, CountRequest, Surface
 from gatewayz.dialects.anthropic_messages import errors
-from gatewayz.dialects.anthropic_messages.counting import CountEncoder, count_from_wire, count_heard, count_to_wire
+from gatewayz.dialects.anthropic_messages.counting import (
+    CANNOT_COUNT,
+    CountEncoder,
+    count_from_wire,
+    count_heard,
+    count_to_wire,
+)
 from gatewayz.dialects.anthropic_messages.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.anthropic_messages.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.anthropic_messages.request import request_from_wire, request_to_wire
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
+from gatewayz.dialects.counting import counted
 from gatewayz.dialects.refusals import words_from
 from gatewayz.dialects.sse import spelled
 
@@ -74,6 +81,8 @@ class AnthropicMessagesUpstream:
         answer = yield Send(self.encode(request, asking), whole=True)
         if answer is not None and answer.status == HTTP_OK:
             yield count_heard(answer.body)
+        elif answer is not None and answer.status in CANNOT_COUNT:
+            yield counted(request.prompt_tokens())
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
         """By what the answer says it is."""

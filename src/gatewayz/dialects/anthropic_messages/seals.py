@@ -10,8 +10,8 @@ from gatewayz.core.seal import PREFIX
 from gatewayz.dialects import sealing
 
 SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
-MAX_PROVIDER = 64
-"""Characters of a provider's id."""
+MAX_PROVIDER = 96
+"""Characters of who made a seal."""
 REDACTED = "redacted:"
 """What stands before the data of redacted thinking inside its seal, so that it is not taken for a signature."""
 
