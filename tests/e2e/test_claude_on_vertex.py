@@ -84,6 +84,27 @@ async def test_refusals_are_understood(here, scene, error, status, streamed):
     assert caught.value.status_code == status
 
 
+async def test_tokens_are_counted_where_vertex_counts_them(here):
+    counted = await here.claude().messages.count_tokens(model=f"google-vertex/{CLAUDE}", messages=HI)
+    asked = here.upstream.requests[-1]
+    assert asked.path == f"{PUBLISHER}/count-tokens:rawPredict"
+    assert (asked.content["model"], asked.content["anthropic_version"]) == (CLAUDE, "vertex-2023-10-16")
+    assert counted.input_tokens > 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_anthropic_sdk_reaches_claude_on_vertex(here, streamed):
+    here.upstream.script(CLAUDE, ["echo"])
+    asked = {"model": f"google-vertex/{CLAUDE}", "messages": HI, "max_tokens": 100}
+    if streamed:
+        async with here.claude().messages.stream(**asked) as stream:
+            reply = await stream.get_final_message()
+    else:
+        reply = await here.claude().messages.create(**asked)
+    assert reply.content[0].text == HI[0]["content"]
+    assert here.sent["anthropic_version"] == "vertex-2023-10-16"
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_models_of_other_publishers_speak_openais_wire(here, streamed):
     here.upstream.script(LLAMA.rpartition("/")[2], ["echo"])

@@ -4,7 +4,7 @@ What a speaker says is a `Reply`; `heard` is the reply that must come out of it,
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -13,8 +13,8 @@ from gatewayz.core.events import Event, Frame, Kind, Stop
 from gatewayz.core.replies import Block, Choice, Reply, fold, unfold
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.base import Reading
-from gatewayz.dialects.registry import UPSTREAMS
-from tests.support.wires import BODY, STREAM, encoded
+from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
+from tests.support.wires import BODY, STREAM, call, encoded
 
 MAKER = "maker"
 
@@ -23,7 +23,7 @@ class Speaker(NamedTuple):
     """`stream` and `body` spell a reply; `ends` counts the choices that said why they stopped in some of the bytes.
 
     `kinds` are the blocks that the wire has; `silent`: a choice may say nothing at all; `uncounted` are buckets of usage
-    that the wire does not know.
+    that the wire does not know; `most` is how many choices it has room for. Where clients speak it, `client` is its path.
     """
 
     dialect: str
@@ -33,9 +33,12 @@ class Speaker(NamedTuple):
     kinds: frozenset[Kind]
     silent: bool = True
     uncounted: frozenset[str] = frozenset()
+    most: int = 8
+    client: str = ""
 
-    def frames(self, data: bytes, *, streamed: bool, cuts: list[int] = [], choices: int = 1) -> list[Frame]:  # noqa: B006
-        reading = Reading(provider=MAKER, choices=choices)
+    def frames(self, data: bytes, *, streamed: bool, cuts: Sequence[int] = (), choices: int = 1, client: str = "") -> list[Frame]:
+        """The frames for a client of the dialect `client`; its own sources go on only to its own dialect."""
+        reading = Reading(provider=MAKER, choices=choices, echo=client in {"", self.dialect})
         decoder = UPSTREAMS[self.dialect].decoder(STREAM if streamed else BODY, reading)
         found, before = [], 0
         for cut in [*sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]:
@@ -52,7 +55,7 @@ class Speaker(NamedTuple):
     def carried(self, reply: Reply) -> Reply:
         """The reply as this wire can say it."""
         choices = []
-        for choice in reply.choices:
+        for choice in reply.choices[: self.most]:
             blocks = tuple(block for block in choice.blocks if block.kind in self.kinds)
             if not blocks and choice.stop is Stop.END and not self.silent:
                 blocks = (Block(Kind.TEXT, "said"),)
@@ -63,7 +66,8 @@ class Speaker(NamedTuple):
 
 def plain(reply: Reply) -> Reply:
     """A reply without what a wire replaces: id, model, the provider's own words, and how JSON is spaced."""
-    return replace(reply, id="", model="", extra={}, choices=tuple(_choice(choice) for choice in reply.choices))
+    choices = tuple(_choice(choice) for choice in reply.choices)
+    return replace(reply, id="", model="", extra={}, choices=choices, usage=reply.usage or Usage())
 
 
 def _choice(choice: Choice) -> Choice:
@@ -129,10 +133,19 @@ def _gemini_stream(reply: Reply) -> bytes:
     return b"".join(b"data: " + json.dumps(document).encode() + b"\r\n\r\n" for document in documents)
 
 
+def _messages(reply: Reply, *, streamed: bool) -> bytes:
+    encoder = CLIENTS["/v1/messages"].encoder(call(streamed=streamed), 1)
+    return b"".join(encoder.feed([Frame((event,))]) for event in unfold(reply))
+
+
 SPEAKERS = {
     "openai_chat": Speaker(
         "openai_chat", lambda reply: encoded(unfold(reply), streamed=True), lambda reply: encoded(unfold(reply), streamed=False),
-        b'"finish_reason":"', frozenset({Kind.TEXT, Kind.REASONING, Kind.REFUSAL, Kind.TOOL})),
+        b'"finish_reason":"', frozenset({Kind.TEXT, Kind.REASONING, Kind.REFUSAL, Kind.TOOL}), client="/v1/chat/completions"),
+    "anthropic_messages": Speaker(
+        "anthropic_messages", lambda reply: _messages(reply, streamed=True), lambda reply: _messages(reply, streamed=False),
+        b'"type":"message_stop"', frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}),
+        uncounted=frozenset({"audio_input", "image_input", "audio_output"}), most=1, client="/v1/messages"),
     "gemini": Speaker(
         "gemini", _gemini_stream, _gemini_body, b'"finishReason": "', frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}), silent=False,
         uncounted=frozenset({"cache_write"})),
