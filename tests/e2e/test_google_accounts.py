@@ -283,3 +283,23 @@ def test_where_vertex_is_asked(environment, said, want):
 def test_what_is_missing_for_vertex_is_said():
     assert "GOOGLE_VERTEX_API_KEY" in urls({})[0].off
     assert "GOOGLE_CLOUD_PROJECT" in urls({"GOOGLE_APPLICATION_CREDENTIALS": "/key.json"})[0].off
+
+
+@pytest.mark.parametrize(("written", "level", "says"), [
+    ({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "t"}, "ok", "application-default credentials of a user"),
+    ({"type": "external_account"}, "bad", "of type 'external_account' cannot be used"),
+    (None, "bad", "its file cannot be read"),
+])
+def test_the_doctor_reads_accounts_before_a_call_needs_them(tmp_path, written, level, says):
+    from gatewayz.cli.accountchecks import account_findings
+    from gatewayz.settings import loaded
+
+    file = tmp_path / "key.json"
+    if written is not None:
+        file.write_text(json.dumps(written))
+    providers = providers_from(rows(), ACCOUNT | {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_LOCATION": "eu"}, {})
+    (finding,) = account_findings(loaded("", {}), providers)
+    assert (finding.level, finding.subject) == (level, "google-vertex")
+    assert says in finding.says
+    if level == "ok":
+        assert finding.says.endswith("for aiplatform.eu.rep.googleapis.com, aiplatform.googleapis.com")

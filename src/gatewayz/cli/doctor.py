@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gatewayz.catalog.merge import merged
 from gatewayz.catalog.naming import Shelf
+from gatewayz.cli.accountchecks import account_findings
 from gatewayz.cli.catalogchecks import catalog_findings
 from gatewayz.cli.findings import Finding
 from gatewayz.cli.storechecks import store_findings
@@ -134,5 +135,6 @@ CHECKS: tuple[Callable[[Loaded, dict[str, Provider]], Iterator[Finding]], ...] =
     _workers,
     _machine,
     _provider_findings,
+    account_findings,
     catalog_findings,
 )

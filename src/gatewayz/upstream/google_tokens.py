@@ -104,7 +104,7 @@ class GoogleTokens:
 
     async def _asked(self, kept: _Kept, credential: Credential) -> Token:
         if kept.account is None:
-            kept.account = await _account(credential)
+            kept.account = await asyncio.to_thread(account_of, credential)
         wire = kept.account.request(self._clock.wall_ms() // 1000)
         asked_at = self._clock.now()
         async with self._transport.send(wire) as exchange:
@@ -117,11 +117,11 @@ class GoogleTokens:
         return _token(credential, answer, asked_at)
 
 
-async def _account(credential: Credential) -> Account:
-    """The account that the credential is, or that is in the file it names."""
+def account_of(credential: Credential) -> Account:
+    """The account that the credential is, or that is in the file it names. Faults: `upstream_auth`."""
     text = credential.key.reveal()
     try:
-        return account_from(text if is_written_out(text) else await asyncio.to_thread(_read, text))
+        return account_from(text if is_written_out(text) else _read(text))
     except OSError as error:
         raise Fault("upstream_auth", f"{credential.id}: its file cannot be read: {error.strerror}") from None
     except Fault as fault:
