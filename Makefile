@@ -97,6 +97,7 @@ endef
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write docs/reference anew from the code
+	@FIDELITY=write $(BIN)/python -m pytest tests/e2e/test_fidelity.py
 	@$(BIN)/gatewayz settings --reference > docs/reference/settings.md
 	@$(BIN)/gatewayz settings --schema > docs/reference/settings.schema.json
 	@$(BIN)/python -c "from gatewayz.observe.metrics import reference; print(reference(), end='')" > docs/reference/metrics.md
