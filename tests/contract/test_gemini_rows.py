@@ -61,11 +61,15 @@ async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed,
     assert set(asked.dropped) == {"name", "user", "logit_bias", "metadata"}
 
 
-def test_ai_studio_fetches_no_web_addresses_and_vertex_does():
-    providers = providers_from(rows(), {}, {})
+@pytest.mark.parametrize("name", FACTS)
+def test_google_fetches_web_addresses_itself(name):
+    # ai.google.dev/gemini-api/docs/file-input-methods, "External URLs"; for Vertex FileData.fileUri of its reference.
     request = msgspec.structs.replace(EVERYTHING, messages=(Message("user", (Text("?"), Image("https://example.org/a.png"))),))
-    assert cannot(request, providers["google-ai-studio"].quirks)
-    assert not cannot(request, providers["google-vertex"].quirks)
+    provider = providers_from(rows(), {}, {})[name]
+    assert not cannot(request, provider.quirks)
+    asked = ask(request, provider, None, "gemini-2.5-flash")
+    assert json.loads(asked.wire(next(asked.steps).draft).body)["contents"][0]["parts"][1] == {
+        "fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}}
 
 
 @pytest.mark.parametrize("name", FACTS)

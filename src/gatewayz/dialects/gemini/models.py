@@ -26,6 +26,8 @@ class Family(Struct, frozen=True, kw_only=True):
     """`functionResponse` may hold images; otherwise they stand beside it."""
     demands_signatures: bool = False
     """A function call of the current turn without a signature is refused."""
+    instructed: bool = True
+    """There is a system instruction; otherwise it is said at the beginning of the conversation."""
 
 
 def _third(pattern: str, *levels: str) -> Family:
@@ -46,6 +48,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(pattern=r"gemini-2\.5-flash-lite", thinking="budget", least=512, off=0, json_schema=True),
     Family(pattern=r"gemini-2\.5", thinking="budget", off=0, json_schema=True),
     Family(pattern=r"gemini-[12]\."),
+    # 'Developer instruction is not enabled for models/gemma-3-27b-it'.
+    Family(pattern=r"gemma-[123]", instructed=False),
     _third(r"gemini-([3-9]|\d\d).*(image|tts|live|audio)"),
     _third(r"gemini-3-pro", "low", "high"),
     _third(r"gemini-([3-9]|\d\d)[\d.]*-pro|gemini-pro-latest", "low", "medium", "high"),

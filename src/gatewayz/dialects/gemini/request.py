@@ -33,6 +33,8 @@ def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     if request.format is not None:
         in_words = _format(request.format, config, family, lost, with_tools=bool(request.tools))
         system += [{"text": in_words}] if in_words else []
+    if system and not family.instructed:
+        contents, system = [{"role": "user", "parts": system}, *contents], []
     body: Wire = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": system}
