@@ -28,8 +28,8 @@ def tagged(value: Any, provider: str, is_seal: IsSeal) -> Any:
 def untagged(value: Any, provider: str, is_seal: IsSeal) -> Any:
     """A copy with the seals opened for `provider`; nothing at all when one in it is a stranger's."""
     if isinstance(value, list):
-        kept = [untagged(item, provider, is_seal) for item in value]
-        return [item for item in kept if item is not None]
+        opened_items = [(item, untagged(item, provider, is_seal)) for item in value]
+        return [below for item, below in opened_items if below is not None or item is None]
     if not isinstance(value, dict):
         return value
     result: dict[str, Any] = {}

@@ -11,7 +11,8 @@ from typing import Any
 from gatewayz.simulator.answers import Answer
 from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.faults import Actions, fault_actions, whole
-from gatewayz.simulator.messages_prompt import check, prompt_from, redacted_of, signature_of
+from gatewayz.simulator.messages_prompt import prompt_from, redacted_of, signature_of
+from gatewayz.simulator.messages_rules import check
 from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
 from gatewayz.simulator.tongues import Pieces, Tongue
 

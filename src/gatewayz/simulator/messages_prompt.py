@@ -1,51 +1,13 @@
-"""What a messages request asks for, and what Anthropic would refuse in it, as the simulator reads it.
-
-The rules are those of platform.claude.com/docs/en/api/messages and …/build-with-claude/extended-thinking.
-"""
+"""What a messages request asks for: Anthropic's words, as the simulator reads them."""
 
 import base64
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from gatewayz.simulator.oracle import IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, Asked, tokens_of
 from gatewayz.simulator.prompts import Offered, Prompt
-from gatewayz.simulator.tongues import No
 
 Block = dict[str, Any]
-FIELDS = frozenset(
-    {
-        "model",
-        "messages",
-        "max_tokens",
-        "system",
-        "stream",
-        "temperature",
-        "top_p",
-        "top_k",
-        "stop_sequences",
-        "tools",
-        "tool_choice",
-        "thinking",
-        "output_config",
-        "metadata",
-        "service_tier",
-        "cache_control",
-        "container",
-        "context_management",
-        "mcp_servers",
-        "speed",
-        "inference_geo",
-        "diagnostics",
-        "fallbacks",
-        "compaction",
-        "billing_policy",
-        "thread",
-        "user_profile_id",
-    }
-)
-"""MessageCreateParams, stable and beta; others are 'Extra inputs are not permitted'."""
-TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 EFFORTS = ((1_024, "low"), (8_192, "medium"), (16_384, "high"))
 
 
@@ -66,7 +28,7 @@ def _place(asked: Asked) -> str:
 def prompt_from(asked: Asked) -> Prompt:
     """The prompt of a request; broken ones ask for nothing."""
     content = asked.content
-    every = list(_blocks(asked))
+    every = list(blocks_of(asked))
     choice = content.get("tool_choice") or {}
     kind, named = _choice(choice)
     return Prompt(
@@ -91,24 +53,25 @@ def prompt_from(asked: Asked) -> Prompt:
     )
 
 
-def _listed(content: Any) -> list[Block]:
+def listed(content: Any) -> list[Block]:
+    """A content as blocks."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content or () if isinstance(block, dict)]
 
 
-def _blocks(asked: Asked) -> Iterator[Block]:
+def blocks_of(asked: Asked) -> Iterator[Block]:
     """All blocks, those inside tool results too."""
     contents = [asked.content.get("system"), *(one.get("content") for one in asked.content.get("messages") or ())]
     for content in contents:
-        for block in _listed(content):
+        for block in listed(content):
             yield block
             if block.get("type") == "tool_result":
-                yield from _listed(block.get("content"))
+                yield from listed(block.get("content"))
 
 
 def _plain(content: Any) -> str:
-    return " ".join(block["text"] for block in _listed(content) if block.get("type") == "text")
+    return " ".join(block["text"] for block in listed(content) if block.get("type") == "text")
 
 
 def _last_user_text(content: Block) -> str:
@@ -141,55 +104,3 @@ def _tokens(block: Block) -> int:
         case "tool_result":
             return 0
     return MEDIA_TOKENS
-
-
-def check(asked: Asked) -> No | None:
-    """Why Anthropic would refuse this; nothing when it would not."""
-    content = asked.content
-    unknown = sorted(content.keys() - FIELDS)
-    if "anthropic-version" not in asked.headers:
-        return "error_400_version", {}
-    if unknown:
-        return "error_400_unsupported", {"parameter": unknown[0]}
-    if not isinstance(content.get("max_tokens"), int):
-        return "error_400_max_tokens", {}
-    return _wrong_turns(asked) or _wrong_thinking(asked)
-
-
-def _wrong_turns(asked: Asked) -> No | None:
-    turns = asked.content.get("messages") or []
-    if not turns or turns[0].get("role") != "user":
-        return "error_400_first_turn", {}
-    calls: set[str] = set()
-    for turn in turns:
-        blocks = _listed(turn.get("content"))
-        answered = {str(block.get("tool_use_id")) for block in blocks if block.get("type") == "tool_result"}
-        if answered != calls and turn["role"] != "system":
-            return "error_400_tool_result", {"id": ", ".join(sorted(answered ^ calls))}
-        calls = {str(block.get("id")) for block in blocks if block.get("type") == "tool_use"}
-        if any(block.get("type") == "text" and not str(block.get("text")).strip() for block in blocks):
-            return "error_400_empty_text", {}
-        if not all(TOOL_ID.fullmatch(call) for call in calls):
-            return "error_400_tool_id", {}
-    return None
-
-
-def _wrong_thinking(asked: Asked) -> No | None:
-    content, turns = asked.content, asked.content.get("messages") or []
-    for block in _blocks(asked):
-        signed = block.get("signature") if block.get("type") == "thinking" else None
-        hidden = block.get("data") if block.get("type") == "redacted_thinking" else None
-        wrong = signed is not None and signed != signature_of(asked, str(block.get("thinking")))
-        if wrong or (hidden is not None and hidden != redacted_of(asked)):
-            return "error_400_signature", {}
-    thinking = content.get("thinking") or {}
-    if thinking.get("type") != "enabled":
-        return None
-    if not 1_024 <= thinking["budget_tokens"] < content["max_tokens"]:
-        return "error_400_budget", {}
-    if content.get("temperature", 1) != 1 or "top_k" in content:
-        return "error_400_thinking_sampling", {}
-    before = _listed(turns[-2].get("content")) if len(turns) > 1 else []
-    calls = any(block.get("type") == "tool_use" for block in before)
-    thought = bool(before) and str(before[0].get("type")).endswith("thinking")
-    return ("error_400_thinking_first", {}) if calls and not thought else None
