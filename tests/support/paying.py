@@ -113,8 +113,9 @@ async def asked(client, model: str = "test/model", text: str = "Hello there", **
 
 
 
-async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", key: str = "", **more: Any) -> None:
-    """A client that breaks its connection off: after so many chunks, or before the first byte when nothing is said."""
+async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", key: str = "",
+                 until: asyncio.Event | None = None, **more: Any) -> None:
+    """A client that breaks its connection off: after so many chunks, when something happens, or when it was asked upstream."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
     body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": text}], "stream": streamed, **more})
     named = f"Idempotency-Key: {key}\r\n" if key else ""
@@ -124,7 +125,9 @@ async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, aft
         f"{named}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     )
     await writer.drain()
-    if after is None:
+    if until is not None:
+        await until.wait()
+    elif after is None:
         while len(here.upstream.requests) == before:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.02)

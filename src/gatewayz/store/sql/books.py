@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec import Struct
+
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
@@ -15,12 +17,20 @@ from gatewayz.ports.books import Hold, Replay
 from gatewayz.store.sql.commits import GroupCommit
 from gatewayz.store.sql.records import rows_of
 
-HOLD_S = 2.5
-"""How long a hold may take before the caller is told to come back."""
-SETTLE_S = 5.0
-"""How long a settlement is tried again before it goes to the journal; keep-alives leave meanwhile."""
-SETTLE_AGAIN_S = 0.25
 RETRY_S = 2.0
+RELEASE_AGAIN_S = 1.0
+MAX_DOUBTFUL = 10_000
+"""Holds of which nobody knows whether they were made; more of them are left to their expiry."""
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """Seconds: how long a hold may take before the caller is told to come back; how long a settlement is tried, and how
+    often, before it goes to the journal (keep-alives leave meanwhile).
+    """
+
+    hold_s: float = 2.5
+    settle_s: float = 5.0
+    again_s: float = 0.25
 
 
 class Ledger(Protocol):
@@ -47,6 +57,9 @@ class StoreBooks:
         self._journal = journal
         self._clock = clock
         self.owner = owner
+        self.patience = Patience()
+        self.doubtful: dict[str, str] = {}
+        self._releasing: asyncio.Task[None] | None = None
 
     async def hold(self, call: Call, ceiling: Nanos) -> Hold:
         who = call.principal
@@ -61,7 +74,7 @@ class StoreBooks:
             budgets=call.budgets,
             deadline_ms=self._clock.wall_ms() + round((call.deadline - self._clock.now()) * 1000),
         )
-        done = await self._in_time(order, call.id)
+        done = await self._in_time(order)
         if done.fault is not None:
             raise done.fault
         return Hold(call.id, who.account, ceiling)
@@ -69,7 +82,7 @@ class StoreBooks:
     async def extend(self, hold: Hold, amount: Nanos) -> Hold:
         order = Extend(call=hold.call, account=hold.account, amount=amount)
         try:
-            done = await asyncio.wait_for(self.commits.put(order), HOLD_S)
+            done = await asyncio.wait_for(self.commits.put(order), self.patience.hold_s)
         except TimeoutError:
             raise _silent() from None
         if done.fault is not None:
@@ -86,10 +99,11 @@ class StoreBooks:
             answer=replay.answer if replay is not None else None,
             budgets=call.budgets,
         )
-        until = self._clock.now() + SETTLE_S
+        patience, clock = self.patience, self._clock
+        until = clock.now() + patience.settle_s
         while True:
             try:
-                done = await asyncio.wait_for(self.commits.put(order), max(until - self._clock.now(), SETTLE_AGAIN_S))
+                done = await asyncio.wait_for(self.commits.put(order), max(until - clock.now(), patience.again_s))
             except (Fault, TimeoutError) as error:
                 if isinstance(error, Fault) and error.kind != "unavailable":
                     raise
@@ -97,45 +111,62 @@ class StoreBooks:
                 if done.fault is not None:
                     raise done.fault
                 return done.fresh
-            if self._clock.now() + SETTLE_AGAIN_S >= until:
+            if clock.now() + patience.again_s >= until:
                 await self._journal.keep(order)
                 return True
-            await asyncio.sleep(SETTLE_AGAIN_S)
+            await asyncio.sleep(patience.again_s)
 
     async def refused(self, call: Call, outcome: Outcome) -> None:
         order = Settle(call=call.id, account=call.principal.account, cost=Nanos(0), rows=rows_of(call, outcome, 0))
         with suppress(Fault, TimeoutError):
-            await asyncio.wait_for(self.commits.put(order), HOLD_S)
+            await asyncio.wait_for(self.commits.put(order), self.patience.hold_s)
 
-    async def _in_time(self, order: HoldOrder, call_id: str) -> Done:
-        """The hold, unless it takes too long or its caller leaves: then it is given back when it comes after all."""
-        future = self.commits.put(order)
+    async def _in_time(self, order: HoldOrder) -> Done:
+        """The hold, unless it takes too long or its caller leaves: then it is given back, if it comes after all."""
         try:
-            return await asyncio.wait_for(asyncio.shield(future), HOLD_S)
+            return await asyncio.wait_for(self.commits.put(order), self.patience.hold_s)
         except TimeoutError:
-            self._give_back(future, order)
+            self._doubt(order)
             raise _silent() from None
         except asyncio.CancelledError:
-            self._give_back(future, order)
+            self._doubt(order)
+            raise
+        except Fault as fault:
+            if fault.kind == "unavailable":
+                self._doubt(order)
             raise
 
-    def _give_back(self, future: "asyncio.Future[Done]", order: HoldOrder) -> None:
-        def release(ended: "asyncio.Future[Done]") -> None:
-            if not ended.cancelled() and ended.exception() is None and ended.result().fresh:
-                given = self.commits.put(Release(call=order.call, account=order.account))
-                given.add_done_callback(_seen)
+    def _doubt(self, order: HoldOrder) -> None:
+        """Nobody knows whether this hold was made, and nobody wants it: it is released until that is sure."""
+        if len(self.doubtful) >= MAX_DOUBTFUL:
+            return
+        self.doubtful[order.call] = order.account
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.get_running_loop().create_task(self._release())
 
-        future.add_done_callback(release)
+    async def _release(self) -> None:
+        while self.doubtful:
+            for call, account in list(self.doubtful.items()):
+                try:
+                    await asyncio.wait_for(
+                        self.commits.put(Release(call=call, account=account)), self.patience.settle_s
+                    )
+                except (Fault, TimeoutError):
+                    break
+                del self.doubtful[call]
+            else:
+                continue
+            await asyncio.sleep(RELEASE_AGAIN_S)
 
     async def finished(self) -> None:
+        """Waits for what is under way; holds that are in doubt are left to their expiry."""
         await self.commits.finished()
+
+    async def close(self) -> None:
+        await self.finished()
+        if self._releasing is not None:
+            self._releasing.cancel()
 
 
 def _silent() -> Fault:
     return Fault("unavailable", "The store does not answer.", retry_after_s=RETRY_S)
-
-
-def _seen(future: "asyncio.Future[Done]") -> None:
-    """A release that the store could not take is left to the expiry of the hold."""
-    if not future.cancelled():
-        future.exception()

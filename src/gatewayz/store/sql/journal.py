@@ -29,10 +29,13 @@ REJECTED = "rejected.log"
 class DiskJournal:
     """The port `Journal` of the books."""
 
-    def __init__(self, data_dir: Path, owner: str, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, data_dir: Path, owner: str, warn: Callable[[str], None], most_bytes: int = MAX_JOURNAL_BYTES
+    ) -> None:
         self._folder = data_dir / FOLDER
         self._path = self._folder / f"{owner}.jsonl"
         self._warn = warn
+        self.most_bytes = most_bytes
         self._descriptor = -1
         self._bytes = 0
         self._writes = GroupCommit(self._written)
@@ -48,7 +51,7 @@ class DiskJournal:
 
     async def _written(self, orders: Sequence[Any]) -> list[Done]:
         lines = b"".join(encoded(order) + b"\n" for order in orders)
-        if self._bytes + len(lines) > MAX_JOURNAL_BYTES:
+        if self._bytes + len(lines) > self.most_bytes:
             raise Fault("unavailable", "The store is away and the journal is full.")
         try:
             await asyncio.to_thread(self._append, lines)

@@ -59,7 +59,7 @@ async def opened(
     journal = DiskJournal(data_dir, owner, lambda message: emit(Warned(subject="journal", message=message)))
     stack.callback(journal.close)
     books = StoreBooks(ledger, journal, clock, owner)
-    stack.push_async_callback(books.finished)
+    stack.push_async_callback(books.close)
     if not serving:
         return Store(database, books, journal)
     upkeep = Upkeep(database, books.commits, journal, clock, owner, emit)
