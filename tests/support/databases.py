@@ -67,13 +67,13 @@ class Databases:
         server = self._stack.enter_context(running_postgres())
         self._connection = self._run(asyncpg.connect(server.dsn()))
         self._admin(f"CREATE DATABASE {TEMPLATE}")
-        _migrated(server.dsn(TEMPLATE))
+        migrated(server.dsn(TEMPLATE))
         return server
 
     @cached_property
     def _template_file(self) -> Path:
         path = self._folder / FILE
-        _migrated(f"sqlite:///{path}")
+        migrated(f"sqlite:///{path}")
         return path
 
     def _admin(self, statement: str) -> None:
@@ -99,7 +99,8 @@ def url_of(location: Location) -> str:
     return location.dsn or f"sqlite:///{location.path}"
 
 
-def _migrated(url: str) -> None:
+def migrated(url: str) -> None:
+    """Brings a store to the schema of this version as an operator does it."""
     command = [sys.executable, "-m", "gatewayz", "migrate", "--url-from-stdin"]
     done = subprocess.run(command, input=url, capture_output=True, text=True, timeout=MIGRATE_S)
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,8 @@ START_S = 30.0
 STOP_S = 20.0
 USER = "gatewayz"
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB", "timezone=UTC")
+LASTING = tuple(setting for setting in FAST if not setting.startswith("synchronous_commit"))
+"""What was committed survives the death of the server's processes."""
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -29,8 +31,9 @@ LIBC = ctypes.CDLL(None)
 class Postgres:
     """One server on a free port of this machine, in a folder of its own."""
 
-    def __init__(self, root: Path, binaries: Path, as_user: dict) -> None:
+    def __init__(self, root: Path, binaries: Path, as_user: dict, settings: tuple[str, ...] = FAST) -> None:
         self.root = root
+        self._settings = settings
         self.port = free_port()
         self._binaries = binaries
         self._as_user = as_user
@@ -45,7 +48,7 @@ class Postgres:
 
     def start(self) -> None:
         """Returns when connections are taken."""
-        options = [part for setting in FAST for part in ("-c", setting)]
+        options = [part for setting in self._settings for part in ("-c", setting)]
         command = [self._binaries / "postgres", "-D", self.root / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", self.root, *options]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -73,7 +76,7 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(settings: tuple[str, ...] = FAST) -> Iterator[Postgres]:
     """A server that is there for the block, with nothing in it."""
     as_user = _nobody() if os.geteuid() == 0 else {}
     root = Path(tempfile.mkdtemp(prefix="gatewayz-pg-"))
@@ -85,7 +88,7 @@ def running_postgres() -> Iterator[Postgres]:
         if not _runs(found, as_user):
             copied = Path(tempfile.mkdtemp(prefix="gatewayz-pgbin-"))
             found = _copied(found, copied)
-        server = Postgres(root, found, as_user)
+        server = Postgres(root, found, as_user, settings)
         server.initialise()
         server.start()
         try:
