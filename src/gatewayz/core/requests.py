@@ -38,6 +38,9 @@ DEFAULT_OUTPUT_TOKENS = 4_096
 BEGINNING = 1_024
 """Characters of a text by which a conversation is known again."""
 
+BYTES_AROUND_A_TOOL = 75
+"""What a wire says around the name, description and parameters of a tool."""
+
 Surface = Literal["chat", "image", "embedding", "count"]
 """What is asked for; an upstream role says which of these it serves."""
 
@@ -210,9 +213,9 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
             for part in message.parts:
                 for one in part.parts if type(part) is ToolResult else (part,):
                     size += _part_bytes(one)
-                    images += type(one) is Image
+                    images += _image_tokens(one)
         size += sum(_tool_bytes(tool) for tool in self.tools)
-        return int(size / BYTES_PER_TOKEN) + images * TOKENS_PER_IMAGE + 4 * len(self.messages)
+        return int(size / BYTES_PER_TOKEN) + images + 4 * len(self.messages)
 
     def room(self) -> int:
         return self.prompt_tokens() + (self.max_output or 0)
@@ -368,4 +371,4 @@ def _part_bytes(part: object) -> int:
 def _tool_bytes(tool: Tool | OpaqueTool) -> int:
     if isinstance(tool, OpaqueTool):
         return len(msgspec.json.encode(tool.value))
-    return len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    return BYTES_AROUND_A_TOOL + len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
