@@ -371,4 +371,5 @@ def _part_bytes(part: object) -> int:
 def _tool_bytes(tool: Tool | OpaqueTool) -> int:
     if isinstance(tool, OpaqueTool):
         return len(msgspec.json.encode(tool.value))
-    return BYTES_AROUND_A_TOOL + len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    said = len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    return BYTES_AROUND_A_TOOL + said
