@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
+# Run side by side: most of what they do is wait.
+TEST_GROUPS := tests/money tests/store,tests/fault,tests/control,tests/cli tests/unit,tests/contract,tests/property,tests/e2e,tests/load
+
 .PHONY: help run demo doctor test check test-clients test-long bench lock build clean
 
 help: ## Show what can be made
@@ -30,7 +33,10 @@ check: $(VENV)/.dev ## Lint, types, floors, tidiness (seconds)
 	@echo "tidy";         $(BIN)/python -m pytest tests/tidy
 
 test: check ## Everything that proves the product (minutes)
-	@$(BIN)/python -m pytest tests --ignore tests/tidy --ignore tests/clients -m "not long" --durations 5
+	@rm -f $(VENV)/failed; for group in $(TEST_GROUPS); do \
+		{ $(BIN)/python -m pytest $$(echo $$group | tr , ' ') -m "not long" --durations 5 2>&1 || touch $(VENV)/failed; } \
+		| awk -v group="$$group" '{print "[" group "] " $$0; fflush()}' & \
+	done; wait; test ! -e $(VENV)/failed
 
 test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
 	@$(BIN)/python -m pytest tests/clients

@@ -151,3 +151,9 @@ def test_every_dialect_is_held_not_to_know_the_others():
     [modules] = [one["modules"] for one in contracts if one["type"] == "independence"]
     folders = {path.parent.name for path in (ROOT / "src/gatewayz/dialects").glob("*/__init__.py")}
     assert {module.rpartition(".")[2] for module in modules} == folders
+
+
+def test_every_folder_of_tests_is_run():
+    groups = re.search(r"^TEST_GROUPS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py") if path.parent.parent == ROOT / "tests"}
+    assert folders - {"tidy", "clients"} == {path.removeprefix("tests/") for path in re.split(r"[ ,]", groups[1])}
