@@ -1,13 +1,13 @@
 """The control plane on a real socket: callers with keys of every kind, on a store with two accounts."""
 
+import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import aiohttp
-from yarl import URL
 
 from gatewayz.core.money import Nanos
 from gatewayz.store.sql import accounts, keys, users
@@ -18,6 +18,7 @@ from tests.support.house import House, house, offers
 
 USD = 10**9
 MODEL = "test/model"
+ANSWER_S = 60
 
 
 class Answer(NamedTuple):
@@ -32,10 +33,39 @@ class Answer(NamedTuple):
 
 
 class Client(NamedTuple):
-    """Connections to one gateway."""
+    """Sends whole requests, each at once on a connection of its own, so that an early refusal is heard."""
 
-    url: str
-    session: aiohttp.ClientSession
+    host: str
+    port: int
+
+    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"Content-Length: {len(body)}"] if body else []
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+            async with asyncio.timeout(ANSWER_S):
+                return _answer(await reader.read(), method)
+        finally:
+            writer.transport.abort()
+
+
+class _Heard:
+    """What was heard, where the standard library expects a socket."""
+
+    def __init__(self, heard: bytes) -> None:
+        self.heard = heard
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self.heard)
+
+
+def _answer(heard: bytes, method: str) -> Answer:
+    response = HTTPResponse(_Heard(heard), method=method)
+    response.begin()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, headers, response.read().decode())
 
 
 class Caller:
@@ -48,12 +78,10 @@ class Caller:
         self.user = user
 
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        auth = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        given = {**auth, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        more = {} if body is None else {"json": body}
-        url = URL(self.client.url + path, encoded=True)
-        async with self.client.session.request(method, url, headers=given, **more) as answer:
-            return Answer(answer.status, answer.headers, await answer.text())
+        given = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        given |= {} if body is None else {"Content-Type": "application/json"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.request(method, path, given, b"" if body is None else json.dumps(body).encode())
 
     async def get(self, path: str, status: int = 200, **headers: str) -> Any:
         answer = await self("GET", path, **headers)
@@ -102,8 +130,8 @@ class Place:
 async def place(location: Location, tmp_path: Path, **own: Any) -> AsyncIterator[Place]:
     """The gateway, with `acme` rich and `other` poor."""
     given = {"models": [offers(("first", "echo"))], "providers": ("first",), "limits": LIMITS, **own}
-    async with house(tmp_path, database={"url": url_of(location)}, **given) as here, aiohttp.ClientSession() as session:
-        found = Place(here, Client(here.url, session))
+    async with house(tmp_path, database={"url": url_of(location)}, **given) as here:
+        found = Place(here, Client("127.0.0.1", int(here.url.rpartition(":")[2])))
         await found.account("acme", usd=100)
         await found.account("other")
         yield found

@@ -105,8 +105,8 @@ def plain(limits: Mapping[Any, int]) -> dict[str, int]:
 
 def within(here: Visit, scopes: set[str]) -> None:
     """Nobody gives more than they have. Faults: `forbidden`."""
-    own = here.who.scopes if "operator" in here.who.scopes else here.who.scopes | {"inference"}
-    beyond = sorted(scopes - own)
+    own = here.who.scopes
+    beyond = [] if "operator" in own else sorted(scopes - own - {"inference"})
     if beyond:
         raise Fault("forbidden", f"The scope {', '.join(beyond)} is more than this key has itself.")
 

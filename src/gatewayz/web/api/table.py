@@ -1,6 +1,6 @@
 """The control plane's routes: where each is, who may call it, what serves it. Nothing is reachable without a row.
 
-`{id}` stands for one segment of a path: letters, digits and `-_.:`, nothing that is spelled in another way.
+`{id}` stands for one segment of a path: letters, digits, `-` and `_`, nothing that is spelled in another way.
 """
 
 import re
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gatewayz.core.access import Access
 
-SEGMENT = rb"[0-9A-Za-z_:-][0-9A-Za-z_.:-]{0,127}"
+SEGMENT = rb"[0-9A-Za-z_-]{1,128}"
 
 
 class Row(Struct, frozen=True):
