@@ -1,6 +1,7 @@
 """Credit moves once for each name, never more than there is, and the log is told of every movement, on both databases."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
@@ -95,6 +96,23 @@ async def test_a_call_is_refunded_to_where_it_was_taken_from_and_never_twice(pur
     assert await purse.has() == (1_000, 100, 0)
     await purse.refused(purse.teller.refund_call("payer", call))
     await purse.refused(purse.teller.refund_call("payer", "01HZZZZZZZZZZZZZZZZZZZZZZZ"), "unknown_route")
+
+
+async def test_refunds_at_the_same_time_give_back_what_was_taken_and_to_where_it_was_taken_from(purse):
+    for _ in range(10):
+        await purse.teller.grant("payer", Nanos(50))
+        await purse.teller.topup("payer", Nanos(100), "bank")
+        call = await purse.call(150)
+        assert await purse.has() == (0, 0, 0)
+        asked = [purse.teller.refund_call("payer", call, Nanos(60)) for _ in range(6)]
+        done = await asyncio.gather(*asked, return_exceptions=True)
+        assert {one.kind for one in done if isinstance(one, Fault)} == {"bad_request"}
+        paid, promo, held = await purse.has()
+        assert (paid <= 100, promo <= 50, held) == (True, True, 0)
+        with suppress(Fault):
+            await purse.teller.refund_call("payer", call)
+        assert await purse.has() == (100, 50, 0)
+        await purse.call(150)
 
 
 async def test_another_accounts_call_is_as_one_that_never_was(purse):

@@ -55,7 +55,7 @@ class Move(Struct, frozen=True, kw_only=True):
     """Money in or out, named by `id`, which moves once: top-ups, grants, refunds, adjustments.
 
     `side` is the wallet's; `amount` below zero takes away, clamped to what is there unless `exact`.
-    `refunds`: the call whose charge is given back, never more than it was.
+    `refunds`: the call whose charge is given back, never more than it took from this side of the wallet.
     """
 
     id: str

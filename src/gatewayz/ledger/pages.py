@@ -44,8 +44,8 @@ class Pages:
         self.grants: dict[str, tuple[Grant, ...]] = {}
         self.settled: set[str] = set()
         self.moved: set[str] = set()
-        self.charged: dict[str, int] = {}
-        """Call → what it was charged and has not been given back, for refunds."""
+        self.charged: dict[tuple[str, str], int] = {}
+        """Call and side of a wallet → what the call took from there and has not been given back, for refunds."""
         self.transfers: list[Transfer] = []
         self.opened: dict[str, OpenHold] = {}
         self.ended: set[str] = set()
@@ -225,13 +225,13 @@ class Pages:
         amount = self._allowed(order, wallet)
         if isinstance(amount, Fault):
             return Done(fresh=False, fault=amount)
-        mine = promo_of(order.account) if order.side == "promo" else paid_of(order.account)
+        mine = side_of(order)
         sides = (order.counter, mine) if amount > 0 else (mine, order.counter)
         self.moved.add(order.id)
         moved = Transfer(order.id, order.account, *sides, Nanos(abs(amount)), order.kind, order.refunds, order.note)
         self.transfers.append(moved)
         if order.refunds:
-            self.charged[order.refunds] = self.charged.get(order.refunds, 0) - amount
+            self.charged[order.refunds, mine] = self.charged.get((order.refunds, mine), 0) - amount
         if order.side == "paid":
             self._keep(replace(wallet, paid=wallet.paid + amount))
             return Done(moved=Nanos(amount))
@@ -243,7 +243,7 @@ class Pages:
     def _allowed(self, order: Move, wallet: Wallet) -> int | Fault:
         """How much of a movement may happen: what goes out is clamped to what is there."""
         if order.refunds:
-            charge = self.charged.get(order.refunds, 0)
+            charge = self.charged.get((order.refunds, side_of(order)), 0)
             if order.amount > charge:
                 return Fault("bad_request", f"Only ${usd_text(Nanos(charge))} of that call's charge is left to refund.")
         if order.amount >= 0:
@@ -308,6 +308,11 @@ class Pages:
     def _spend(self, subjects: Iterable[str], cost: int) -> None:
         for budget in self._budgets(subjects):
             self._keep_budget(replace(budget, spent=budget.spent + cost))
+
+
+def side_of(order: Move) -> str:
+    """The side of the wallet that a movement goes into, or comes out of."""
+    return promo_of(order.account) if order.side == "promo" else paid_of(order.account)
 
 
 def _held(message: str) -> Fault:

@@ -1,6 +1,6 @@
 """The file of a backup: JSON lines, compressed by gzip, the same for both databases.
 
-    {"gatewayz_backup": 1, "schema": "0002", "version": "0.3.0", "at_ms": 1795559244228, "kept_in": "sqlite"}
+    {"gatewayz_backup": 1, "schema": "0003", "version": "0.3.0", "at_ms": 1795559244228, "kept_in": "sqlite"}
     {"table": "accounts", "columns": [["id", "text"], ["markup_bp", "number"], ...]}
     ["house", null, ...]
     {"end": "accounts", "rows": 1, "digest": "5f0c..."}

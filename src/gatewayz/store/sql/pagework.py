@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.ledger.orders import Extend, Hold, Move, Order, Release, Settle
-from gatewayz.ledger.pages import Pages
+from gatewayz.ledger.pages import Pages, side_of
 from gatewayz.ledger.values import Budget, Grant, OpenHold, Wallet
 
 Row = tuple[Any, ...]
@@ -37,7 +37,7 @@ class Wanted(Struct, frozen=True):
     calls: list[str]
     budgets: list[str]
     moves: list[str]
-    refunds: list[str]
+    refunds: list[tuple[str, str]]
 
 
 def wanted(orders: Sequence[Order]) -> Wanted:
@@ -49,7 +49,7 @@ def wanted(orders: Sequence[Order]) -> Wanted:
         calls=sorted(calls),
         budgets=sorted(budgets),
         moves=sorted({order.id for order in moves}),
-        refunds=sorted({order.refunds for order in moves if order.refunds}),
+        refunds=sorted({(order.refunds, side_of(order)) for order in moves if order.refunds}),
     )
 
 

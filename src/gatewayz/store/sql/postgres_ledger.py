@@ -135,8 +135,8 @@ async def _read(connection: Any, orders: Sequence[Order], now_ms: int) -> Pages:
         pages.moved.update(
             row[0] for row in await connection.fetch(_select("transfers", ("id",), "id"), want.moves)
         )  # fmt: skip
-    for call in want.refunds:
-        pages.charged[call] = await connection.fetchval(CHARGED, call)
+    for call, side in want.refunds:
+        pages.charged[call, side] = await connection.fetchval(CHARGED, call, side)
     return pages
 
 
@@ -144,8 +144,8 @@ LOCK_WALLETS = (
     f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE"
 )
 CHARGED = (
-    "SELECT (COALESCE((SELECT cost FROM calls WHERE id = $1), 0) - COALESCE((SELECT SUM(amount) FROM transfers "
-    "WHERE call_id = $1 AND kind = 'refund_call'), 0))::bigint"
+    "SELECT COALESCE(SUM(CASE WHEN debit = $2 THEN amount ELSE -amount END), 0)::bigint FROM transfers "
+    "WHERE call_id = $1 AND (debit = $2 OR credit = $2) AND EXISTS (SELECT 1 FROM calls WHERE calls.id = call_id)"
 )
 
 

@@ -36,9 +36,9 @@ from gatewayz.store.sql.pagework import (
 )
 from gatewayz.store.sql.records import ATTEMPT_COLUMNS, CALL_COLUMNS
 
-ROWS_AT_ONCE = (64, 16, 4, 1)
+ROWS_AT_ONCE = (64, 32, 16, *range(12, 0, -1))
 """Sizes of the statements that insert, so that a few compiled ones serve every batch."""
-CACHED_STATEMENTS = 64
+CACHED_STATEMENTS = 128
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 """What is wrong with an order, as against what is wrong with the file."""
 AMONG = "IN (SELECT value FROM json_each(?))"
@@ -138,15 +138,15 @@ def read(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -
         pages.budgets[row[0]] = budget_from(row)
     pages.grants = grants_from(_among(connection, SELECT_GRANTS, ending_grants(pages)))
     pages.moved.update(row[0] for row in _among(connection, "SELECT id FROM transfers WHERE id", want.moves))
-    for call in want.refunds:
-        pages.charged[call] = connection.execute(CHARGED, (call, call)).fetchone()[0]
+    for call, side in want.refunds:
+        pages.charged[call, side] = connection.execute(CHARGED, (side, call, side, side)).fetchone()[0]
     return pages
 
 
 SELECT_GRANTS = "SELECT account_id, id, amount, expires_ms FROM grants WHERE account_id"
 CHARGED = (
-    "SELECT COALESCE((SELECT cost FROM calls WHERE id = ?), 0) - COALESCE((SELECT SUM(amount) FROM transfers "
-    "WHERE call_id = ? AND kind = 'refund_call'), 0)"
+    "SELECT COALESCE(SUM(CASE WHEN debit = ? THEN amount ELSE -amount END), 0) FROM transfers "
+    "WHERE call_id = ? AND (debit = ? OR credit = ?) AND EXISTS (SELECT 1 FROM calls WHERE calls.id = call_id)"
 )
 
 

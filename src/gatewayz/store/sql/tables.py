@@ -130,6 +130,7 @@ TRANSFERS = Table(
     CheckConstraint("amount > 0", name="something_moves"),
     CheckConstraint("debit <> credit", name="it_has_two_sides"),
     Index("transfers_account", "account_id", "at_ms"),
+    Index("transfers_call", "call_id"),
 )
 """One movement: both sides in a row, so the sum is zero by construction. Rows are never changed or deleted."""
 
