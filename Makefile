@@ -33,10 +33,7 @@ check: $(VENV)/.dev ## Lint, types, floors, tidiness (seconds)
 	@echo "tidy";         $(BIN)/python -m pytest tests/tidy
 
 test: check ## Everything that proves the product (minutes)
-	@rm -f $(VENV)/failed; for group in $(TEST_GROUPS); do \
-		{ $(BIN)/python -m pytest $$(echo $$group | tr , ' ') -m "not long" --durations 5 2>&1 || touch $(VENV)/failed; } \
-		| awk -v group="$$group" '{print "[" group "] " $$0; fflush()}' & \
-	done; wait; test ! -e $(VENV)/failed
+	@$(BIN)/python -m tools.testing $(TEST_GROUPS)
 
 test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
 	@$(BIN)/python -m pytest tests/clients
