@@ -66,6 +66,7 @@ def _say_record(story: calls.Story) -> None:
     row["received"] = shown_time(record["received_ms"])
     row["first_event_ms"], row["duration_ms"] = record["first_event_ms"], record["duration_ms"]
     row["cost"] = _priced(record)
+    row["tags"] = ", ".join(record["tags"])
     row["held_usd"] = usd_text(Nanos(record["held"]))
     row["upstream_cost_usd"], row["dropped"], row["trace"] = record["upstream_cost"], record["dropped"], record["trace"]
     say_one({name: value for name, value in row.items() if value not in (None, "", [])}, as_json=False)

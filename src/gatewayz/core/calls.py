@@ -60,6 +60,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """One client request. Times are monotonic seconds; `deadline` bounds everything, `received_ms` tells the date.
 
     `idempotency_key` is the client's name for it, and `fingerprint` what another request by that name must share.
+    `tags` and `user` are how its client labels it; a user that is named beside the request stands for the request's.
     """
 
     id: str
@@ -74,6 +75,13 @@ class Call(Struct, frozen=True, kw_only=True):
     body_bytes: int = 0
     idempotency_key: str = ""
     fingerprint: str = ""
+    tags: tuple[str, ...] = ()
+    user: str = ""
+
+    @property
+    def end_user(self) -> str:
+        """For whom the client makes this call; empty when it does not say."""
+        return self.user or self.request.user
 
     @property
     def budgets(self) -> tuple[str, ...]:
@@ -81,7 +89,7 @@ class Call(Struct, frozen=True, kw_only=True):
         subjects = self.principal.budgets
         if not subjects or not subjects[-1].endswith("/"):
             return subjects
-        return (*subjects[:-1], subjects[-1] + self.request.user) if self.request.user else subjects[:-1]
+        return (*subjects[:-1], subjects[-1] + self.end_user) if self.end_user else subjects[:-1]
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

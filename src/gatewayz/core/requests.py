@@ -120,6 +120,7 @@ class Routed(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     user: str = ""
     session: str = ""
+    tags: tuple[str, ...] = ()
     wishes: Wishes = Wishes()
     streamed: bool = False
     wants_usage: bool = False

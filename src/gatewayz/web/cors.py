@@ -3,7 +3,10 @@
 from gatewayz.web.asgi import Message, RawHeaders, Scope, Send
 
 PATHS = (b"/v1/", b"/api/chat/")
-ALLOWED = b"authorization, content-type, idempotency-key, x-api-key, x-request-timeout-ms, x-session-id, traceparent"
+ALLOWED = (
+    b"authorization, content-type, idempotency-key, x-api-key, x-gatewayz-tags, x-gatewayz-user, x-request-timeout-ms, "
+    b"x-session-id, traceparent"
+)
 EXPOSED = (
     b"x-request-id, request-id, retry-after, x-gatewayz-provider, x-gatewayz-attempts, x-gatewayz-cost, "
     b"idempotent-replayed"

@@ -20,6 +20,7 @@ from gatewayz.ports.facts import Bus
 from gatewayz.routing.rules import Deadlines
 from gatewayz.web.address import address_of
 from gatewayz.web.asgi import ClientLeftError, Receive, Scope, Send, body_of, headers_of
+from gatewayz.web.labels import tags_told, user_told
 from gatewayz.web.repeats import fingerprint, key_of
 from gatewayz.web.respond import Delivery, Pace, call_headers, refuse, retry_headers
 
@@ -119,6 +120,8 @@ class Inference:
             body_bytes=len(received.body),
             idempotency_key=key,
             fingerprint=fingerprint(principal, received.path, received.body) if key else "",
+            tags=tags_told(received.headers, request),
+            user=user_told(received.headers, request),
         )
 
     async def _answer(self, call: Call, role: ClientRole, receive: Receive, send: Send, running: Running) -> None:

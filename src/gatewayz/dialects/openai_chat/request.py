@@ -1,6 +1,6 @@
 """Chat requests, both ways. Law: decoding what was encoded gives the same request, but for what the gateway consumes.
 
-Consumed and never forwarded: `provider`, `models`, `route`, `session_id`.
+Consumed and never forwarded: `provider`, `models`, `route`, `session_id`, `metadata.tags`.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from gatewayz.dialects.base import Asking, Draft
 from gatewayz.dialects.crossing import crossed
 from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object
+from gatewayz.dialects.labels import tags_from
 from gatewayz.dialects.openai_chat.messages import NAME, message_from_wire
 from gatewayz.dialects.openai_chat.tools import (
     choice_from_wire,
@@ -55,6 +56,7 @@ def request_from_wire(body: bytes) -> ChatRequest:
         reasoning=_effort(fields),
         user=fields.text("user"),
         session=fields.text("session_id")[:MAX_SESSION],
+        tags=tags_from(fields),
         wishes=wishes_from(fields),
         streamed=fields.flag("stream") or False,
         wants_usage=_wants_usage(fields),

@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.labels import MAX_END_USER
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.values import Budget, Period, period_start
 from gatewayz.store.sql.accounts import unknown
@@ -21,7 +22,6 @@ from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.tables import API_KEYS, BUDGETS, HOLDS, WALLETS
 
 MAX_LISTED = 10_000
-MAX_END_USER = 256
 
 
 class Limit(Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
         call.id,
         call.principal.account,
         call.principal.key,
-        request.user,
+        call.end_user,
         request.session,
         call.endpoint,
         request.dialect,
@@ -58,7 +58,7 @@ def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
         outcome.unpriced,
         _listed(outcome.dropped),
         _listed(outcome.reasons),
-        "[]",
+        _listed(call.tags),
         call.trace,
     )
     return RecordRows(row, tuple(_attempt(call.id, number, one) for number, one in enumerate(outcome.attempts, 1)))

@@ -6,6 +6,7 @@ from fastapi import Query
 from pydantic import Field
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.labels import MAX_END_USER
 from gatewayz.ledger.values import Budget, Period
 from gatewayz.store.sql import accounts, budgets, credits, usage
 from gatewayz.store.sql.accounts import Account
@@ -30,7 +31,7 @@ from gatewayz.web.api.shapes import (
 from gatewayz.web.api.visit import Visit
 
 USUAL_DAYS = 30
-EndUser = Annotated[str, Query(max_length=budgets.MAX_END_USER, description="Whom requests name as their user")]
+EndUser = Annotated[str, Query(max_length=MAX_END_USER, description="Whom requests name as their user")]
 KeyOf = Annotated[str, Query(max_length=128, description="The id of a key")]
 
 
@@ -107,7 +108,7 @@ class BudgetGiven(Given):
     """A budget of a key or of an end user: one of the two is named."""
 
     key_id: Id | None = None
-    end_user: Annotated[str, Field(min_length=1, max_length=budgets.MAX_END_USER)] | None = None
+    end_user: Annotated[str, Field(min_length=1, max_length=MAX_END_USER)] | None = None
     limit: UsdGiven
     period: Period = "total"
 

@@ -6,6 +6,7 @@ from fastapi import Query
 from pydantic import Field
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.labels import MAX_END_USER
 from gatewayz.ledger.values import Period
 from gatewayz.store.sql import accounts, budgets, keys
 from gatewayz.store.sql.keys import Owner, Wish
@@ -38,7 +39,7 @@ class AnyBudgetGiven(Given):
 
     account: Id
     key_id: Id | None = None
-    end_user: Annotated[str, Field(min_length=1, max_length=budgets.MAX_END_USER)] | None = None
+    end_user: Annotated[str, Field(min_length=1, max_length=MAX_END_USER)] | None = None
     limit: UsdGiven
     period: Period = "total"
 
