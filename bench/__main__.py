@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,29 @@ GOALS = {"json_us": 25.0, "paced_us": 4.0}
 MEMORY, SQLITE, POSTGRESQL = "gatewayz, in memory", "gatewayz, SQLite, prepaid", "gatewayz, PostgreSQL, prepaid"
 LEDGER_GOAL = 1.6
 """CPU per call on SQLite, for a caller with a wallet: at most this many times the same build without a store."""
+ECHO = "gatewayz"
+CROSSINGS = {
+    "gatewayz, OpenAI over Anthropic": ("stream", "claude-sonnet-4-5"),
+    "gatewayz, OpenAI over Gemini": ("stream", "gemini-2.5-flash"),
+    "gatewayz, Anthropic over OpenAI": ("messages", "gpt-4o-mini"),
+    "gatewayz, Anthropic over Gemini": ("messages", "gemini-2.5-flash"),
+    "gatewayz, Anthropic over Anthropic": ("messages", "claude-sonnet-4-5"),
+}
+"""A client's wire over an upstream's: the request, and the model that is served on that upstream."""
+CROSSING_GOAL = 1.6
+"""CPU per event between dialects: at most this many times the echo (OpenAI over OpenAI)."""
 
 
-def bodies(folder: Path) -> dict[str, Path]:
-    """The requests: 2 KB, whole and streamed."""
+@dataclass(frozen=True)
+class Request:
+    """What the load sends, and where to."""
+
+    path: str
+    body: Path
+
+
+def bodies(folder: Path) -> dict[str, Request]:
+    """The requests: 2 KB, whole and streamed, and streamed for every crossing."""
     words = [
         "the",
         "quick",
@@ -59,22 +79,27 @@ def bodies(folder: Path) -> dict[str, Path]:
         "user": "user-1234",
     }
     streamed = plain | {"stream": True, "stream_options": {"include_usage": True}}
+    said = {**plain, "system": messages[0]["content"], "messages": messages[1:], "stream": True}
+    del said["user"]
+    chat, spoken = "/v1/chat/completions", "/v1/messages"
+    wanted = {"json": (chat, plain), "stream": (chat, streamed), "messages": (spoken, said)}
+    wanted |= {name: (wanted[body][0], wanted[body][1] | {"model": model}) for name, (body, model) in CROSSINGS.items()}
     made = {}
-    for name, body in {"json": plain, "stream": streamed}.items():
-        made[name] = folder / f"{name}.json"
-        made[name].write_text(json.dumps(body, separators=(",", ":")))
+    for number, (name, (path, body)) in enumerate(wanted.items()):
+        made[name] = Request(path, folder / f"request-{number}.json")
+        made[name].body.write_text(json.dumps(body, separators=(",", ":")))
     return made
 
 
 class Bench:
     """Runs loads against targets and keeps every round."""
 
-    def __init__(self, loadgen: Path, requests: dict[str, Path]) -> None:
+    def __init__(self, loadgen: Path, requests: dict[str, Request]) -> None:
         self._loadgen = loadgen
         self._requests = requests
         self.rounds: dict[str, dict[str, list[float]]] = {}
 
-    def load(self, target: Target, body: str, conns: int, count: int, rate: int = 0) -> dict[str, Any]:
+    def load(self, target: Target, request: str, conns: int, count: int, rate: int = 0) -> dict[str, Any]:
         command = [
             self._loadgen,
             "-p",
@@ -83,8 +108,10 @@ class Bench:
             conns,
             "-n",
             count,
+            "-h",
+            self._requests[request].path,
             "-b",
-            self._requests[body],
+            self._requests[request].body,
             "-k",
             target.key,
         ]
@@ -101,10 +128,11 @@ class Bench:
     def note(self, target: str, name: str, value: float) -> None:
         self.rounds.setdefault(target, {}).setdefault(name, []).append(value)
 
-    def cpu(self, target: Target, name: str, body: str, conns: int, count: int, units: int = 1) -> dict[str, Any]:
+    def cpu(self, target: Target, name: str, request: str, conns: int, count: int, row: str = "") -> dict[str, Any]:
         before = target.cpu_us()
-        result = self.load(target, body, conns, count)
-        self.note(target.name, name, (target.cpu_us() - before) / count / units)
+        result = self.load(target, request, conns, count)
+        units = EVENTS if name == "paced_us" else 1
+        self.note(row or target.name, name, (target.cpu_us() - before) / count / units)
         return result
 
 
@@ -165,11 +193,16 @@ def _rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None
         print(f"  {kind} round {number + 1}", file=sys.stderr, flush=True)
         for target in targets:
             if kind == "paced":
-                bench.cpu(target, "paced_us", "stream", 50, 100 if quick else 200, EVENTS)
+                bench.cpu(target, "paced_us", "stream", 50, 100 if quick else 200)
                 continue
             result = bench.cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
             bench.note(target.name, "calls_per_s", result["rps"])
             bench.cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
+        for crossing in CROSSINGS:
+            if kind == "paced":
+                bench.cpu(targets[-1], "paced_us", crossing, 50, 100 if quick else 200, crossing)
+            else:
+                bench.cpu(targets[-1], "burst_us", crossing, 16, 500 if quick else 1_500, crossing)
         if kind == "upstream":
             floor = bench.load(direct, "json", 8, 400, 200)
             for target in targets:
@@ -217,6 +250,12 @@ def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
         f"{verdict}  CPU µs per JSON call of a caller with a wallet: SQLite {sqlite / plain:.2f} × memory, goal "
         f"{LEDGER_GOAL} ×; PostgreSQL {postgresql / plain:.2f} × (its own processes not counted)"
     )
+    for key in ("burst_us", "paced_us"):
+        echo = statistics.median(rounds[ECHO][key])
+        ratios = {name: statistics.median(rounds[name][key]) / echo for name in CROSSINGS}
+        verdict = "met " if max(ratios.values()) <= CROSSING_GOAL else "OVER"
+        quoted = ", ".join(f"{name.partition(', ')[2]} {ratio:.2f} ×" for name, ratio in ratios.items())
+        said.append(f"{verdict}  {COLUMNS[key]}, of OpenAI over OpenAI: {quoted}; goal {CROSSING_GOAL} ×")
     if "nginx" not in rounds:
         return said
     for key, goal in GOALS.items():

@@ -36,10 +36,18 @@ data_dir: {dir}/data
 database: {{url: "{url}"}}
 providers:
   openai: {{base_url: "http://127.0.0.1:{upstream}/v1", key: sk-bench}}
+  anthropic: {{base_url: "http://127.0.0.1:{upstream}", key: sk-bench}}
+  google-ai-studio: {{base_url: "http://127.0.0.1:{upstream}/v1beta", key: sk-bench}}
 models:
   - id: openai/gpt-4o-mini
     aliases: [gpt-4o-mini]
     offers: [{{provider: openai, upstream_id: gpt-4o-mini, price: {{input: "0.15", output: "0.60"}}}}]
+  - id: anthropic/claude-sonnet-4-5
+    aliases: [claude-sonnet-4-5]
+    offers: [{{provider: anthropic, upstream_id: claude-sonnet-4-5, price: {{input: "3.00", output: "15.00"}}}}]
+  - id: google/gemini-2.5-flash
+    aliases: [gemini-2.5-flash]
+    offers: [{{provider: google-ai-studio, upstream_id: gemini-2.5-flash, price: {{input: "0.30", output: "2.50"}}}}]
 limits: {{key_rpm: 100000000, account_rpm: 100000000, system_rpm: 1000000000, key_per_day: 1000000000,
           burst: 10000000, key_concurrency: 100000, account_concurrency: 100000}}
 observe: {{log: {dir}/log.jsonl}}

@@ -1,9 +1,9 @@
-/* mock_upstream: tiny epoll OpenAI-compatible upstream (one thread, HTTP/1.1 keep-alive).
+/* mock_upstream: tiny epoll upstream of three wires (one thread, HTTP/1.1 keep-alive).
  *   mock_upstream PORT [first_ms [gap_ms [chunks [content_len]]]]
- * POST anything: body containing "stream":true (or "stream": true) -> SSE stream of `chunks`
- * content events + a usage event + [DONE], chunked transfer; otherwise one ~700 byte JSON
- * completion with usage.  first_ms: delay before the first byte.  gap_ms: delay between events
- * (0 = every event is its own HTTP chunk but they are written back-to-back in one send buffer).
+ * The path says which wire a stream has: Anthropic Messages, Gemini, or else OpenAI Chat; each sends `chunks` + 2 events,
+ * chunked transfer. A body without "stream":true (or "stream": true) to OpenAI Chat -> one ~700 byte JSON completion
+ * with usage. first_ms: delay before the first byte. gap_ms: delay between events (0 = every event is its own HTTP chunk
+ * but they are written back-to-back in one send buffer).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "wires.h"
+
 #define MAXFD 65536
 typedef struct conn {
     int fd;
@@ -31,6 +33,7 @@ typedef struct conn {
     size_t need;            /* total bytes of current request, 0 = header not complete yet */
     int streaming, next_ev; /* next event index while a paced stream is in progress */
     int pending;            /* a response is scheduled (first_ms) */
+    struct wire *wire;
     uint32_t gen;
 } conn;
 static conn *C[MAXFD];
@@ -40,10 +43,12 @@ static size_t json_len;
 static const char *sse_head =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\nx-request-id: "
     "req_0123456789abcdef\r\nopenai-processing-ms: 12\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n";
-static char **ev;
-static size_t *evl;
-static char *fire;
-static size_t firelen;
+struct wire {
+    const char *mark;                       /* in the request line */
+    void (*event)(char *out, int i, int n); /* the i-th of n events */
+    char **ev, *fire;                       /* each as an HTTP chunk; head and all of them */
+    size_t *evl, firelen;
+};
 
 /* timer heap */
 typedef struct {
@@ -150,51 +155,47 @@ static void build(void) {
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: "
         "req_0123456789abcdef\r\nopenai-processing-ms: 12\r\nContent-Length: %zu\r\nConnection: keep-alive\r\n\r\n%s",
         strlen(body), body);
+}
+static struct wire WIRES[] = {{.mark = "/messages", .event = messages_event},
+                              {.mark = "GenerateContent", .event = gemini_event},
+                              {.mark = "", .event = chat_event}};
+static void build_wire(struct wire *w) {
     int n = nchunks + 2;
-    ev = calloc(n, sizeof *ev);
-    evl = calloc(n, sizeof *evl);
+    w->ev = calloc(n, sizeof *w->ev);
+    w->evl = calloc(n, sizeof *w->evl);
     size_t tot = strlen(sse_head);
     for (int i = 0; i < n; i++) {
         char d[2048];
-        if (i < nchunks)
-            sprintf(d,
-                    "data: "
-                    "{\"id\":\"chatcmpl-BxYz0123456789abcdefghij\",\"object\":\"chat.completion.chunk\",\"created\":"
-                    "1760000000,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"system_"
-                    "fingerprint\":\"fp_51db84afab\",\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\" "
-                    "tok%d\"},\"logprobs\":null,\"finish_reason\":%s}],\"usage\":null}\n\n",
-                    i ? "" : "\"role\":\"assistant\",", i, i == nchunks - 1 ? "\"stop\"" : "null");
-        else if (i == nchunks)
-            sprintf(d,
-                    "data: "
-                    "{\"id\":\"chatcmpl-BxYz0123456789abcdefghij\",\"object\":\"chat.completion.chunk\",\"created\":"
-                    "1760000000,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"system_"
-                    "fingerprint\":\"fp_51db84afab\",\"choices\":[],\"usage\":{\"prompt_tokens\":412,\"completion_"
-                    "tokens\":%d,\"total_tokens\":%d,\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0}"
-                    ",\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0}}}\n\n",
-                    nchunks, 412 + nchunks);
-        else
-            sprintf(d, "data: [DONE]\n\n");
-        ev[i] = malloc(strlen(d) + 32);
-        evl[i] = sprintf(ev[i], "%zx\r\n%s\r\n%s", strlen(d), d, i == n - 1 ? "0\r\n\r\n" : "");
-        tot += evl[i];
+        w->event(d, i, n);
+        w->ev[i] = malloc(strlen(d) + 32);
+        w->evl[i] = sprintf(w->ev[i], "%zx\r\n%s\r\n%s", strlen(d), d, i == n - 1 ? "0\r\n\r\n" : "");
+        tot += w->evl[i];
     }
-    fire = malloc(tot);
-    memcpy(fire, sse_head, firelen = strlen(sse_head));
+    w->fire = malloc(tot);
+    memcpy(w->fire, sse_head, w->firelen = strlen(sse_head));
     for (int i = 0; i < n; i++) {
-        memcpy(fire + firelen, ev[i], evl[i]);
-        firelen += evl[i];
+        memcpy(w->fire + w->firelen, w->ev[i], w->evl[i]);
+        w->firelen += w->evl[i];
     }
+}
+static void route(conn *c) { /* the wire, and whether a stream of it is asked for; Gemini's path says both */
+    char *end = memchr(c->in, '\r', c->need);
+    struct wire *w = WIRES;
+    while (!memmem(c->in, end - c->in, w->mark, strlen(w->mark)))
+        w++;
+    c->wire = w;
+    c->streaming = w->event == gemini_event || memmem(c->in, c->need, "\"stream\":true", 13) ||
+                   memmem(c->in, c->need, "\"stream\": true", 14);
 }
 static int process(conn *c);
 static int respond(conn *c) { /* request complete: produce response (or first part) */
     if (c->streaming == 1) {
         if (gap_ms == 0) {
-            outapp(c, fire, firelen);
+            outapp(c, c->wire->fire, c->wire->firelen);
             c->streaming = 0;
         } else {
             outapp(c, sse_head, strlen(sse_head));
-            outapp(c, ev[0], evl[0]);
+            outapp(c, c->wire->ev[0], c->wire->evl[0]);
             c->next_ev = 1;
             c->streaming = 2;
             c->pending = 1;
@@ -208,10 +209,10 @@ static int fire_timer(conn *c) {
     c->pending = 0;
     if (c->streaming == 2) {
         int n = nchunks + 2;
-        outapp(c, ev[c->next_ev], evl[c->next_ev]);
+        outapp(c, c->wire->ev[c->next_ev], c->wire->evl[c->next_ev]);
         c->next_ev++;
         if (c->next_ev == n - 1) {
-            outapp(c, ev[n - 1], evl[n - 1]);
+            outapp(c, c->wire->ev[n - 1], c->wire->evl[n - 1]);
             c->streaming = 0;
         } /* usage and [DONE] arrive together */
         else {
@@ -253,10 +254,7 @@ static int process(conn *c) {
         }
         if (c->inlen < c->need)
             return 0;
-        char *st = memmem(c->in, c->need, "\"stream\":true", 13);
-        if (!st)
-            st = memmem(c->in, c->need, "\"stream\": true", 14);
-        c->streaming = st ? 1 : 0;
+        route(c);
         memmove(c->in, c->in + c->need, c->inlen - c->need);
         c->inlen -= c->need;
         c->need = 0;
@@ -280,6 +278,8 @@ int main(int ac, char **av) {
         content_len = atoi(av[5]);
     signal(SIGPIPE, SIG_IGN);
     build();
+    for (size_t i = 0; i < sizeof WIRES / sizeof *WIRES; i++)
+        build_wire(&WIRES[i]);
     int ls = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
     setsockopt(ls, SOL_SOCKET, SO_REUSEADDR, &one, 4);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -85,7 +85,7 @@ class Tally:
         for frame in frames:
             for event in frame.events:
                 if type(event) is not BlockDelta:
-                    self._note(event)
+                    self._note(event, echoed=frame.source is not None)
                     continue
                 text = event.text
                 size = len(text) if text.isascii() else len(text.encode())
@@ -100,7 +100,7 @@ class Tally:
             self.keeping.take(frames)
         return frames
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: Event, *, echoed: bool) -> None:
         match event:
             case BlockStarted(block=block, kind=kind, name=name, choice=choice):
                 if kind not in WORDS:
@@ -112,17 +112,21 @@ class Tally:
             case BlockEnded(block=block):
                 self._open.pop(block, None)
             case UsageReported():
-                self._reported, self._to_show = event, True
+                # What is said again in our words shows its cost once, with the end.
+                self._reported, self._to_show = event, self._to_show or echoed
             case ChoiceEnded(choice=choice, raw=raw, stop=stop):
                 self._choices[choice] = True
                 self._stop = raw or str(stop)
             case Finished():
                 self.finished = self._to_show = True
             case Failed(fault=fault):
-                self.fault = self.fault or fault
+                self.fault, self._to_show = self.fault or fault, True
 
     def _costed(self, frames: list[Frame]) -> list[Frame]:
-        """The frames with the cost in their reports; the last report of a finished answer is marked as final."""
+        """The frames with the cost in their reports; the last report of an answer that ends stands in its last frames.
+
+        That of a finished answer is marked as final.
+        """
         self._to_show = False
         heard = self._reported
         if heard is None or self.replayed is not None:
@@ -130,7 +134,7 @@ class Tally:
         usage = self._whole(heard.usage)
         last = self._reported = replace(heard, usage=usage, cost=self._price_of(usage), final=self.finished)
         found: list[Frame] = []
-        missing = self.finished
+        missing = self.finished or self.fault is not None
         # From the end, because a report may stand beside content and once more alone: the last one is shown.
         for frame in reversed(frames):
             if not any(type(event) is UsageReported for event in frame.events):
@@ -165,6 +169,7 @@ class Tally:
         guess = self._whole(self.call.request.estimate(self.heard - self._thought, self._thought))
         if reported is None:
             return guess
+        reported = self._whole(reported)
         if reported.completion >= guess.completion:
             return reported
         return replace(reported, output=guess.output, reasoning=guess.reasoning, estimated=True)

@@ -95,6 +95,7 @@ class StreamEncoder:
         self._kinds: dict[int, Kind] = {}
         self._calls: dict[int, str] = {}
         self._shown = False
+        self._plain: tuple[int, bytes, bytes] | None = None
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
         out: list[bytes] = []
@@ -104,6 +105,11 @@ class StreamEncoder:
                 out.append(self._echo(source, frame.events))
             else:
                 for event in frame.events:
+                    plain = self._plain
+                    if plain is not None and type(event) is BlockDelta and event.block == plain[0] and not event.extra:
+                        if event.text:
+                            out.append(plain[1] + encoded(event.text) + plain[2])
+                        continue
                     for one in self._sequencer.feed(event):
                         self._say(one, out)
         return b"".join(out)
@@ -170,7 +176,14 @@ class StreamEncoder:
             self._begin({"type": "tool_use", "id": event.id, "name": event.name, "input": {}}, out)
         elif kind in SAID_AS_TEXT:
             self._begin({"type": "text", "text": ""}, out)
+            self._plain = (event.block, *self._around())
         # What kind of thought it is shows with its first text, or with its seal.
+
+    def _around(self) -> tuple[bytes, bytes]:
+        """What stands around the text of the event that most events are; the open block waits for nothing."""
+        delta = {"type": "text_delta", "text": ""}
+        before, _, after = _event("content_block_delta", index=self._index, delta=delta).rpartition(b'""')
+        return before, after
 
     def _begin(self, block: dict[str, Any], out: list[bytes]) -> None:
         self._index += 1
@@ -198,6 +211,7 @@ class StreamEncoder:
                     self._more(out, type="citations_delta", citation=citation)
 
     def _close(self, event: BlockEnded, kind: Kind, out: list[bytes]) -> None:
+        self._plain = None
         if event.block in self._kinds and kind is Kind.REASONING:
             self._close_thought(event.sealed, out)
         elif self._shown:

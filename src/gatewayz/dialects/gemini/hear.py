@@ -21,7 +21,7 @@ from gatewayz.core.events import (
 from gatewayz.core.faults import Fault
 from gatewayz.core.seal import sealed
 from gatewayz.dialects.base import Reading
-from gatewayz.dialects.gemini.chunks import WireBlob, WireCall, WireCandidate, WireChunk, WirePart
+from gatewayz.dialects.gemini.chunks import WireBlob, WireCall, WireCandidate, WireChunk, WireContent, WirePart
 from gatewayz.dialects.gemini.contents import MADE_UP
 from gatewayz.dialects.gemini.errors import said_no
 from gatewayz.dialects.gemini.logprobs import logprobs_from_wire
@@ -77,6 +77,11 @@ class _Choice:
         self._hearing = hearing
         self._prose: _Prose | None = None
         self._calls = 0
+
+    def plain(self, text: str) -> BlockDelta | None:
+        """More of the text that is open."""
+        prose = self._prose
+        return BlockDelta(prose.block, text) if prose is not None and prose.kind is Kind.TEXT else None
 
     def part(self, part: WirePart, events: list[Event]) -> None:
         seal = sealed(self._hearing.reading.provider, part.thought_signature) if part.thought_signature else ""
@@ -158,6 +163,16 @@ class Hearing:
         answer = ID_CHARACTERS.sub("", self._response) or blake2s(call.encode(), digest_size=9).hexdigest()
         return f"{MADE_UP}{answer[:40]}_{choice}_{number}"
 
+    def _plain(self, candidates: list[WireCandidate]) -> BlockDelta | None:
+        """The event of the chunk that most chunks are: more of one candidate's text, and nothing else but usage."""
+        candidate = candidates[0]
+        choice = self._choices.get(candidate.index or 0)
+        parts = candidate.content.parts if candidate.content is not None else None
+        if choice is None or choice.ended or len(candidates) > 1 or not parts or not parts[0].text:
+            return None
+        alone = WireCandidate(candidate.index, WireContent([WirePart(parts[0].text)]))
+        return choice.plain(parts[0].text) if candidate == alone else None
+
     def chunk(self, chunk: WireChunk, source: bytes, events: list[Event]) -> None:
         """Adds what a chunk says to `events`. Faults: what it reports, and the answers that are none."""
         if chunk.error:
@@ -170,6 +185,10 @@ class Hearing:
             usage = self._reports.read(chunk.usage_metadata)
             if usage is not None:
                 events.append(UsageReported(usage))
+        more = self._plain(chunk.candidates) if chunk.candidates else None
+        if more is not None:
+            events.append(more)
+            return
         for position, candidate in enumerate(chunk.candidates or ()):
             self._candidate(candidate, position, events)
         blocked = chunk.prompt_feedback.block_reason if chunk.prompt_feedback is not None else None

@@ -86,7 +86,11 @@ class StreamEncoder:
             source = frame.source
             if source is None or frame.whole:
                 for event in frame.events:
-                    self._say(event, out)
+                    if type(event) is BlockDelta and event.block in self._around and not event.extra:
+                        before, after = self._around[event.block]
+                        out.append(before + encoded(event.text) + after)
+                    else:
+                        self._say(event, out)
             elif len(frame.events) == 1 and type(frame.events[0]) is BlockDelta:
                 out.append(self._echo(source))
             else:
@@ -131,9 +135,7 @@ class StreamEncoder:
             case BlockStarted(block=block, kind=kind, choice=choice):
                 out.append(self._open(event, block, kind, choice))
             case BlockDelta(block=block):
-                held = self._blocks[block]
-                plain = not event.extra and held[0] is Kind.TEXT and held[1] in self._spoken
-                out.append(self._plain(event.text, held[1]) if plain else self._delta(event, *held))
+                out.append(self._delta(event, *self._blocks[block]))
             case BlockEnded(block=block, sealed=seal) if seal:
                 held = self._blocks[block]
                 carried = seal_to_wire(held[0], seal, self._lengths.pop(block, 0))
@@ -159,16 +161,15 @@ class StreamEncoder:
         call = {"index": index, "id": event.id, "type": "function", "function": function}
         return self._chunk(choice, {"tool_calls": [call]}, None)
 
-    def _plain(self, text: str, choice: int) -> bytes:
-        """The chunk that most chunks are: more text. What stands around it is spelled once."""
-        around = self._around.get(choice)
-        if around is None:
-            before, _, after = self._chunk(choice, {"content": ""}, None).partition(CONTENT)
-            around = self._around[choice] = (before + CONTENT[:-2], after)
-        return around[0] + encoded(text) + around[1]
+    def _plain(self, choice: int) -> tuple[bytes, bytes]:
+        """What stands around the text of the chunk that most chunks are: more text."""
+        before, _, after = self._chunk(choice, {"content": ""}, None).partition(CONTENT)
+        return before + CONTENT[:-2], after
 
     def _delta(self, event: BlockDelta, kind: Kind, choice: int, index: int) -> bytes:
         extra = event.extra or {}
+        if kind is Kind.TEXT and choice in self._spoken:
+            self._around[event.block] = self._plain(choice)
         if kind is Kind.TOOL:
             call = {"index": index, **extra, "function": {"arguments": event.text}}
             return self._chunk(choice, {"tool_calls": [call]}, None)
