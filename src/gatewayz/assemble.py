@@ -46,7 +46,7 @@ from gatewayz.store.sql.books import StoreBooks
 from gatewayz.store.sql.catalog import SqlCatalog
 from gatewayz.store.sql.database import located
 from gatewayz.store.sql.desk import Desk
-from gatewayz.store.sql.idempotency import SqlReplays
+from gatewayz.store.sql.idempotency import SqlClaims, SqlReplays
 from gatewayz.store.sql.keys import make_bootstrap
 from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
@@ -206,8 +206,12 @@ async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitSta
 def _replays(store: Store | None, desk: Desk | None, books: MemoryBooks | StoreBooks) -> Replays:
     """Who keeps idempotent answers: the database, or memory where there is none."""
     if store is not None and desk is not None:
-        return SqlReplays(store.database, desk.peppers, desk.clock, store.books.owner)
+        return SqlReplays(_claims(store, desk), desk.clock)
     return books.replays if isinstance(books, MemoryBooks) else MemoryReplays()
+
+
+def _claims(store: Store, desk: Desk) -> SqlClaims:
+    return SqlClaims(store.database, desk.peppers, desk.clock, store.books.owner)
 
 
 def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
@@ -226,6 +230,7 @@ def _control(
     office = Office(
         desk=desk,
         commits=store.books.commits,
+        claims=_claims(store, desk),
         shelf=shelf,
         lists=lists,
         listings=lambda: sync.listings,

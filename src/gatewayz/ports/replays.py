@@ -1,8 +1,10 @@
 """The port to the replays: a call that its client named is made once, and its answer is given again to whoever asks."""
 
+import hashlib
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from gatewayz.core.calls import Call
 from gatewayz.core.replies import Reply
@@ -19,6 +21,21 @@ class Kept(Struct, frozen=True, kw_only=True):
     provider: str
     reply: Reply
     source: bytes | None = None
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A key that its client gave a request: `request` is that request's own id, `until_ms` when it is over at last."""
+
+    account: str
+    key: str
+    fingerprint: str
+    request: str
+    until_ms: int
+
+    @property
+    def name(self) -> str:
+        """What the request makes is called, so that whoever makes it twice finds it made."""
+        return "once-" + hashlib.sha256(encode([self.account, self.key])).hexdigest()[:40]
 
 
 class Replays(Protocol):

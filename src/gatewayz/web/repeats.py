@@ -25,8 +25,8 @@ def key_of(headers: Mapping[str, str]) -> str:
     return key
 
 
-def fingerprint(principal: Principal, path: str, body: bytes) -> str:
-    """What two requests of an account have in common if they ask for the same."""
-    fields = {name: value for name, value in client_object(body).items() if name not in MODE}
-    asked = encode([principal.account, path, fields], order="sorted")
+def fingerprint(principal: Principal, path: str, body: bytes, *, by: str = "") -> str:
+    """What two requests of an account have in common if they ask for the same, `by` the same if that is said."""
+    fields = {name: value for name, value in client_object(body or b"{}").items() if name not in MODE}
+    asked = encode([principal.account, path, fields, *([by] if by else [])], order="sorted")
     return hashlib.sha256(asked).hexdigest()

@@ -126,7 +126,7 @@ class Teller:
         name = _named(name)
         stem = f"refund:{call}:{name}"
         left = await charge_left(self._desk.database, account, call)
-        before = await self._before(f"{stem}:paid") + await self._before(f"{stem}:promo")
+        before = await self._before(account, f"{stem}:paid") + await self._before(account, f"{stem}:promo")
         rest = left.paid + left.promo if amount is None else _positive(amount) - before
         if rest <= 0 and before:
             return Moved(name, Nanos(before), fresh=False)
@@ -159,9 +159,9 @@ class Teller:
         kind: Literal["chargeback", "refund"] = "chargeback" if chargeback else "refund"
         transfer = f"{kind}:{payment}:{name}"
         paid = await one_payment(self._desk.database, account, payment)
-        before = await self._before(transfer)
+        before = await self._before(account, transfer)
         if before:
-            return Moved(name, Nanos(before), fresh=False)
+            return Moved(name, Nanos(-before), fresh=False)
         await self._claim(account, payment, name)
         gone = await self._gone(account, payment)
         wanted = Nanos(paid.amount - gone) if amount is None else _positive(amount)
@@ -205,20 +205,27 @@ class Teller:
         async with self._desk.database.begin(reading=True) as connection:
             return int((await connection.execute(of_it)).scalar_one())
 
-    async def _before(self, transfer: str) -> int:
+    async def _before(self, account: str, transfer: str) -> int:
+        """What has moved under this id, below zero if out of it. Faults: `bad_request` for another account's."""
+        columns = (TRANSFERS.c.account_id, TRANSFERS.c.amount, TRANSFERS.c.credit)
+        same = select(*columns).where(TRANSFERS.c.id == transfer)
         async with self._desk.database.begin(reading=True) as connection:
-            found = await connection.execute(select(TRANSFERS.c.amount).where(TRANSFERS.c.id == transfer))
-            return int(found.scalar() or 0)
+            found = (await connection.execute(same)).first()
+        if found is not None and found.account_id != account:
+            why = f"{transfer} is known as the account {found.account_id}'s; something else needs another id."
+            raise Fault("bad_request", why)
+        if found is None:
+            return 0
+        return int(found.amount if found.credit in {paid_of(account), promo_of(account)} else -found.amount)
 
     async def _moved(self, order: Move, detail: Mapping[str, Any]) -> Moved:
         """Tells the log, then moves; what has moved before is neither told nor moved again."""
         await accounts.one(self._desk.database, order.account)
         name = order.id.partition(":")[2]
-        if before := await self._before(order.id):
-            if before != abs(order.amount):
-                raise Fault(
-                    "bad_request", f"{order.id} has moved ${usd_text(Nanos(before))}; something else needs another id."
-                )
+        if before := await self._before(order.account, order.id):
+            if before != order.amount:
+                was = usd_text(Nanos(before))
+                raise Fault("bad_request", f"{order.id} has moved ${was}; something else needs another id.")
             return Moved(name, Nanos(before), fresh=False)
         told = {"amount_nanos": order.amount, **detail}
         await self._desk.tell(Deed(action=f"credit.{order.kind}", subject=order.id, account=order.account, detail=told))

@@ -10,9 +10,11 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.core.clock import Clock
+from gatewayz.ports.replays import Claim
 from gatewayz.store.secret import Peppers
 from gatewayz.store.sql.audit import Deed, recorded
 from gatewayz.store.sql.database import Database
+from gatewayz.store.sql.idempotency import done_under
 from gatewayz.store.sql.revising import KEYS, bumped
 
 
@@ -23,6 +25,8 @@ class Desk(Struct, frozen=True):
     clock: Clock
     peppers: Peppers
     actor: str
+    claim: Claim | None = None
+    """The client's key for the request under which the change is made: it is made once."""
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[AsyncConnection]:
@@ -30,6 +34,8 @@ class Desk(Struct, frozen=True):
         async with self.database.begin() as connection:
             await bumped(connection, KEYS)
             yield connection
+            if self.claim is not None:
+                await done_under(connection, self.claim, self.clock.wall_ms())
 
     @asynccontextmanager
     async def changing(self, deed: Deed) -> AsyncIterator[AsyncConnection]:

@@ -166,26 +166,26 @@ async def show(here: Here, account: Account) -> CreditsShown:
 
 async def topup(here: Here, given: TopUp) -> Movement:
     """Book money that was paid; the same payment is booked once."""
-    moved = await _teller(here).topup(given.account, nanos(given.amount), given.source, given.id or "")
+    moved = await _teller(here).topup(given.account, nanos(given.amount), given.source, here.named(given.id))
     return await _movement(here, given.account, moved)
 
 
 async def grant(here: Here, given: GrantGiven) -> Movement:
     """Give credit, until it expires if it does."""
-    moved = await _teller(here).grant(given.account, nanos(given.amount), given.expires_ms, given.id or "")
+    moved = await _teller(here).grant(given.account, nanos(given.amount), given.expires_ms, here.named(given.id))
     return await _movement(here, given.account, moved)
 
 
 async def adjust(here: Here, given: Adjustment) -> Movement:
     """Correct a wallet, up or down, never by more than it has."""
-    moved = await _teller(here).adjust(given.account, nanos(given.amount), given.why, given.id or "")
+    moved = await _teller(here).adjust(given.account, nanos(given.amount), given.why, here.named(given.id))
     return await _movement(here, given.account, moved)
 
 
 async def refund(here: Here, given: RefundGiven) -> Movement:
     """Give back what a call took, or money to whoever paid it; never more than there was."""
     amount = None if given.amount is None else nanos(given.amount)
-    teller, name = _teller(here), given.id or ""
+    teller, name = _teller(here), here.named(given.id)
     if given.call is not None and given.payment is None and not given.chargeback:
         call = calls.call_id_of(given.call)
         account = await calls.owner(here.database, call)

@@ -13,12 +13,20 @@ from gatewayz.dialects.openai_errors import refusal
 from gatewayz.web.api.shapes import Refusal
 from gatewayz.web.api.table import ROWS, Row
 from gatewayz.web.asked import query_of
+from gatewayz.web.repeats import MAX_KEY
 from gatewayz.web.respond import retry_headers
 
 HERE = __name__.rpartition(".")[0]
 TITLE = "Gatewayz control plane"
 SUMMARY = "Accounts, keys, usage and calls; for operators also people, credit, models, prices and the audit log."
 SECURITY = "key"
+ONCE = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name for this request: it is served once, and its answer is given again for a day",
+    "schema": {"type": "string", "maxLength": MAX_KEY, "pattern": "^[ -~]*$"},
+}
 OFTEN = "The request is refused; `error.message` says why and what to do."
 
 
@@ -60,7 +68,11 @@ def _add(api: FastAPI, row: Row) -> None:
         summary=(handler.__doc__ or "").partition("\n")[0].rstrip("."),
         tags=[row.path.split("/")[2] if row.path.startswith("/v1/") else row.path.split("/")[1]],
         responses={"4XX": {"model": Refusal, "description": OFTEN}, "503": {"model": Refusal, "description": OFTEN}},
-        openapi_extra={"x-who": row.access, "security": [] if anonymous else [{SECURITY: []}]},
+        openapi_extra={
+            "x-who": row.access,
+            "security": [] if anonymous else [{SECURITY: []}],
+            **({"parameters": [ONCE]} if row.once else {}),
+        },
         include_in_schema=not anonymous,
         **({"response_model": own[name]} if name in own else {}),
         dependencies=[Depends(only_known)],

@@ -5,11 +5,15 @@ FastAPI is loaded in a thread when it is first asked for: a gateway that only se
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from msgspec.structs import replace
+
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.jsontext import client_object
+from gatewayz.web.api.once import claim_of, served_once
 from gatewayz.web.api.table import ROWS, Row
 from gatewayz.web.api.visit import SCOPE, Office, Visit, Visitor
 from gatewayz.web.asgi import ClientLeftError, Message, Receive, Scope, Send, body_of, headers_of
@@ -40,11 +44,16 @@ class Control:
         except ClientLeftError:
             return None
         _check(scope, headers, body)
-        application = await self._loaded()
-        visit = Visit(self._office, visitor)
-        faults: list[Fault] = []
+        office, faults = self._office, list[Fault]()
+        claim = claim_of(row, visitor, scope, headers, body, office.desk.clock.wall_ms())
+        visit = Visit(office, replace(visitor, claim=claim))
         inner = {**scope, "method": row.method, SCOPE: visit, "faults": faults}
-        await application(inner, _again(body, receive), _with_headers(send, visitor.call_id))
+        application = partial(await self._loaded(), inner, _again(body, receive))
+        send = _with_headers(send, visitor.call_id)
+        if claim is None:
+            await application(send)
+        else:
+            await served_once(office.claims, claim, application, send)
         return faults[0] if faults else None
 
     async def _loaded(self) -> Callable[[Any, Receive, Send], Any]:

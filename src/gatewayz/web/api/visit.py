@@ -9,10 +9,12 @@ from gatewayz.catalog.merge import Listing, Lists
 from gatewayz.catalog.naming import Shelf
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
+from gatewayz.ports.replays import Claim
 from gatewayz.store.sql.calls import Whose
 from gatewayz.store.sql.commits import GroupCommit
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
+from gatewayz.store.sql.idempotency import SqlClaims
 
 SCOPE = "gatewayz"
 """Where a visit is in the ASGI scope."""
@@ -23,6 +25,7 @@ class Office(Struct, frozen=True, kw_only=True):
 
     desk: Desk
     commits: GroupCommit
+    claims: SqlClaims
     shelf: Shelf
     lists: Lists
     listings: Callable[[], Mapping[str, Listing]]
@@ -36,6 +39,8 @@ class Visitor(Struct, frozen=True):
 
     principal: Principal | None
     call_id: str
+    claim: Claim | None = None
+    """The key that the client gave the request, if it did and the request does something."""
 
 
 class Visit(Struct, frozen=True):
@@ -61,8 +66,13 @@ class Visit(Struct, frozen=True):
 
     @property
     def desk(self) -> Desk:
-        """The desk, with this key as whoever changes something."""
-        return replace(self.office.desk, actor=f"key:{self.who.key}")
+        """The desk, with this key as whoever changes something, once for each claim."""
+        return replace(self.office.desk, actor=f"key:{self.who.key}", claim=self.visitor.claim)
+
+    def named(self, given: str | None) -> str:
+        """The name under which money moves once: the one that was given, or the claim's, or none."""
+        claim = self.visitor.claim
+        return given or (claim.name if claim is not None else "")
 
     @property
     def keeps_account(self) -> bool:
