@@ -26,7 +26,7 @@ KEY = key_from(secrets.token_bytes(RANDOM_BYTES))
 PRICE = {"input": "1.00", "output": "2.00"}
 WIDE = {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000, "key_per_day": 100_000_000,
         "key_concurrency": 20_000, "account_concurrency": 20_000, "page_rpm": 10_000_000}
-SCENES = ("echo", "slow", "hello")
+SCENES = ("echo", "slow", "hello", "fault-hang-2")
 ASK = [{"role": "user", "content": "Hello"}]
 
 
