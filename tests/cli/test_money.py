@@ -123,6 +123,8 @@ async def test_the_check_and_the_doctor_find_what_is_planted(gatewayz, database,
     healthy = await gatewayz("doctor")
     for word in ("answers, schema", "1 active", "every balance is the sum", "3 entries"):
         assert word in " ".join(healthy.split())
+    # The tests' own PostgreSQL is quick and forgetful.
+    assert ("synchronous_commit is off" in healthy) == (database.location.kind == "postgresql")
     async with database.begin() as connection:
         await connection.execute(text("UPDATE wallets SET paid = paid + 7 WHERE account_id = 'acme'"))
         await connection.execute(text("UPDATE audit_log SET actor = 'nobody' WHERE number = 2"))

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from sqlalchemy import text
+
 from gatewayz.cli.findings import Finding
 from gatewayz.cli.serving import run_loop
 from gatewayz.core.clock import SystemClock
@@ -18,6 +20,7 @@ from gatewayz.store.sql.keys import all_listed, strangers
 from gatewayz.store.sql.migrating import REVISION, revision
 
 MAX_SHOWN = 10
+LASTING = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 def store_findings(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
@@ -56,6 +59,8 @@ async def _looked(found: Loaded, database: Database) -> AsyncIterator[Finding]:
         yield Finding("bad" if at > REVISION else "note", "store", f"{where} {newer if at > REVISION else older}")
         return
     yield Finding("ok", "store", f"{where} answers, schema {at}")
+    async for finding in _lasting(database):
+        yield finding
     async for finding in _keys(found, database):
         yield finding
     wrong = await violations(database, SystemClock().wall_ms())
@@ -63,6 +68,16 @@ async def _looked(found: Loaded, database: Database) -> AsyncIterator[Finding]:
         yield Finding("bad", "books", f"{one.check}: {one.subject}: {one.says}")
     if not wrong:
         yield Finding("ok", "books", "every balance is the sum of its transfers, every hold has its end")
+
+
+async def _lasting(database: Database) -> AsyncIterator[Finding]:
+    """What of PostgreSQL's settings loses bookings that it has confirmed (its manual, chapter 28.4 and 19.5)."""
+    if database.location.kind != "postgresql":
+        return
+    async with database.begin(reading=True) as connection:
+        for setting in LASTING:
+            if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
+                yield Finding("note", "store", f"{setting} is off: a crash loses bookings that were confirmed; set it on")
 
 
 async def _keys(found: Loaded, database: Database) -> AsyncIterator[Finding]:
