@@ -3,6 +3,7 @@
 The table below is this test's own; a route that is not in it fails. Whoever is refused has changed nothing.
 """
 
+import asyncio
 import time
 from zlib import crc32
 
@@ -16,6 +17,7 @@ from gatewayz.store.sql.tables import METADATA
 from tests.support.control import USD, Caller, place
 from tests.support.probes import PROBES, Probe, Things, aimed
 
+EXPIRED_S = 0.05
 ANYBODY, CALLS, LOOKS, MEMBER, ACCOUNT, METRICS, OPERATOR = "anybody", "calls", "looks", "member", "account", "metrics", "operator"
 
 WHO = {
@@ -81,7 +83,7 @@ async def credentials(there):
         "unknown": "gw_live_0000000000000000000000000000000000000000000" + _check("gw_live_" + "0" * 43),
     }
     found = {name: (Caller(there.client, key), None, "", "") for name, key in wrong.items()}
-    expired = await there.key("acme", "inference", "account", expires_ms=int(time.time() * 1000) + 50)
+    expired = await there.key("acme", "inference", "account", expires_ms=int((time.time() + EXPIRED_S) * 1000))
     revoked = await there.key("acme", "inference", "account")
     await keys.revoke(there.desk, "acme", revoked.id)
     suspended = await there.key("gone", "inference", "account")
@@ -94,6 +96,7 @@ async def credentials(there):
                                   ("operator", "house", {"inference", "account", "metrics", "operator"})):
         caller = await there.key(account, *scopes, role=role)
         found[role] = (caller, scopes, account, caller.user)
+    await asyncio.sleep(EXPIRED_S)
     return found
 
 

@@ -139,7 +139,7 @@ async def test_ten_thousand_cancelled_streams_leave_nothing_behind(tmp_path):
             phase = (("first/fault-hang-before", None), ("first/fault-hang-headers", None), ("first/fault-hang-2", 3))[wave % 3]
             await asyncio.gather(*(left(here, phase[0], streamed=True, after=phase[1]) for _ in range(size)))
         await here.settled()
-        assert len(here.built.gateway._endings) == 0
+        assert len(here.built.gateway._settling.endings) == 0
         for number in range(20):
             reply = await here.client().chat.completions.create(
                 model="first/echo", messages=[{"role": "user", "content": f"again {number}"}])

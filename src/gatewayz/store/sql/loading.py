@@ -109,6 +109,9 @@ async def _count_on(connection: AsyncConnection, table: str) -> None:
 
 async def _compare(connection: AsyncConnection, given: Seals) -> None:
     found = {piece.end: piece async for piece in pieces_of(connection) if isinstance(piece, Seal)}
+    if connection.dialect.name == "postgresql":
+        # A cursor that was read to its end stays open until the transaction ends, and its table cannot be altered.
+        await connection.execute(text("CLOSE ALL"))
     wrong = [table for table in sorted({*given, *found}) if _filled(given.get(table)) != _filled(found.get(table))]
     if wrong:
         raise Fault("internal", f"What was read back is not what was put in: {', '.join(wrong)}.")
