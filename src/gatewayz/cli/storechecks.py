@@ -77,7 +77,7 @@ async def _lasting(database: Database) -> AsyncIterator[Finding]:
     async with database.begin(reading=True) as connection:
         for setting in LASTING:
             if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
-                yield Finding("note", "store", f"{setting} is off: a crash loses bookings that were confirmed; set it on")
+                yield Finding("note", "store", f"{setting} is off: a crash loses confirmed bookings; set it on")
 
 
 async def _keys(found: Loaded, database: Database) -> AsyncIterator[Finding]:
