@@ -22,6 +22,7 @@ from gatewayz.engine.attempts import Attempts
 from gatewayz.engine.gate import Gate
 from gatewayz.engine.gateway import Gateway
 from gatewayz.engine.health import Health
+from gatewayz.engine.notices import Notices
 from gatewayz.engine.sync import Sync
 from gatewayz.observe.bus import FactBus, Subscriber
 from gatewayz.observe.exposition import exposition
@@ -50,6 +51,7 @@ from gatewayz.store.sql.idempotency import SqlClaims, SqlReplays
 from gatewayz.store.sql.keys import make_bootstrap
 from gatewayz.store.sql.known_keys import SqlKeys
 from gatewayz.store.sql.opening import Store, opened
+from gatewayz.store.sql.outbox import SqlOutbox
 from gatewayz.upstream.google_tokens import GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.web.api.control import Control
@@ -86,6 +88,7 @@ class Built(Struct, frozen=True):
     metrics: Metrics
     sync: Sync
     simulator: Simulator | None
+    notices: Notices | None = None
 
     def last_outcome(self) -> Outcome:
         """What came of the last call, where the books are in memory."""
@@ -140,6 +143,7 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     sync.start(settings.catalog.sync_every_s)
     stack.push_async_callback(sync.stop)
 
+    notices = _notices(loaded, store, desk, transport, bus, stack)
     draining = asyncio.Event()
     pages = Pages(
         models=ModelPages(shelf, health.breakers),
@@ -155,11 +159,14 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     )
     inference = Inference(gateway, inference_rules, clock, bus)
     _read_gauges(metrics, peers, inference, bus, health, sync)
-    cors, control = Cors(web.cors_origins), _control(desk, store, shelf, lists, sync, health)
+    if notices is not None:
+        metrics.gauge("gatewayz_notices_waiting", lambda: {(): float(notices.waiting)})
+    private = settings.notices.private_addresses
+    cors, control = Cors(web.cors_origins), _control(desk, store, shelf, lists, sync, health, private=private)
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=cors, bus=bus, control=control)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator)
+    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator, notices)
     return Built(server, app, gateway, providers, shelf, books, store, *more)
 
 
@@ -221,9 +228,22 @@ def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
     return Desk(store.database, clock, found, "gateway")
 
 
-def _control(
-    desk: Desk | None, store: Store | None, shelf: Shelf, lists: Lists, sync: Sync, health: Health
-) -> Control | None:  # fmt: skip
+def _notices(
+    found: Loaded, store: Store | None, desk: Desk | None, transport: HttpTransport, bus: FactBus, stack: AsyncExitStack
+) -> Notices | None:
+    """The worker that sends notices, where there is a store to find them in."""
+    if store is None or desk is None:
+        return None
+    outbox = SqlOutbox(store.database, desk.peppers, desk.clock, store.books.owner, store.books.used_up)
+    notices = Notices(outbox, transport, desk.clock, bus, private=found.settings.notices.private_addresses)
+    notices.start()
+    stack.push_async_callback(notices.stop)
+    return notices
+
+
+def _control(  # noqa: PLR0913 - it is wired once, here
+    desk: Desk | None, store: Store | None, shelf: Shelf, lists: Lists, sync: Sync, health: Health, *, private: bool
+) -> Control | None:
     """The control plane, where there is a store to control."""
     if desk is None or store is None:
         return None
@@ -236,6 +256,7 @@ def _control(
         listings=lambda: sync.listings,
         breakers=health.breakers,
         look=sync.look,
+        private_webhooks=private,
     )
     return Control(office)
 

@@ -60,6 +60,12 @@ class ObserveSettings(Struct, frozen=True, kw_only=True):
     log: str = "stdout"
 
 
+class NoticeSettings(Struct, frozen=True, kw_only=True):
+    """Where accounts' notices may go."""
+
+    private_addresses: bool = False
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
@@ -72,6 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     routing: RoutingRules = RoutingRules()
     limits: LimitRules = LimitRules()
     observe: ObserveSettings = ObserveSettings()
+    notices: NoticeSettings = NoticeSettings()
     bootstrap_key: str = ""
     secret_key: str = ""
     old_secret_keys: tuple[str, ...] = ()

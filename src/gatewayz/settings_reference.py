@@ -106,6 +106,7 @@ DESCRIPTIONS = {
     "limits.system_rpm": "Calls per minute of everybody.",
     "limits.lease_s": "Seconds after which the slot of a lost call is free again.",
     "observe.log": "Where the log goes: stdout, stderr, off, or a file.",
+    "notices.private_addresses": "True lets accounts' webhooks be at addresses that are not public, and without TLS.",
     "bootstrap_key": "GATEWAYZ_BOOTSTRAP_KEY: the first key, instead of a generated one.",
     "secret_key": "GATEWAYZ_SECRET_KEY: what key digests are made with, instead of a generated secret.",
     "old_secret_keys": "Secrets that held before: keys made with them go on to work.",

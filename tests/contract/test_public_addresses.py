@@ -2,9 +2,10 @@
 
 import pytest
 
+from gatewayz.core.addresses import is_public
 from gatewayz.core.calls import Wire
 from gatewayz.core.faults import Fault
-from gatewayz.upstream.addresses import PublicAddresses, is_public
+from gatewayz.upstream.addresses import PublicAddresses
 from gatewayz.upstream.http1 import HttpTransport
 from tests.contract.test_transport import OK, QUICK, Scripted
 

@@ -27,7 +27,8 @@ WHO = {
     "GET /metrics": METRICS,
     **dict.fromkeys(["GET /v1/account", "GET /v1/account/usage", "GET /v1/account/budgets", "GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/calls",
                      "GET /v1/calls/{id}", "GET /v1/credits", "GET /v1/key", "GET /v1/generation"], MEMBER),
-    **dict.fromkeys(["GET /v1/account/transactions", "PUT /v1/account/budgets", "DELETE /v1/account/budgets", "POST /v1/keys", "PATCH /v1/keys/{id}",
+    **dict.fromkeys(["GET /v1/account/transactions", "PUT /v1/account/budgets", "DELETE /v1/account/budgets", "GET /v1/account/webhook", "PUT /v1/account/webhook",
+                     "DELETE /v1/account/webhook", "POST /v1/account/webhook/test", "GET /v1/account/notices", "POST /v1/keys", "PATCH /v1/keys/{id}",
                      "DELETE /v1/keys/{id}", "POST /v1/keys/{id}/rotate"], ACCOUNT),
 }
 """Method and path → who. Everything under `/admin/` is the operator's, and every path of a dialect is for calls."""
@@ -109,8 +110,8 @@ def _check(body):
 
 
 async def everything(there):
-    """All that is kept, but for calls and what only counts."""
-    tables = [table for table in METADATA.sorted_tables if table.name not in {"calls", "attempts", "owners", "holds"}]
+    """All that is kept, but for calls, what only counts, and what is sent beside."""
+    tables = [table for table in METADATA.sorted_tables if table.name not in {"calls", "attempts", "owners", "holds", "notices", "notice_marks"}]
     async with there.desk.database.begin(reading=True) as connection:
         return {table.name: [tuple(row) for row in (await connection.execute(select(table))).all()] for table in tables}
 
@@ -120,6 +121,8 @@ async def targets_of(things, probe, whoever, route):
     caller, _, account, user = whoever
     kind, account = probe.thing, account or "acme"
     if not kind:
+        if probe.own:
+            await things.made(probe.own, account, user)
         yield "", "", 200
         return
     if kind == "key" and route[0] == "GET" and not user:

@@ -4,16 +4,20 @@ from typing import Any, NamedTuple
 
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.money import Nanos
-from gatewayz.store.sql import budgets, keys, users
+from gatewayz.store.sql import budgets, keys, users, webhooks
 from tests.support.control import Place
 
 
 class Probe(NamedTuple):
-    """`thing` is what `ID` in path, query and body stands for; nothing when the route is about whoever asks."""
+    """`thing` is what `ID` in path, query and body stands for; nothing when the route is about whoever asks.
+
+    `own` is what whoever asks must have.
+    """
 
     thing: str = ""
     query: str = ""
     body: Any = None
+    own: str = ""
 
 
 OFFER = {"provider": "first", "upstream_id": "hello"}
@@ -24,6 +28,11 @@ PROBES = {
     ("GET", "/v1/account/budgets"): Probe(),
     ("PUT", "/v1/account/budgets"): Probe("key", body={"key_id": "ID", "limit": "1"}),
     ("DELETE", "/v1/account/budgets"): Probe("budget", query="?key_id=ID"),
+    ("GET", "/v1/account/webhook"): Probe(own="webhook"),
+    ("PUT", "/v1/account/webhook"): Probe(body={"url": "https://hooks.example/NEW"}),
+    ("DELETE", "/v1/account/webhook"): Probe(own="webhook"),
+    ("POST", "/v1/account/webhook/test"): Probe(own="webhook"),
+    ("GET", "/v1/account/notices"): Probe(),
     ("GET", "/v1/keys"): Probe(),
     ("POST", "/v1/keys"): Probe(body={"name": "made"}),
     ("GET", "/v1/keys/{id}"): Probe("key"),
@@ -52,6 +61,10 @@ PROBES = {
     ("GET", "/admin/budgets"): Probe("account", query="?account=ID"),
     ("PUT", "/admin/budgets"): Probe("account", body={"account": "ID", "limit": "1000"}),
     ("DELETE", "/admin/budgets"): Probe("account budget", query="?account=ID"),
+    ("GET", "/admin/webhooks"): Probe("account webhook", query="?account=ID"),
+    ("PUT", "/admin/webhooks"): Probe("account", body={"account": "ID", "url": "https://hooks.example/NEW"}),
+    ("DELETE", "/admin/webhooks"): Probe("account webhook", query="?account=ID"),
+    ("GET", "/admin/notices"): Probe(),
     ("GET", "/admin/credits"): Probe("account", query="?account=ID"),
     ("POST", "/admin/credits/topup"): Probe("account", body={"account": "ID", "amount": "1"}),
     ("POST", "/admin/credits/grant"): Probe("account", body={"account": "ID", "amount": "1"}),
@@ -97,6 +110,9 @@ class Things:
             case "account budget":
                 limit = budgets.Limit(amount=Nanos(10**15), period="day")
                 await budgets.put(self.desk, account, budgets.of_account(account), limit)
+                return account
+            case "webhook" | "account webhook":
+                await webhooks.put(self.desk, account, webhooks.Wish(url="https://hooks.example/"), private=False)
                 return account
             case "user":
                 return (await users.create(self.desk, account, f"{new_ulid()}@example.com", "member")).id

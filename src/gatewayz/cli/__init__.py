@@ -15,6 +15,7 @@ GROUPS = {
     "users": "gatewayz.cli.users",
     "keys": "gatewayz.cli.keys",
     "budgets": "gatewayz.cli.budgets",
+    "webhooks": "gatewayz.cli.webhooks",
     "credits": "gatewayz.cli.credits",
     "calls": "gatewayz.cli.calls",
     "prices": "gatewayz.cli.prices",

@@ -37,6 +37,7 @@ class Office(Struct, frozen=True):
     desk: Desk
     store: Store
     data_dir: Path
+    private_webhooks: bool = False
 
 
 def at_office(config: str, data_dir: str | None, work: Callable[[Office], Awaitable[T]]) -> T:
@@ -57,7 +58,7 @@ async def _worked(found: Loaded, work: Callable[[Office], Awaitable[T]]) -> T:
         store = await opened(location, place, SystemClock(), _unheard, stack, serving=False)
         secrets = peppers(place, found.secret_key, found.old_secret_keys)
         desk = Desk(store.database, SystemClock(), secrets, f"cli:{_who()}")
-        return await work(Office(desk, store, place))
+        return await work(Office(desk, store, place, settings.notices.private_addresses))
 
 
 def _unheard(fact: Fact) -> None:

@@ -18,6 +18,7 @@ from gatewayz.store.sql.database import Database, Location, located
 from gatewayz.store.sql.journal import FOLDER
 from gatewayz.store.sql.keys import all_listed, strangers
 from gatewayz.store.sql.migrating import REVISION, revision
+from gatewayz.store.sql.webhooks import undelivered
 
 MAX_SHOWN = 10
 LASTING = ("fsync", "synchronous_commit", "full_page_writes")
@@ -63,6 +64,8 @@ async def _looked(found: Loaded, database: Database) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _keys(found, database):
         yield finding
+    async for finding in _notices(database):
+        yield finding
     wrong = await violations(database, SystemClock().wall_ms())
     for one in wrong[:MAX_SHOWN]:
         yield Finding("bad", "books", f"{one.check}: {one.subject}: {one.says}")
@@ -78,6 +81,14 @@ async def _lasting(database: Database) -> AsyncIterator[Finding]:
         for setting in LASTING:
             if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
                 yield Finding("note", "store", f"{setting} is off: a crash loses confirmed bookings; set it on")
+
+
+async def _notices(database: Database) -> AsyncIterator[Finding]:
+    stuck = await undelivered(database, SystemClock().wall_ms())
+    for account, why, count in stuck[:MAX_SHOWN]:
+        yield Finding("note", "notices", f"{count} of the account {account} did not arrive at its webhook: {why}")
+    if not stuck:
+        yield Finding("ok", "notices", "all that were to be sent have arrived")
 
 
 async def _keys(found: Loaded, database: Database) -> AsyncIterator[Finding]:

@@ -1,6 +1,7 @@
 """The clock: time is an argument, so a test can run a day in a millisecond."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -24,3 +25,8 @@ class SystemClock:
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+
+def time_text(at_ms: int) -> str:
+    """A moment as RFC 3339 writes it, in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}Z"

@@ -67,4 +67,15 @@ class ListingRead(Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned | ListingRead
+class NoticeTried(Struct, frozen=True, kw_only=True):
+    """A notice was sent to an account's webhook: `delivered`, to be `retried`, or `failed` for good (`why`)."""
+
+    account: str
+    id: str
+    kind: str
+    outcome: str
+    status: int = 0
+    why: str = ""
+
+
+Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned | ListingRead | NoticeTried

@@ -80,8 +80,12 @@ Order = Hold | Extend | Settle | Release | Move | Sweep
 
 
 class Done(Struct, frozen=True, kw_only=True):
-    """What became of an order: `fresh` if it did something, `moved` how much, `fault` why it was refused."""
+    """What became of an order: `fresh` if it did something, `moved` how much, `fault` why it was refused.
+
+    `budget` is the subject whose budget refused it for good.
+    """
 
     fresh: bool = True
     moved: Nanos = Nanos(0)
     fault: Fault | None = None
+    budget: str = ""

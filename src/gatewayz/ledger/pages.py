@@ -82,9 +82,9 @@ class Pages:
     def _hold(self, order: Hold) -> Done:
         if order.call in self.holds or order.call in self.settled:
             return NOTHING
-        fault = self._missing(order.account, order.amount, order.budgets)
-        if fault is not None:
-            return Done(fresh=False, fault=fault)
+        refused = self._refused(order.account, order.amount, order.budgets)
+        if refused is not None:
+            return refused
         promo, paid = self._take(order.account, order.amount, f"{order.call}:h", "hold", order.call)
         self._reserve(order.budgets, order.amount)
         self._keep_hold(
@@ -106,16 +106,16 @@ class Pages:
         hold = self.holds.get(order.call)
         if hold is None:
             return NOTHING
-        fault = self._missing(order.account, order.amount, hold.budgets)
-        if fault is not None:
-            return Done(fresh=False, fault=fault)
+        refused = self._refused(order.account, order.amount, hold.budgets)
+        if refused is not None:
+            return refused
         stem = f"{order.call}:x{hold.amount}"
         promo, paid = self._take(order.account, order.amount, stem, "extend", order.call)
         self._reserve(hold.budgets, order.amount)
         self._keep_hold(replace(hold, promo=hold.promo + promo, paid=hold.paid + paid))
         return Done(moved=order.amount)
 
-    def _missing(self, account: str, amount: int, subjects: Iterable[str]) -> Fault | None:
+    def _refused(self, account: str, amount: int, subjects: Iterable[str]) -> Done | None:
         """Why this much cannot be held now; nothing when it can."""
         wallet = self.wallets[account]
         may_cost = f"This call may cost ${usd_text(Nanos(amount))}"
@@ -123,14 +123,14 @@ class Pages:
             has = f"the account has ${usd_text(Nanos(wallet.spendable))}"
             if amount <= wallet.spendable + wallet.held:
                 return _held(f"{may_cost}; {has} and ${usd_text(Nanos(wallet.held))} is held by calls under way.")
-            return Fault("insufficient_credit", f"{may_cost}; {has}. Add credit, or ask for fewer output tokens.")
+            return _short(f"{may_cost}; {has}. Add credit, or ask for fewer output tokens.")
         for budget in self._budgets(subjects):
             left = budget.limit - budget.spent - budget.held
             if amount > left:
                 has = f"the {budget.period} budget of {budget.subject.partition('/')[0]} has ${usd_text(Nanos(left))}"
                 if amount <= left + budget.held:
                     return _held(f"{may_cost}; {has}, and ${usd_text(Nanos(budget.held))} is held by calls under way.")
-                return Fault("insufficient_credit", f"{may_cost}; {has} left.")
+                return _short(f"{may_cost}; {has} left.", budget.subject)
         return None
 
     def _take(self, account: str, amount: int, stem: str, kind: str, call: str) -> tuple[int, int]:
@@ -315,5 +315,9 @@ def side_of(order: Move) -> str:
     return promo_of(order.account) if order.side == "promo" else paid_of(order.account)
 
 
-def _held(message: str) -> Fault:
-    return Fault("credit_held", message, retry_after_s=HELD_RETRY_S)
+def _held(message: str) -> Done:
+    return Done(fresh=False, fault=Fault("credit_held", message, retry_after_s=HELD_RETRY_S))
+
+
+def _short(message: str, budget: str = "") -> Done:
+    return Done(fresh=False, fault=Fault("insufficient_credit", message), budget=budget)

@@ -16,7 +16,16 @@ from threading import Thread
 import msgspec
 from msgspec import Struct
 
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead, Warned
+from gatewayz.core.facts import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CallRefused,
+    Fact,
+    ListingRead,
+    NoticeTried,
+    Warned,
+)
 from gatewayz.core.money import usd_text
 
 SECRETS = re.compile(rb"(?:gw_(?:live|test)_|sk-|gsk_|xai-|hf_|Bearer )[A-Za-z0-9_\-.]{6,}")
@@ -92,6 +101,12 @@ def line_of(fact: Fact, ts: str) -> Line | None:
             )
         case ListingRead():
             return _listing_line(fact, ts)
+        case NoticeTried(account=account, id=id, kind=kind, outcome=outcome, status=status, why=why):
+            told = f"{kind}: {outcome}{f', {why}' if why else ''}"
+            level = "info" if outcome == "delivered" else "warning"
+            return Line(
+                ts=ts, level=level, event="notice", request_id=id, account=account, status=status, message=told
+            )  # fmt: skip
         case Warned(subject=subject, message=message):
             return Line(ts=ts, level="error", event=subject, message=message)
 

@@ -7,7 +7,7 @@ OpenTelemetry's GenAI conventions where these have one. Histograms carry no mode
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead
+from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead, NoticeTried
 from gatewayz.core.money import cost
 from gatewayz.observe.counts import Counts, Histogram, Labels
 
@@ -50,6 +50,8 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "gatewayz_listings_read": ("counter", "Readings of providers' own lists, by their end.", ("provider", "fault")),
     "gatewayz_listing_age_seconds": ("level", "How old the list is that holds.", ("provider",)),
     "gatewayz_prices_quarantined": ("level", "Listed prices that are not believed.", ("provider",)),
+    "gatewayz_notices": ("counter", "Notices that were sent to webhooks, by what came of it.", ("kind", "outcome")),
+    "gatewayz_notices_waiting": ("level", "Notices that wait to be sent, or to be sent again.", ()),
     "gatewayz_build": ("gauge", "The version that runs.", ("version",)),
 }
 """Name → type, help, labels. A level is a gauge that every process reads alike: of several the largest is shown."""
@@ -85,6 +87,8 @@ class Metrics:
                     self._add("gatewayz_breaker_moves", (provider, state))
                 case ListingRead(provider=provider, fault=fault):
                     self._add("gatewayz_listings_read", (provider, fault or "none"))
+                case NoticeTried(kind=kind, outcome=outcome):
+                    self._add("gatewayz_notices", (kind, outcome))
                 case CallRefused(endpoint=endpoint, fault=fault):
                     self._add("gatewayz_refused", (endpoint, fault))
 

@@ -21,6 +21,7 @@ RETRY_S = 2.0
 RELEASE_AGAIN_S = 1.0
 MAX_DOUBTFUL = 10_000
 """Holds of which nobody knows whether they were made; more of them are left to their expiry."""
+MAX_USED_UP = 10_000
 
 
 class Patience(Struct, frozen=True, kw_only=True):
@@ -59,6 +60,8 @@ class StoreBooks:
         self.owner = owner
         self.patience = Patience()
         self.doubtful: dict[str, str] = {}
+        self.used_up: set[str] = set()
+        """Subjects whose budgets have refused a call since somebody looked: for notices."""
         self._releasing: asyncio.Task[None] | None = None
 
     async def hold(self, call: Call, ceiling: Nanos) -> Hold:
@@ -76,6 +79,7 @@ class StoreBooks:
         )
         done = await self._in_time(order)
         if done.fault is not None:
+            self._note(done)
             raise done.fault
         return Hold(call.id, who.account, ceiling)
 
@@ -86,8 +90,13 @@ class StoreBooks:
         except TimeoutError:
             raise _silent() from None
         if done.fault is not None:
+            self._note(done)
             raise done.fault
         return Hold(hold.call, hold.account, Nanos(hold.amount + done.moved))
+
+    def _note(self, done: Done) -> None:
+        if done.budget and len(self.used_up) < MAX_USED_UP:
+            self.used_up.add(done.budget)
 
     async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
         order = Settle(

@@ -191,6 +191,50 @@ PAYMENTS = Table(
     Index("payments_account", "account_id", "id"),
 )
 
+WEBHOOKS = Table(
+    "webhooks",
+    METADATA,
+    _text("account_id", key=True),
+    _text("url"),
+    Column("secret", LargeBinary, nullable=False),
+    _maybe("low_balance"),
+    _number("created_ms"),
+    _number("changed_ms"),
+)
+"""Where an account's notices go. The secret is encrypted; below `low_balance` nano-dollars the account is told so."""
+
+NOTICES = Table(
+    "notices",
+    METADATA,
+    _text("id", key=True),
+    _text("account_id"),
+    _text("kind"),
+    _text("body"),
+    *_one_of("state", "waiting", "delivered", "failed"),
+    _number("attempts", Integer),
+    _number("next_ms"),
+    _text("lease_owner"),
+    _number("lease_until_ms"),
+    _number("status", Integer),
+    _text("why"),
+    _number("created_ms"),
+    _maybe("ended_ms"),
+    Index("notices_account", "account_id", "id"),
+    Index("notices_due", "state", "next_ms"),
+)
+"""The outbox: one row a crossing, sent by whoever holds its lease."""
+
+NOTICE_MARKS = Table(
+    "notice_marks",
+    METADATA,
+    _text("account_id", key=True),
+    _text("subject", key=True),
+    _number("level", Integer),
+    _number("period_ms"),
+    _number("limit_nanos"),
+)
+"""What an account was told of: `balance`, or a budget's subject, up to which percentage of which limit and period."""
+
 IDEMPOTENCY = Table(
     "idempotency",
     METADATA,

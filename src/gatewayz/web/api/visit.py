@@ -32,6 +32,8 @@ class Office(Struct, frozen=True, kw_only=True):
     breakers: Callable[[], Mapping[tuple[str, str], str]]
     look: Callable[[], Awaitable[None]]
     """Takes over at once what was set in the store; every other process does so within a second."""
+    private_webhooks: bool = False
+    """Whether notices may go to addresses that are not public, and without TLS."""
 
 
 class Visitor(Struct, frozen=True):
