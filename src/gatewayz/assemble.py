@@ -35,7 +35,7 @@ from gatewayz.providers.listings import formats
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Planner
-from gatewayz.settings import Loaded, lists_from
+from gatewayz.settings import Loaded, Settings, lists_from
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import FileListings
 from gatewayz.store.memory.books import MemoryBooks
@@ -144,6 +144,8 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     stack.push_async_callback(sync.stop)
 
     notices = _notices(loaded, store, desk, transport, bus, stack)
+    metrics.gauge("gatewayz_notices_waiting", lambda: {(): float(notices.waiting)} if notices is not None else {})
+
     draining = asyncio.Event()
     pages = Pages(
         models=ModelPages(shelf, health.breakers),
@@ -153,21 +155,20 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
         draining=draining.is_set,
         process=f"{peers.worker} of {peers.workers}",
     )
-    web = settings.web
-    inference_rules = InferenceRules(
-        deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=web.trusted_proxies
-    )
-    inference = Inference(gateway, inference_rules, clock, bus)
+    web, inference = settings.web, Inference(gateway, _inference_rules(settings), clock, bus)
     _read_gauges(metrics, peers, inference, bus, health, sync)
-    if notices is not None:
-        metrics.gauge("gatewayz_notices_waiting", lambda: {(): float(notices.waiting)})
-    private = settings.notices.private_addresses
-    cors, control = Cors(web.cors_origins), _control(desk, store, shelf, lists, sync, health, private=private)
+    control = _control(desk, store, shelf, lists, sync, health, private=settings.notices.private_addresses)
+    cors = Cors(web.cors_origins)
     app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=cors, bus=bus, control=control)
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
     more = (desk, first_key, transport, asker, bus, metrics, sync, simulator, notices)
     return Built(server, app, gateway, providers, shelf, books, store, *more)
+
+
+def _inference_rules(settings: Settings) -> InferenceRules:
+    rules, proxies = settings.routing, settings.web.trusted_proxies
+    return InferenceRules(deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=proxies)
 
 
 def _read_gauges(

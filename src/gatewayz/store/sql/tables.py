@@ -6,43 +6,25 @@ be known. Lists and objects are JSON text. Every table of a tenant's things begi
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeEngine
 
-METADATA = MetaData()
-
-
-def _text(name: str, *, key: bool = False, empty: bool = True) -> "Column[str]":
-    default = "" if empty and not key else None
-    return Column(name, Text, primary_key=key, nullable=False, server_default=default)
-
-
-def _number(name: str, kind: type[TypeEngine[int]] = BigInteger) -> "Column[int]":
-    return Column(name, kind, nullable=False, server_default="0")
-
-
-def _maybe(name: str) -> "Column[int]":
-    return Column(name, BigInteger, nullable=True)
-
-
-def _flag(name: str) -> "Column[bool]":
-    return Column(name, Boolean, nullable=False, server_default="0")
-
-
-def _one_of(name: str, *words: str) -> "tuple[Column[str], CheckConstraint]":
-    listed = ", ".join(f"'{word}'" for word in words)
-    return Column(name, Text, nullable=False), CheckConstraint(f"{name} IN ({listed})", name=f"{name}_is_known")
-
+from gatewayz.store.sql.columns import METADATA as METADATA
+from gatewayz.store.sql.columns import flag as _flag
+from gatewayz.store.sql.columns import maybe as _maybe
+from gatewayz.store.sql.columns import number as _number
+from gatewayz.store.sql.columns import one_of as _one_of
+from gatewayz.store.sql.columns import text as _text
+from gatewayz.store.sql.notice_tables import NOTICE_MARKS as NOTICE_MARKS
+from gatewayz.store.sql.notice_tables import NOTICES as NOTICES
+from gatewayz.store.sql.notice_tables import WEBHOOKS as WEBHOOKS
 
 # Who: tenants, people, keys.
 
@@ -190,50 +172,6 @@ PAYMENTS = Table(
     _number("created_ms"),
     Index("payments_account", "account_id", "id"),
 )
-
-WEBHOOKS = Table(
-    "webhooks",
-    METADATA,
-    _text("account_id", key=True),
-    _text("url"),
-    Column("secret", LargeBinary, nullable=False),
-    _maybe("low_balance"),
-    _number("created_ms"),
-    _number("changed_ms"),
-)
-"""Where an account's notices go. The secret is encrypted; below `low_balance` nano-dollars the account is told so."""
-
-NOTICES = Table(
-    "notices",
-    METADATA,
-    _text("id", key=True),
-    _text("account_id"),
-    _text("kind"),
-    _text("body"),
-    *_one_of("state", "waiting", "delivered", "failed"),
-    _number("attempts", Integer),
-    _number("next_ms"),
-    _text("lease_owner"),
-    _number("lease_until_ms"),
-    _number("status", Integer),
-    _text("why"),
-    _number("created_ms"),
-    _maybe("ended_ms"),
-    Index("notices_account", "account_id", "id"),
-    Index("notices_due", "state", "next_ms"),
-)
-"""The outbox: one row a crossing, sent by whoever holds its lease."""
-
-NOTICE_MARKS = Table(
-    "notice_marks",
-    METADATA,
-    _text("account_id", key=True),
-    _text("subject", key=True),
-    _number("level", Integer),
-    _number("period_ms"),
-    _number("limit_nanos"),
-)
-"""What an account was told of: `balance`, or a budget's subject, up to which percentage of which limit and period."""
 
 IDEMPOTENCY = Table(
     "idempotency",
