@@ -60,7 +60,7 @@ def results(draw, call_id, marks):
 
 marks = st.just({}) | st.just({"cache_control": {"type": "ephemeral"}}) | extras
 own_tools = st.builds(Tool, words, texts | st.just(""), schemas, st.none() | st.booleans(), marks)
-server_tools = st.just(OpaqueTool(NAME, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}))
+server_tools = st.just(OpaqueTool(NAME, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, searches=3))
 choices = st.sampled_from(["auto", "required"]).map(ToolChoice) | words.map(lambda name: ToolChoice("named", name))
 efforts = st.one_of(
     st.builds(Effort, effort=st.sampled_from(["low", "high", "max"])),

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from tools.seed import litellm_table, modelsdev_table
-from tools.seed.figures import Figures
+from tools.seed.figures import Figures, pico
 from tools.seed.genai_table import Genai
 
 from gatewayz.catalog.gates import MAX_APART, believed, why_far, why_not_sane
@@ -49,7 +49,7 @@ def main() -> None:
     _hold_outliers(rows)
     for provider, plan in plans.items():
         own = [row for row in rows if row[0] == provider]
-        _write(provider, [_row(*row) for row in own], sources, listed=plan.get("listed", True))
+        _write(provider, [_row(one, said, _fees(plan, one.id)) for _, one, said in own], sources, listed=plan.get("listed", True))
     _write_names(_named(document, plans, rows), sources[THIRD])
     _report(rows)
 
@@ -158,12 +158,18 @@ def _hold_outliers(rows: list[Placed]) -> None:
                 row[2]["held"] = far
 
 
-def _row(provider: str, one: Figures, said: dict[str, Any]) -> Row:
+def _fees(plan: dict[str, Any], native: str) -> dict[str, int]:
+    """What the provider charges beside tokens, which no list tells for every model."""
+    found = [fee for fee in plan.get("fees", []) if re.search(fee["of"], native)]
+    return {bucket: pico(usd, 1) for fee in found for bucket, usd in fee.items() if bucket != "of"}
+
+
+def _row(one: Figures, said: dict[str, Any], fees: dict[str, int]) -> Row:
     return Row(
         id=one.id,
         source=one.source,
         serves=one.serves if one.serves != ("chat",) else (),
-        price=dict(sorted(believed(one.price).items())),
+        price=dict(sorted((believed(one.price) | fees).items())) if one.price else {},
         tiers={} if said["free"] else one.tiers,
         context=one.context,
         max_output=one.max_output,

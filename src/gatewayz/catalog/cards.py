@@ -20,6 +20,7 @@ FIGURES = {
     "completion": "output",
     "request": "requests",
     "image": "images",
+    "web_search": "searches",
     "image_output": "image_output",
     "image_token": "image_input",
     "audio": "audio_input",

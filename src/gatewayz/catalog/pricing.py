@@ -38,9 +38,14 @@ def service_asked(request: Request) -> str:
     return asked if asked in SERVICES else ""
 
 
-def priced_for(price: Price, service: str) -> bool:
-    """Whether this price says what the service tier costs; the cheaper ones may be sold at the standard rates."""
-    return service != "priority" or price.free or any(tier.service == service for tier in price.tiers)
+def why_unpriced(price: Price, request: Request) -> str:
+    """What of the request this price says nothing of; empty when nothing. Cheaper tiers may be sold at its rates."""
+    service = service_asked(request)
+    if price.free:
+        return ""
+    if service == "priority" and all(tier.service != service for tier in price.tiers):
+        return f"unpriced at the service tier {service}"
+    return "its web searches are unpriced" if request.searches and not price.searches else ""
 
 
 EXAMPLES: dict[Surface, str] = {

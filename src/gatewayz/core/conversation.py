@@ -100,10 +100,14 @@ class Tool(Struct, frozen=True):
 
 
 class OpaqueTool(Struct, frozen=True):
-    """A tool that only `dialect` understands (custom grammars, server tools), as it came."""
+    """A tool that only `dialect` understands (custom grammars, server tools), as it came.
+
+    `searches`: web searches that it is expected to make at the most; they have a price of their own.
+    """
 
     dialect: str
     value: dict[str, Any]
+    searches: int = 0
 
 
 class ToolChoice(Struct, frozen=True):

@@ -10,7 +10,7 @@ from operator import attrgetter, gt
 from typing import NewType
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from gatewayz.core.faults import Fault
 from gatewayz.core.usage import BUCKETS, MILLION_BUCKETS, Usage
@@ -26,7 +26,7 @@ MAX_USD = 10**9
 PICO_PER_NANO = 1_000
 BASIS_POINTS = 10_000
 MAX_PICO_PER_UNIT = 10**12
-"""A bound against unit mistakes for prices per image, request or second; tokens: `MAX_PICO_PER_TOKEN`."""
+"""A bound against unit mistakes for prices per image, request, second or search; tokens: `MAX_PICO_PER_TOKEN`."""
 MAX_PICO_PER_TOKEN = 10**9
 
 FALLBACKS = {
@@ -48,6 +48,11 @@ class Tier(Struct, frozen=True):
     above: int = 0
     service: str = ""
     rates: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if 0 < len(self.rates) < len(BUCKETS):
+            # Written before the last buckets were known: its price says nothing of them.
+            force_setattr(self, "rates", self.rates + (0,) * (len(BUCKETS) - len(self.rates)))
 
 
 class Price(Struct, frozen=True, kw_only=True):
@@ -71,6 +76,7 @@ class Price(Struct, frozen=True, kw_only=True):
     pixels: int = 0
     requests: int = 0
     seconds: int = 0
+    searches: int = 0
     free: bool = False
     tiers: tuple[Tier, ...] = ()
     markup_bp: int = 0
@@ -160,7 +166,7 @@ def repriced(before: Price, listed: Listed) -> Price:
 
 
 def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
-    """A price from decimal text: USD per million tokens or pixels; images, requests, seconds in USD each.
+    """A price from decimal text: USD per million tokens or pixels; images, requests, seconds, searches in USD each.
 
     Buckets that are not listed take the price of their fallback. Faults: `bad_request` names the figure.
     """

@@ -142,6 +142,11 @@ class Routed(Struct, frozen=True, kw_only=True):
         """Whether the answer may go on beyond what `worst` expects, because the client gave no limit."""
         return False
 
+    @property
+    def searches(self) -> int:
+        """Web searches that its tools are expected to make at the most."""
+        return 0
+
     def needs(self) -> frozenset[Capability]:
         """What an offer must be able to do to serve this request."""
         return frozenset()
@@ -221,11 +226,16 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
     def room(self) -> int:
         return self.prompt_tokens() + (self.max_output or 0)
 
+    @property
+    def searches(self) -> int:
+        return sum(tool.searches for tool in self.tools if isinstance(tool, OpaqueTool))
+
     def worst(self, prompt: int, max_output: int | None) -> Usage:
         # A budget for thinking is output, and goes before the answer.
         budget = (self.reasoning.budget if self.reasoning is not None else None) or 0
         unlimited = min(max_output or DEFAULT_OUTPUT_TOKENS + budget, DEFAULT_OUTPUT_TOKENS + budget)
-        return Usage(input=prompt, output=(self.max_output or unlimited) * self.sampling.n, requests=1)
+        output = (self.max_output or unlimited) * self.sampling.n
+        return Usage(input=prompt, output=output, requests=1, searches=self.searches)
 
     def estimate(self, said: int, thought: int) -> Usage:
         if not said and not thought:

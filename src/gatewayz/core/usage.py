@@ -21,6 +21,7 @@ BUCKETS = (
     "pixels",
     "requests",
     "seconds",
+    "searches",
 )
 TOKEN_BUCKETS = frozenset(BUCKETS[:10])
 SERVICES = ("batch", "flex", "priority")
@@ -51,6 +52,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     pixels: int = 0
     requests: int = 0
     seconds: int = 0
+    searches: int = 0
     service: str = ""
     estimated: bool = False
     repaired: bool = False

@@ -26,22 +26,25 @@ def tagged(value: Any, provider: str, is_seal: IsSeal) -> Any:
 
 
 def untagged(value: Any, provider: str, is_seal: IsSeal) -> Any:
-    """A copy with the seals opened for `provider`; nothing at all when one in it is a stranger's."""
+    """A copy with the seals opened for `provider`; of a list the items without a stranger's, else nothing at all."""
     if isinstance(value, list):
-        opened_items = [(item, untagged(item, provider, is_seal)) for item in value]
-        return [below for item, below in opened_items if below is not None or item is None]
+        opened_items = [(item, _opened(item, provider, is_seal)) for item in value]
+        return [inner for item, inner in opened_items if inner is not None or item is None]
+    return _opened(value, provider, is_seal)
+
+
+def _opened(value: Any, provider: str, is_seal: IsSeal) -> Any:
+    """The same for a value that is only good whole: nothing when a seal anywhere in it is a stranger's."""
+    if isinstance(value, list):
+        items = [_opened(item, provider, is_seal) for item in value]
+        strange = any(inner is None and item is not None for inner, item in zip(items, value, strict=True))
+        return None if strange else items
     if not isinstance(value, dict):
         return value
     result: dict[str, Any] = {}
     for key, inner in value.items():
-        if isinstance(inner, str) and inner and is_seal(value, key):
-            plain = opened(provider, inner)
-            if plain is None:
-                return None
-            result[key] = plain
-        else:
-            below = untagged(inner, provider, is_seal)
-            if below is None and inner is not None:
-                return None
-            result[key] = below
+        sealed_here = isinstance(inner, str) and inner and is_seal(value, key)
+        result[key] = opened(provider, inner) if sealed_here else _opened(inner, provider, is_seal)
+        if result[key] is None and inner is not None:
+            return None
     return result

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gatewayz.catalog.naming import Named, Shelf
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.pricing import expected, how_to_price, priced_for, service_asked
+from gatewayz.catalog.pricing import expected, how_to_price, why_unpriced
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price, cost, pico_from_usd, rates_of
@@ -252,8 +252,7 @@ def _unpriced(offer: Offer, principal: Principal, request: Request) -> str:
     if offer.price is None or not _sold(offer.price):
         held = f" (its listed price is quarantined: {offer.held})" if offer.held else ""
         return f"unpriced{held}; to price it: {how_to_price(offer, request.surface)}"
-    service = service_asked(request)
-    return "" if priced_for(offer.price, service) else f"unpriced at the service tier {service}"
+    return why_unpriced(offer.price, request)
 
 
 def _sold(price: Price) -> bool:

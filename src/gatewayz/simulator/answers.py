@@ -28,7 +28,7 @@ class Call(Struct, frozen=True):
 class Answer(Struct, frozen=True, kw_only=True):
     """What a scene says. `pieces` are the chunks in which the text streams; `style` names oddities of the wire.
 
-    `stopped` is the client's stop sequence that ended it.
+    `stopped` is the client's stop sequence that ended it. `searches` were made by the provider; `unfound`: one failed.
     """
 
     pieces: tuple[str, ...] = ()
@@ -37,6 +37,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     annotations: tuple[dict[str, Any], ...] = ()
     audio: str = ""
+    searches: int = 0
+    unfound: bool = False
     finish: str = "stop"
     stopped: str = ""
     style: str = ""
@@ -126,6 +128,14 @@ def _citing(_: Prompt) -> Answer:
     return said(text, annotations=({"type": "url_citation", "url_citation": citation},))
 
 
+def _searching(prompt: Prompt, *, pausing: bool = False) -> Answer:
+    if not prompt.searches:
+        return said("No search was offered.")
+    if pausing and not prompt.goes_on:
+        return replace(said("I am looking."), searches=2, finish="pause")
+    return replace(_citing(prompt), searches=1)
+
+
 def _hidden(prompt: Prompt, style: str) -> Answer:
     return replace(echo(prompt), thought=_effort(prompt), style=style)
 
@@ -162,6 +172,9 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "file": _file,
     "refusal": lambda _: Answer(refusal="I cannot help with that."),
     "annotations": _citing,
+    "search": _searching,
+    "search-pause": lambda prompt: _searching(prompt, pausing=True),
+    "search-failed": lambda _: replace(said("I could not look."), unfound=True),
     "logprobs": echo,
     "filter": lambda _: Answer(pieces=("I was",), finish="content_filter"),
     "length": lambda _: Answer(pieces=("This is cut",), finish="length"),

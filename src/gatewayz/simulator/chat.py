@@ -34,6 +34,7 @@ def usage_of(asked: Asked, answer: Answer, scene: str, *, completion: int | None
 
 WRONG_USAGE: dict[str, dict[str, Any]] = {
     "usage-their-cost": {"cost": 0.000123, "cost_details": {"upstream_inference_cost": 0.0001}},
+    "usage-cached": {"prompt_tokens": 2048, "prompt_tokens_details": {"cached_tokens": 1800}},
     "usage-cached-over": {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 50}},
     "usage-negative": {"prompt_tokens": -5, "completion_tokens": -1},
     "usage-floats": {"prompt_tokens": 10.0, "completion_tokens": 4.0},

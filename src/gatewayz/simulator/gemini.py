@@ -22,6 +22,7 @@ REASONS = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
 Document = dict[str, Any]
 
 WRONG_USAGE: dict[str, Document] = {
+    "usage-cached": {"promptTokenCount": 2048, "cachedContentTokenCount": 1800},
     "usage-cached-over": {"promptTokenCount": 10, "cachedContentTokenCount": 50},
     "usage-negative": {"promptTokenCount": -5, "candidatesTokenCount": -1},
     "usage-floats": {"promptTokenCount": 10.0, "candidatesTokenCount": 4.0},

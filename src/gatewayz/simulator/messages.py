@@ -13,6 +13,7 @@ from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.faults import Actions, fault_actions, whole
 from gatewayz.simulator.messages_prompt import prompt_from, redacted_of, signature_of
 from gatewayz.simulator.messages_rules import check
+from gatewayz.simulator.messages_search import citations_of, search_blocks
 from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
 from gatewayz.simulator.tongues import Pieces, Tongue
 
@@ -22,6 +23,7 @@ REASONS = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
+    "pause": "pause_turn",
 }
 PIECE = 6
 """Characters of a tool's input in one delta."""
@@ -31,7 +33,9 @@ WRONG_USAGE: dict[str, dict[str, Any]] = {
     "usage-strings": {"input_tokens": "10", "output_tokens": "4"},
     "usage-huge": {"input_tokens": 10**18, "output_tokens": 4},
 }
-INPUT_SIDE = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+AT_THE_END = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens",
+              "output_tokens_details", "server_tool_use")  # fmt: skip
+"""What the last report of a stream says (MessageDeltaUsage)."""
 
 
 def usage_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def usage_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
     usage: dict[str, Any] = copy.deepcopy(load_exchange("template_usage", FOLDER).body)
     short, long = _marked(asked)
     usage["input_tokens"] = prompt_from(asked).tokens - short - long
-    if scene == "cache-read":
+    if scene == "usage-cached":
         usage["cache_read_input_tokens"] = short + long
     else:
         usage["cache_creation_input_tokens"] = short + long
@@ -47,6 +51,8 @@ def usage_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
     usage["output_tokens"] = answer.completion_tokens
     if answer.thought:
         usage["output_tokens_details"] = {"thinking_tokens": tokens_of(answer.thought)}
+    if answer.searches:
+        usage["server_tool_use"] = {"web_search_requests": answer.searches}
     return usage | WRONG_USAGE.get(scene, {})
 
 
@@ -69,9 +75,11 @@ def _blocks(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
     elif answer.thought:
         signature = signature_of(asked, answer.thought)
         found.append({"type": "thinking", "thinking": answer.thought, "signature": signature})
+    found += search_blocks(asked, answer)
     text = answer.text or answer.refusal
     if text:
-        found.append({"type": "text", "text": text})
+        cited = {"citations": citations_of(asked)} if answer.annotations else {}
+        found.append({"type": "text", "text": text, **cited})
     for number, call in enumerate(answer.calls):
         call_id = f"toolu_sim{asked.number}_{number}"
         found.append({"type": "tool_use", "id": call_id, "name": call.name, "input": json.loads(call.arguments)})
@@ -85,11 +93,20 @@ def _ending(answer: Answer) -> dict[str, Any]:
     return {"stop_reason": reason, "stop_sequence": None}
 
 
+def _edited(asked: Asked) -> dict[str, Any]:
+    """What was done to the context, for those who asked for it; short conversations are left as they are."""
+    asked_for = (asked.content.get("context_management") or {}).get("edits") or ()
+    if not asked_for:
+        return {}
+    done = [{"type": edit["type"], "cleared_tool_uses": 0, "cleared_input_tokens": 0} for edit in asked_for]
+    return {"context_management": {"applied_edits": done}}
+
+
 def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
     """A whole message."""
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_body", FOLDER).body)
     document |= {"id": f"msg_sim{asked.number:012d}", "model": asked.model, "content": _blocks(asked, answer)}
-    document |= _ending(answer)
+    document |= _ending(answer) | _edited(asked)
     if scene == "usage-9":
         del document["usage"]
         return document
@@ -103,6 +120,7 @@ def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
     start = _template("message_start")
     start["message"] |= {"id": f"msg_sim{asked.number:012d}", "model": asked.model}
     start["message"]["usage"] = {**told, "output_tokens": 1} if told and scene not in WRONG_USAGE else told
+    start["message"]["usage"].pop("server_tool_use", None)
     yield _spelled(start), 0
     for index, block in enumerate(_blocks(asked, answer)):
         yield _spelled(_template("content_block_start") | {"index": index, "content_block": _empty(block)}), 0
@@ -113,19 +131,21 @@ def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
         yield _spelled(_template("content_block_stop") | {"index": index}), 0
     end = _template("message_delta")
     end["delta"] |= _ending(answer)
+    end |= _edited(asked)
     # What was cached is told with the start; the end repeats the counts.
-    end["usage"] = {name: value for name, value in told.items() if name in INPUT_SIDE or name.startswith("output")}
+    end["usage"] = {name: value for name, value in told.items() if name in AT_THE_END}
     yield _spelled(end), 0
 
 
 def _empty(block: dict[str, Any]) -> dict[str, Any]:
-    blanks: dict[str, Any] = {"text": "", "thinking": "", "signature": "", "input": {}}
+    blanks: dict[str, Any] = {"text": "", "thinking": "", "signature": "", "input": {}, "citations": []}
     return {name: blanks.get(name, value) for name, value in block.items()}
 
 
 def _deltas(block: dict[str, Any], answer: Answer) -> Iterator[tuple[dict[str, Any], int]]:
     match block["type"]:
         case "text":
+            yield from (({"type": "citations_delta", "citation": one}, 0) for one in block.get("citations") or ())
             before = 0
             pieces = answer.pieces or (answer.refusal,)
             for number, piece in enumerate(pieces):
@@ -138,7 +158,7 @@ def _deltas(block: dict[str, Any], answer: Answer) -> Iterator[tuple[dict[str, A
             yield {"type": "thinking_delta", "thinking": thought[:half]}, tokens // 2
             yield {"type": "thinking_delta", "thinking": thought[half:]}, tokens - tokens // 2
             yield {"type": "signature_delta", "signature": block["signature"]}, 0
-        case "tool_use":
+        case "tool_use" | "server_tool_use":
             text = json.dumps(block["input"])
             yield {"type": "input_json_delta", "partial_json": ""}, tokens_of(block["name"])
             for start in range(0, len(text), PIECE):

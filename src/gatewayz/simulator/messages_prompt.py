@@ -13,15 +13,16 @@ EFFORTS = ((1_024, "low"), (8_192, "medium"), (16_384, "high"))
 
 def signature_of(asked: Asked, thought: str) -> str:
     """What this provider signs a thought with: only under the same path is it valid."""
-    return base64.b64encode(f"{_place(asked)}|{thought}".encode()).decode()
+    return base64.b64encode(f"{place_of(asked)}|{thought}".encode()).decode()
 
 
 def redacted_of(asked: Asked) -> str:
     """What this provider hides a thought in."""
-    return base64.b64encode(f"{_place(asked)}|redacted".encode()).decode()
+    return base64.b64encode(f"{place_of(asked)}|redacted".encode()).decode()
 
 
-def _place(asked: Asked) -> str:
+def place_of(asked: Asked) -> str:
+    """What tells this provider from others that the same simulator plays."""
     return asked.path.partition("/v1/")[0]
 
 
@@ -46,6 +47,8 @@ def prompt_from(asked: Asked) -> Prompt:
         schema=((content.get("output_config") or {}).get("format") or {}).get("schema"),
         images=tuple(_address(block["source"]) for block in every if block.get("type") == "image"),
         files=tuple(str(block.get("title")) for block in every if block.get("type") == "document"),
+        searches=any(str(tool.get("type")).startswith("web_search") for tool in content.get("tools") or ()),
+        goes_on=[turn.get("role") for turn in content.get("messages") or ()][-1:] == ["assistant"],
         effort=_effort(content),
         limit=content.get("max_tokens"),
         stops=tuple(content.get("stop_sequences") or ()),

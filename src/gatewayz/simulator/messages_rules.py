@@ -7,6 +7,7 @@ profiles of Claude models in pydantic-ai.
 import re
 
 from gatewayz.simulator.messages_prompt import blocks_of, listed, redacted_of, signature_of
+from gatewayz.simulator.messages_search import strange, unanswered
 from gatewayz.simulator.oracle import Asked
 from gatewayz.simulator.tongues import No
 
@@ -78,6 +79,9 @@ def _wrong_turns(asked: Asked) -> No | None:
             return "error_400_empty_text", {}
         if not all(TOOL_ID.fullmatch(call) for call in calls):
             return "error_400_tool_id", {}
+        resultless = unanswered(blocks) if turn is not turns[-1] else ""
+        if resultless:
+            return "error_400_server_result", {"id": resultless}
     return None
 
 
@@ -101,6 +105,8 @@ def _wrong_sampling(asked: Asked) -> No | None:
 
 def _wrong_thinking(asked: Asked) -> No | None:
     content, turns = asked.content, asked.content.get("messages") or []
+    if strange(asked):
+        return "error_400_encrypted", {}
     for block in blocks_of(asked):
         signed = block.get("signature") if block.get("type") == "thinking" else None
         hidden = block.get("data") if block.get("type") == "redacted_thinking" else None

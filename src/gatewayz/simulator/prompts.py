@@ -16,7 +16,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     """What the client wants. `choice` is `auto`, `none`, `required` or `named`; `tokens` is what the prompt counts.
 
     `results` are the texts of tool results, the last one last; `schema` is that of the answer. `files` are names,
-    `sounds` formats, `images` addresses.
+    `sounds` formats, `images` addresses. `searches`: the provider may search the web for it; `goes_on`: it is to go on
+    with a turn of its own.
     """
 
     number: int
@@ -30,6 +31,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     sounds: tuple[str, ...] = ()
+    searches: bool = False
+    goes_on: bool = False
     effort: str = "medium"
     limit: int | None = None
     choices: int = 1

@@ -22,6 +22,7 @@ from gatewayz.dialects.jsontext import decoded, encoded
 
 Block = dict[str, Any]
 MAX_BLOCKS = 4_096
+SERVER_CALL = "server_tool_use"
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,", re.ASCII)
 TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 """ToolUseBlock.id: 'tool_use.id: String should match pattern ^[a-zA-Z0-9_-]+$'."""
@@ -149,9 +150,14 @@ class Speaker:
         self.provider = provider
         self.lost = lost
         self.own = own
+        self._resultless: set[str] = set()
 
     def blocks(self, parts: tuple[Part, ...]) -> list[Block]:
-        return [block for part in parts for block in self._spelled(part)]
+        found = [block for part in parts for block in self._spelled(part)]
+        if not self._resultless:
+            return found
+        # A server's call is refused without its result, so it goes where that went.
+        return [block for block in found if block["type"] != SERVER_CALL or block.get("id") not in self._resultless]
 
     def _spelled(self, part: Part) -> list[Block]:
         match part:
@@ -193,6 +199,7 @@ class Speaker:
         kept: list[Block] = untagged(blocks, self.provider)
         if len(kept) < len(blocks):
             self.lost.add("seal")
+            self._resultless.update(str(block.get("tool_use_id")) for block in blocks)
         return kept
 
     def _thoughts(self, part: Reasoning) -> list[Block]:

@@ -28,7 +28,7 @@ from gatewayz.dialects.anthropic_messages.errors import STATUSES
 from gatewayz.dialects.anthropic_messages.hear import Ear, OpenBlock, choice_ended
 from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.anthropic_messages.seals import tagged
-from gatewayz.dialects.anthropic_messages.usage import merged_report, usage_from_wire
+from gatewayz.dialects.anthropic_messages.usage import merged_report, searched, usage_from_wire
 from gatewayz.dialects.anthropic_messages.wire import WireDelta, WireEvent, WireMessage, event_from, message_from
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
@@ -55,6 +55,7 @@ class StreamDecoder:
         self._ear = Ear(reading)
         self._open: dict[int, OpenBlock] = {}
         self._report: dict[str, Any] = {}
+        self._searches = 0
         self._end: ChoiceEnded | None = None
         self._begun = False
         self._over = False
@@ -143,8 +144,15 @@ class StreamDecoder:
         if self._end is not None:
             return source
         self._open[index] = self._ear.begin(block, events)
+        if searched(block):
+            self._searches += 1
+            events.append(UsageReported(usage_from_wire(self._so_far())))
         shown = tagged(block, self._reading.provider)
         return source if shown == block else encoded({**decoded(source), "content_block": shown})
+
+    def _so_far(self) -> dict[str, Any]:
+        """The report before the end, which nobody may see who leaves now: the output is not known, the searches are."""
+        return {**self._report, "output_tokens": 0, "server_tool_use": {"web_search_requests": self._searches}}
 
     def _delta(self, event: WireEvent, delta: WireDelta, source: bytes) -> list[Frame]:
         opened = self._open.get(event.index or 0)

@@ -3,10 +3,12 @@
 from typing import Any
 
 from gatewayz.core.conversation import OpaqueTool, Tool, ToolChoice
+from gatewayz.core.usage import MAX_UNITS
 from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.fields import Fields
 
 MAX_TOOLS = 1_024
+USUAL_SEARCHES = 10
 MODES = {"auto": "auto", "any": "required", "none": "none"}
 WORDS = {mode: word for word, mode in MODES.items()}
 
@@ -20,7 +22,7 @@ def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
     """A client's own tool; those with another `type` are Anthropic's, with schemas that only its models know."""
     fields = Fields(item, path)
     if item.get("type") not in {None, "custom"}:
-        return OpaqueTool(NAME, item)
+        return OpaqueTool(NAME, item, searches=_searches(item))
     return Tool(
         name=fields.text("name") or fields.missing("name"),
         description=fields.text("description"),
@@ -28,6 +30,14 @@ def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
         strict=fields.flag("strict"),
         extra={name: value for name, value in fields.rest.items() if value is not None},
     )
+
+
+def _searches(item: dict[str, Any]) -> int:
+    """The searches that a server tool may make: `max_uses`, or what a question usually takes at the most."""
+    if not str(item.get("type")).startswith("web_search"):
+        return 0
+    most = item.get("max_uses")
+    return min(most, MAX_UNITS) if type(most) is int and most >= 0 else USUAL_SEARCHES
 
 
 def tool_to_wire(tool: Tool | OpaqueTool) -> dict[str, Any]:

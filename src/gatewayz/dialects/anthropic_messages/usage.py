@@ -35,6 +35,11 @@ class _Counts:
             return 0
 
 
+def searched(block: dict[str, Any]) -> bool:
+    """Whether the block is the result of a web search; one that failed is 'not billed'."""
+    return block.get("type") == "web_search_tool_result" and isinstance(block.get("content"), list)
+
+
 def merged_report(before: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """Two reports of one stream as one: counts are cumulative, and a later one holds where it says something."""
     return before | {name: value for name, value in report.items() if value is not None}
@@ -57,6 +62,7 @@ def usage_from_wire(report: dict[str, Any]) -> Usage:
         cache_write_1h=long,
         output=output - thought,
         reasoning=thought,
+        searches=counts.of("web_search_requests", "server_tool_use"),
         repaired=counts.repaired,
     )
 
@@ -74,6 +80,7 @@ def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
         "output_tokens": usage.completion,
     }
     wire |= {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    wire |= {"server_tool_use": {"web_search_requests": usage.searches}} if usage.searches else {}
     return wire | ({"cost": usd_number(cost)} if cost is not None else {})
 
 

@@ -12,21 +12,21 @@ from gatewayz.web.api.shapes import Given, Moment, Shown, Usd
 
 Bucket = Literal[
     "input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "audio_input", "audio_output",
-    "image_input", "image_output", "images", "pixels", "requests", "seconds",
+    "image_input", "image_output", "images", "pixels", "requests", "seconds", "searches",
 ]  # fmt: skip
 Figure = Annotated[
     str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$", description="US dollars as text", examples=["2.50"])
 ]
 Figures = Annotated[
     dict[Bucket, Figure],
-    Field(description="US dollars per million tokens or pixels; images, requests and seconds each"),
+    Field(description="US dollars per million tokens or pixels; images, requests, seconds and searches each"),
 ]
 Word = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^\S+$")]
 Whole = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class PriceShown(Shown):
-    """A price: US dollars per million tokens or pixels; images, requests and seconds each."""
+    """A price: US dollars per million tokens or pixels; images, requests, seconds and searches each."""
 
     figures: dict[str, Usd]
     free: bool
