@@ -96,7 +96,7 @@ class Paying(House):
 async def paying(tmp_path, location: Location, *, dollars: float = 1.0, model: str = "model", **own: Any) -> AsyncIterator[Paying]:
     """A gateway over this store, with `test/model` played by the scene `model` and one prepaid account."""
     given = {"models": [offers(("first", model))], "observe": {"log": "off"}, **own}
-    async with house(tmp_path, database={"url": url_of(location)}, **given) as here:
+    async with house(tmp_path, database={"url": url_of(location), "transaction_pooler": location.pooler}, **given) as here:
         paying = Paying(here)
         paying.account, paying.key = await paying.open(dollars)
         yield paying

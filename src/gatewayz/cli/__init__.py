@@ -114,11 +114,12 @@ def migrate(
     config: str = Config,
     data_dir: str = DataDir,
     url_from_stdin: bool = typer.Option(False, "--url-from-stdin", help="Read the database's URL from standard input."),
+    pooler: bool = typer.Option(False, "--pooler", help="That URL is a transaction pooler's."),
 ) -> None:
     """Bring the database's schema up to date; a start does so by itself."""
     from gatewayz.cli.storing import migrate as run
 
-    run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if url_from_stdin else "")
+    run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if url_from_stdin else "", pooler=pooler)
 
 
 @app.command()

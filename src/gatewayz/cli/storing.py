@@ -15,9 +15,9 @@ def location_of(config: str, flags: Mapping[str, Any]) -> Location:
     return located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
 
 
-def migrate(config: str, flags: Mapping[str, Any], url: str) -> None:
+def migrate(config: str, flags: Mapping[str, Any], url: str, *, pooler: bool) -> None:
     """Says from where to where. Faults: `unavailable`."""
-    location = located(url, "") if url else location_of(config, flags)
+    location = located(url, "", pooler=pooler) if url else location_of(config, flags)
     before, after = asyncio.run(migrate_location(location))
     told = "is up to date" if before == after else f"went from {before or 'nothing'} to {after}"
     print(f"{location.shown}: the schema {told}.")

@@ -68,6 +68,8 @@ async def up_to_date(location: Location) -> None:
 
 async def _migrate_elsewhere(location: Location) -> None:
     command = [sys.executable, "-m", "gatewayz", "migrate", "--url-from-stdin"]
+    if location.pooler:
+        command.append("--pooler")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
     url = location.dsn or f"sqlite:///{location.path}"
