@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from gatewayz.core.keys import BASE62, masked
 from gatewayz.dialects.registry import CLIENTS
-from gatewayz.store.sql import accounts, keys
+from gatewayz.store.sql import accounts, keys, tokens
 from gatewayz.store.sql.tables import METADATA
 from tests.support.control import USD, Caller, place
 from tests.support.probes import PROBES, Probe, Things, aimed
 
 EXPIRED_S = 0.05
-ANYBODY, CALLS, LOOKS, MEMBER, ACCOUNT, METRICS, OPERATOR = "anybody", "calls", "looks", "member", "account", "metrics", "operator"
+ANYBODY, CALLS, LOOKS, MINTS, MEMBER, ACCOUNT, METRICS, OPERATOR = "anybody", "calls", "looks", "mints", "member", "account", "metrics", "operator"
 
 WHO = {
     **dict.fromkeys(["GET /", "GET /health/live", "GET /health/ready", "GET /openapi.json", "GET /docs", "GET /docs/style.css"], ANYBODY),
@@ -26,7 +26,8 @@ WHO = {
     "GET /health/providers": OPERATOR,
     "GET /metrics": METRICS,
     **dict.fromkeys(["GET /v1/account", "GET /v1/account/usage", "GET /v1/account/budgets", "GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/calls",
-                     "GET /v1/calls/{id}", "GET /v1/credits", "GET /v1/key", "GET /v1/generation"], MEMBER),
+                     "GET /v1/calls/{id}", "GET /v1/credits", "GET /v1/key", "GET /v1/generation", "GET /v1/tokens", "DELETE /v1/tokens/{id}"], MEMBER),
+    "POST /v1/tokens": MINTS,
     **dict.fromkeys(["GET /v1/account/transactions", "PUT /v1/account/budgets", "DELETE /v1/account/budgets", "GET /v1/account/webhook", "PUT /v1/account/webhook",
                      "DELETE /v1/account/webhook", "POST /v1/account/webhook/test", "GET /v1/account/notices", "POST /v1/keys", "PATCH /v1/keys/{id}",
                      "DELETE /v1/keys/{id}", "POST /v1/keys/{id}/rotate"], ACCOUNT),
@@ -34,15 +35,19 @@ WHO = {
 """Method and path → who. Everything under `/admin/` is the operator's, and every path of a dialect is for calls."""
 
 SCOPES = {
-    ANYBODY: {"nobody", "inference", "account", "metrics", "operator"},
-    CALLS: {"inference"},
-    LOOKS: {"inference", "account", "operator"},
+    ANYBODY: {"nobody", "inference", "account", "metrics", "operator", "browser"},
+    CALLS: {"inference", "browser"},
+    LOOKS: {"inference", "account", "operator", "browser"},
+    MINTS: {"inference"},
     MEMBER: {"inference", "account", "operator"},
     ACCOUNT: {"account", "operator"},
     METRICS: {"metrics", "operator"},
     OPERATOR: {"operator"},
 }
 """Who → the scopes of which one will do; all others get 403, and whoever has no key 401."""
+
+
+PAGE = "https://app.example.com"
 
 
 def who_of(method, path, clients):
@@ -97,6 +102,9 @@ async def credentials(there):
                                   ("operator", "house", {"inference", "account", "metrics", "operator"})):
         caller = await there.key(account, *scopes, role=role)
         found[role] = (caller, scopes, account, caller.user)
+    minting = await there.key("acme")
+    made = await minting.does("POST", "/v1/tokens", {"origins": [PAGE]})
+    found["token"] = (Caller(there.client, made["secret"], minting.id, Origin=PAGE), {"browser"}, "acme", "")
     await asyncio.sleep(EXPIRED_S)
     return found
 
@@ -127,6 +135,9 @@ async def targets_of(things, probe, whoever, route):
         return
     if kind == "key" and route[0] == "GET" and not user:
         yield "own", caller.id, 200
+    elif kind == "token" and not user:
+        wish = tokens.TokenWish(account=account, key=caller.id, origins=(PAGE,))
+        yield "own", (await tokens.mint(things.desk, wish))[1].id, 200
     else:
         yield "own", await things.made(kind, account, user or caller.id if kind == "call" else user), 200
     yield "same", await things.made(kind, account, ""), 200
@@ -167,6 +178,8 @@ async def make_calls(there, things, found):
     for account in ("acme", "other", "house"):
         things.calls[account, ""] = await a_call(there, account, "")
     for caller, scopes, account, user in found.values():
+        if scopes == {"browser"}:
+            continue
         if scopes and "inference" in scopes and not user:
             things.calls[account, caller.id] = (await caller.calls()).headers["x-request-id"]
         elif scopes:

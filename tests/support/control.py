@@ -69,18 +69,19 @@ def _answer(heard: bytes, method: str) -> Answer:
 
 
 class Caller:
-    """Asks with one key."""
+    """Asks with one key, and with the same headers each time."""
 
-    def __init__(self, client: Client, key: str, key_id: str = "", user: str = "") -> None:
+    def __init__(self, client: Client, key: str, key_id: str = "", user: str = "", **headers: str) -> None:
         self.client = client
         self.key = key
         self.id = key_id
         self.user = user
+        self.headers = headers
 
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         given = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         given |= {} if body is None else {"Content-Type": "application/json"}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given |= {name.replace("_", "-"): value for name, value in (self.headers | headers).items()}
         return await self.client.request(method, path, given, b"" if body is None else json.dumps(body).encode())
 
     async def get(self, path: str, status: int = 200, **headers: str) -> Any:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.money import Nanos
-from gatewayz.store.sql import budgets, keys, users, webhooks
+from gatewayz.store.sql import budgets, keys, tokens, users, webhooks
 from tests.support.control import Place
 
 
@@ -39,6 +39,9 @@ PROBES = {
     ("PATCH", "/v1/keys/{id}"): Probe("key", body={"name": "changed"}),
     ("DELETE", "/v1/keys/{id}"): Probe("key"),
     ("POST", "/v1/keys/{id}/rotate"): Probe("key", body={}),
+    ("GET", "/v1/tokens"): Probe(),
+    ("POST", "/v1/tokens"): Probe(body={"origins": ["https://app.example.com"]}),
+    ("DELETE", "/v1/tokens/{id}"): Probe("token"),
     ("GET", "/v1/calls"): Probe(),
     ("GET", "/v1/calls/{id}"): Probe("call"),
     ("GET", "/v1/credits"): Probe(),
@@ -101,6 +104,9 @@ class Things:
         match kind:
             case "key":
                 return (await keys.make(self.desk, keys.Wish(account=account, user=user)))[1].id
+            case "token":
+                key = await self.made("key", account, user)
+                return (await tokens.mint(self.desk, tokens.TokenWish(account=account, key=key, origins=("https://app.example.com",))))[1].id
             case "budget":
                 key = await self.made("key", account, user)
                 await budgets.put(self.desk, account, budgets.of_key(key), budgets.Limit(amount=Nanos(1), period="day"))

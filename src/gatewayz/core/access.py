@@ -8,7 +8,7 @@ from typing import Literal
 
 Scope = Literal["inference", "account", "metrics", "operator"]
 Role = Literal["member", "admin", "operator", "metrics"]
-Access = Literal["anonymous", "inference", "catalog", "member", "account", "metrics", "operator"]
+Access = Literal["anonymous", "inference", "catalog", "minting", "member", "account", "metrics", "operator"]
 
 HOUSE = "house"
 """The bootstrap account, for one's own use: never refused, every call booked."""
@@ -19,6 +19,7 @@ BROWSER = "browser"
 OPENS: dict[Access, frozenset[str]] = {
     "inference": frozenset({"inference", BROWSER}),
     "catalog": frozenset({"inference", "account", "operator", BROWSER}),
+    "minting": frozenset({"inference"}),
     "member": frozenset({"inference", "account", "operator"}),
     "account": frozenset({"account", "operator"}),
     "metrics": frozenset({"metrics", "operator"}),

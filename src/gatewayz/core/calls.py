@@ -39,7 +39,8 @@ class Principal(Struct, frozen=True):
     `budgets` are the subjects whose budgets a call counts against; one that ends in `/` stands for the call's own end
     user. `granted` are the account's limits, in the place of the installation's; `limits` the key's own, which can only
     be lower. `addresses` are the networks that the key may be used from (none: from anywhere); `markup_bp` the
-    account's own markup in basis points, in the place of the offers'.
+    account's own markup in basis points, in the place of the offers'. `origins` are those of the pages that a token
+    may be used from; a token calls as its key does, and has its key's id.
     """
 
     account: str
@@ -54,6 +55,7 @@ class Principal(Struct, frozen=True):
     granted: tuple[tuple[str, int], ...] = ()
     addresses: tuple[str, ...] = ()
     markup_bp: int | None = None
+    origins: tuple[str, ...] = ()
 
 
 class Call(Struct, frozen=True, kw_only=True):

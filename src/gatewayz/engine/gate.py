@@ -48,6 +48,8 @@ class Gate:
         principal = await self._keys.principal(key)
         if principal.addresses and not allowed(address, principal.addresses):
             raise Fault("forbidden", f"This key may not be used from {address or 'an unknown address'}.")
+        if principal.origins and headers.get("origin", "") not in principal.origins:
+            raise Fault("forbidden", "This token may only be used by the web pages that it was minted for.")
         return principal
 
 

@@ -3,6 +3,7 @@
 from gatewayz.web.asgi import Message, RawHeaders, Scope, Send
 
 PATHS = (b"/v1/", b"/api/chat/")
+ASKS = b"access-control-request-"
 ALLOWED = (
     b"authorization, content-type, idempotency-key, x-api-key, x-gatewayz-tags, x-gatewayz-user, x-request-timeout-ms, "
     b"x-session-id, traceparent"
@@ -11,6 +12,9 @@ EXPOSED = (
     b"x-request-id, request-id, retry-after, x-gatewayz-provider, x-gatewayz-attempts, x-gatewayz-cost, "
     b"idempotent-replayed"
 )
+SDKS = (b"x-stainless-", b"anthropic-", b"openai-")
+"""What the names of the headers begin with that the official SDKs send from a page."""
+MAX_ASKED = 2_048
 MAX_AGE_S = b"600"
 
 
@@ -22,16 +26,14 @@ class Cors:
 
     async def applied(self, scope: Scope, send: Send) -> tuple[bool, Send]:
         """Whether the request was a preflight that is answered now, and the `send` to go on with."""
-        given = {
-            name: value for name, value in scope["headers"] if name in {b"origin", b"access-control-request-method"}
-        }
+        given = {name: value for name, value in scope["headers"] if name == b"origin" or name.startswith(ASKS)}
         origin = given.get(b"origin", b"")
         served = scope["raw_path"].startswith(PATHS)
         if not origin or not served or not self.origins & {"*", origin.decode("latin-1")}:
             return False, send
         headers: RawHeaders = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
-            await _preflight(send, headers)
+        if scope["method"] == "OPTIONS" and ASKS + b"method" in given:
+            await _preflight(send, headers, given.get(ASKS + b"headers", b""))
             return True, send
         headers.append((b"access-control-expose-headers", EXPOSED))
 
@@ -43,10 +45,12 @@ class Cors:
         return False, with_headers
 
 
-async def _preflight(send: Send, headers: RawHeaders) -> None:
+async def _preflight(send: Send, headers: RawHeaders, asked: bytes) -> None:
+    names = (name.strip().lower() for name in asked[:MAX_ASKED].split(b","))
+    allowed = b", ".join((ALLOWED, *(name for name in names if name.startswith(SDKS) and name.isascii())))
     more = [
         (b"access-control-allow-methods", b"GET, POST"),
-        (b"access-control-allow-headers", ALLOWED),
+        (b"access-control-allow-headers", allowed),
         (b"access-control-max-age", MAX_AGE_S),
     ]
     await send({"type": "http.response.start", "status": 204, "headers": [*headers, *more]})

@@ -44,6 +44,11 @@ def of_end_user(account: str, end_user: str) -> str:
     return f"user:{account}/{end_user}"
 
 
+def of_token(token: str) -> str:
+    """The subject of a token, which is seen with the token and ends with it."""
+    return f"token:{token}"
+
+
 COLUMNS = tuple(
     BUDGETS.c[name] for name in ("subject", "account_id", "limit_nanos", "period", "period_ms", "spent", "held")
 )
@@ -55,7 +60,8 @@ def _budget(row: Sequence[Any], now_ms: int) -> Budget:
 
 async def listed(database: Database, account: str, now_ms: int) -> list[Budget]:
     """The budgets of an account as of now. Faults: `unavailable`."""
-    wanted = select(*COLUMNS).where(BUDGETS.c.account_id == account).order_by(BUDGETS.c.subject).limit(MAX_LISTED)
+    own = select(*COLUMNS).where(BUDGETS.c.account_id == account, ~BUDGETS.c.subject.startswith(of_token("")))
+    wanted = own.order_by(BUDGETS.c.subject).limit(MAX_LISTED)
     async with database.begin(reading=True) as connection:
         return [_budget(row, now_ms) for row in (await connection.execute(wanted)).all()]
 

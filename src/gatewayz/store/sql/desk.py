@@ -29,13 +29,20 @@ class Desk(Struct, frozen=True):
     """The client's key for the request under which the change is made: it is made once."""
 
     @asynccontextmanager
+    async def making(self, deed: Deed) -> AsyncIterator[AsyncConnection]:
+        """One transaction for something new that nobody can know yet, with its entry; nobody need look again."""
+        async with self.database.begin() as connection:
+            yield connection
+            await self._claimed(connection)
+            await self.record(connection, deed)
+
+    @asynccontextmanager
     async def locked(self) -> AsyncIterator[AsyncConnection]:
         """One transaction with a new revision, in which nobody else changes anything."""
         async with self.database.begin() as connection:
             await bumped(connection, KEYS)
             yield connection
-            if self.claim is not None:
-                await done_under(connection, self.claim, self.clock.wall_ms())
+            await self._claimed(connection)
 
     @asynccontextmanager
     async def changing(self, deed: Deed) -> AsyncIterator[AsyncConnection]:
@@ -43,6 +50,10 @@ class Desk(Struct, frozen=True):
         async with self.locked() as connection:
             yield connection
             await self.record(connection, deed)
+
+    async def _claimed(self, connection: AsyncConnection) -> None:
+        if self.claim is not None:
+            await done_under(connection, self.claim, self.clock.wall_ms())
 
     async def record(self, connection: AsyncConnection, deed: Deed) -> None:
         await recorded(connection, self.peppers, self.actor, deed, self.clock.wall_ms())

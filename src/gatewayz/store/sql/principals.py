@@ -1,25 +1,26 @@
 """Principals as the store knows them: one statement that reads all that a key may do, for many keys at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Select, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gatewayz.core.access import scopes_of
+from gatewayz.core.access import BROWSER, scopes_of
 from gatewayz.core.calls import Principal
 from gatewayz.store.sql.accounts import AccountRules
-from gatewayz.store.sql.budgets import of_account, of_end_user, of_key
-from gatewayz.store.sql.tables import ACCOUNTS, API_KEYS, BUDGETS, USERS
+from gatewayz.store.sql.budgets import of_account, of_end_user, of_key, of_token
+from gatewayz.store.sql.tables import ACCOUNTS, API_KEYS, BUDGETS, TOKENS, USERS
 
 NO_MODEL = ("",)
 """The models of a key that its account's models leave nothing."""
 
 
 class Kept(NamedTuple):
-    """A key that works, and until when if it ends."""
+    """A key or token that works, and until when if it ends."""
 
     key_id: str
     digest: str
@@ -55,31 +56,72 @@ def _wanted() -> Select[Any]:
             account_budget,
             end_user_budget,
         )
+        .select_from(API_KEYS)
         .join(ACCOUNTS, ACCOUNTS.c.id == API_KEYS.c.account_id)
         .outerjoin(USERS, and_(USERS.c.id == API_KEYS.c.user_id, USERS.c.account_id == API_KEYS.c.account_id))
         .where(API_KEYS.c.revoked_ms.is_(None), ACCOUNTS.c.status == "active", USERS.c.disabled_ms.is_(None))
     )
 
 
+TOKEN = (
+    TOKENS.c.id,
+    TOKENS.c.digest,
+    TOKENS.c.pepper_id,
+    TOKENS.c.expires_ms,
+    TOKENS.c.models,
+    TOKENS.c.origins,
+    exists().where(BUDGETS.c.subject == "token:" + TOKENS.c.id),
+)
+
+
+def _wanted_tokens() -> Select[Any]:
+    """Tokens that are not revoked, each with its key, which must work."""
+    its_key = and_(TOKENS.c.key_id == API_KEYS.c.id, TOKENS.c.account_id == API_KEYS.c.account_id)
+    return _wanted().add_columns(*TOKEN).join(TOKENS, its_key).where(TOKENS.c.revoked_ms.is_(None))
+
+
 async def by_digest(connection: AsyncConnection, digests: Sequence[str]) -> list[Kept]:
-    """The keys that have these digests and work."""
-    rows = await connection.execute(_wanted().where(API_KEYS.c.digest.in_(digests)))
-    return _readable(rows.all())
+    """The keys and tokens that have these digests and work."""
+    keys = await connection.execute(_wanted().where(API_KEYS.c.digest.in_(digests)))
+    found = _readable(keys.all(), _kept)
+    if rest := set(digests) - {kept.digest for kept in found}:
+        tokens = await connection.execute(_wanted_tokens().where(TOKENS.c.digest.in_(rest)))
+        found += _readable(tokens.all(), _token)
+    return found
 
 
 async def by_id(connection: AsyncConnection, ids: Sequence[str]) -> list[Kept]:
-    """The keys that have these ids and work."""
-    rows = await connection.execute(_wanted().where(API_KEYS.c.id.in_(ids)))
-    return _readable(rows.all())
+    """The keys and tokens that have these ids and work."""
+    keys = await connection.execute(_wanted().where(API_KEYS.c.id.in_(ids)))
+    found = _readable(keys.all(), _kept)
+    if rest := set(ids) - {kept.key_id for kept in found}:
+        tokens = await connection.execute(_wanted_tokens().where(TOKENS.c.id.in_(rest)))
+        found += _readable(tokens.all(), _token)
+    return found
 
 
-def _readable(rows: Sequence[Sequence[Any]]) -> list[Kept]:
+def _readable(rows: Sequence[Sequence[Any]], read: Callable[[Sequence[Any]], Kept]) -> list[Kept]:
     """A key whose row cannot be read does not work; it must not keep others from working."""
     found = []
     for row in rows:
         with suppress(msgspec.DecodeError):
-            found.append(_kept(row))
+            found.append(read(row))
     return found
+
+
+def _token(row: Sequence[Any]) -> Kept:
+    """A token: its key, for calls alone, within the token's models, time, pages and budget."""
+    key = _kept(row[: -len(TOKEN)])
+    id, digest, pepper_id, expires_ms, models, origins, budget = row[-len(TOKEN) :]
+    principal = replace(
+        key.principal,
+        scopes=frozenset({BROWSER}) if "inference" in key.principal.scopes else frozenset(),
+        models=_both(_texts(models), key.principal.models),
+        budgets=((of_token(id),) if budget else ()) + key.principal.budgets,
+        origins=_texts(origins),
+    )
+    ends_ms = expires_ms if key.expires_ms is None else min(expires_ms, key.expires_ms)
+    return Kept(id, digest, pepper_id, ends_ms, principal)
 
 
 def _kept(row: Sequence[Any]) -> Kept:

@@ -77,6 +77,26 @@ API_KEYS = Table(
 )
 """A key: its digest, what may be shown of it, and what it may do. `addresses` are networks it may be used from."""
 
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    _text("id", key=True),
+    _text("account_id"),
+    _text("key_id"),
+    Column("digest", Text, nullable=False, unique=True),
+    _text("pepper_id"),
+    _text("shown"),
+    _text("name"),
+    Column("models", Text, nullable=False, server_default="[]"),
+    Column("origins", Text, nullable=False, server_default="[]"),
+    _number("expires_ms"),
+    _number("created_ms"),
+    _maybe("revoked_ms"),
+    Index("tokens_key", "account_id", "key_id", "expires_ms"),
+    Index("tokens_expiry", "expires_ms"),
+)
+"""A token for a web page, of the key that minted it. `origins` are the pages that it may be used from."""
+
 REVISIONS = Table("revisions", METADATA, _text("subject", key=True), _number("number"))
 """Counts changes: a cache that has seen another number is stale. Subjects: `keys`, `catalog`."""
 

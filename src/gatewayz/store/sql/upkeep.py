@@ -19,6 +19,7 @@ from gatewayz.store.sql.commits import GroupCommit
 from gatewayz.store.sql.database import Database, upsert
 from gatewayz.store.sql.journal import DiskJournal
 from gatewayz.store.sql.tables import HOLDS, IDEMPOTENCY, OWNERS, WALLETS
+from gatewayz.store.sql.tokens import forget
 
 BEAT_S = 10.0
 REPLAY_S = 5.0
@@ -119,6 +120,7 @@ class Upkeep:
         async with self._database.begin() as connection:
             await connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expires_ms < now))
             await connection.execute(delete(OWNERS).where(OWNERS.c.beat_ms < now - FORGET_OWNERS_S * 1000))
+            await forget(connection, now)
 
     async def replay(self) -> None:
         taken = await self._journal.replay(self._commits)

@@ -17,6 +17,7 @@ HEADERS = {
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 WHO = {
+    "minting": "a key that may make calls",
     "member": "any key of the account",
     "account": "a key with the scope account",
     "operator": "an operator's key",
