@@ -1,11 +1,13 @@
 """What Gemini refuses, as its API does: unknown fields, turns out of order, signatures that are missing or not its own.
 
-Fields are those of ai.google.dev/api/generate-content and of Vertex's reference; the sentences are the API's.
+Fields and their types are those of the documentation (`exchanges/gemini/request_fields.json`), the sentences the API's.
 """
 
+import json
 import re
-from collections.abc import Iterator
 from typing import Any
+
+from gatewayz.simulator.exchanges import load_exchange
 
 Content = dict[str, Any]
 
@@ -14,79 +16,16 @@ SIGNATURE = next(one for one in sorted(SIGNATURES) if one.startswith("Ei"))
 STRICT = re.compile(r"gemini-[3-9]")
 """Models that want the first call of a step signed."""
 
-FIELDS: dict[str, frozenset[str]] = {
-    "": frozenset(
-        {
-            "contents",
-            "systemInstruction",
-            "tools",
-            "toolConfig",
-            "generationConfig",
-            "safetySettings",
-            "cachedContent",
-            "labels",
-        }
-    ),
-    "generation_config": frozenset(
-        {
-            "temperature",
-            "topP",
-            "topK",
-            "seed",
-            "presencePenalty",
-            "frequencyPenalty",
-            "stopSequences",
-            "candidateCount",
-            "maxOutputTokens",
-            "responseLogprobs",
-            "logprobs",
-            "thinkingConfig",
-            "responseMimeType",
-            "responseSchema",
-            "responseJsonSchema",
-            "responseModalities",
-            "imageConfig",
-            "mediaResolution",
-        }
-    ),
-    "generation_config.thinking_config": frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"}),
-    "tool_config": frozenset({"functionCallingConfig"}),
-    "tool_config.function_calling_config": frozenset({"mode", "allowedFunctionNames"}),
-    "contents": frozenset({"role", "parts"}),
-    "parts": frozenset(
-        {"text", "thought", "thoughtSignature", "functionCall", "functionResponse", "inlineData", "fileData"}
-    ),
-    "function_call": frozenset({"id", "name", "args"}),
-    "function_response": frozenset({"id", "name", "response", "parts"}),
-    "function_declarations": frozenset({"name", "description", "parameters", "parametersJsonSchema"}),
-    "schema": frozenset(
-        {
-            "type",
-            "format",
-            "title",
-            "description",
-            "nullable",
-            "enum",
-            "items",
-            "minItems",
-            "maxItems",
-            "properties",
-            "required",
-            "minProperties",
-            "maxProperties",
-            "minLength",
-            "maxLength",
-            "pattern",
-            "anyOf",
-            "propertyOrdering",
-            "minimum",
-            "maximum",
-            "default",
-            "example",
-        }
-    ),
+REQUEST = "GenerateContentRequest"
+SCALARS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "number": (int, float),
+    "int32": (int,),
+    "int64": (int, str),
 }
-"""Where a field stands, as the API names the place → the fields that are known there."""
+"""What the JSON of a scalar may be (protobuf.dev, ProtoJSON: a 64-bit integer may be a string)."""
 
 
 def why_not(model: str, content: Content) -> str:
@@ -94,44 +33,40 @@ def why_not(model: str, content: Content) -> str:
     turns = content.get("contents") or []
     if not turns:
         return "* GenerateContentRequest.contents: contents is not specified\n"
-    unknown = next((wrong for place, value in _places(content) if (wrong := _unknown(place, value))), "")
-    return unknown or _wrong_config(content.get("generationConfig") or {}) or _wrong_turns(model, turns)
+    wrong = _wrong(load_exchange("request_fields", "gemini").body, REQUEST, content, "")
+    return wrong or _wrong_config(content.get("generationConfig") or {}) or _wrong_turns(model, turns)
 
 
-def _places(content: Content) -> Iterator[tuple[str, Any]]:
-    """Every object whose fields are checked, with its place."""
-    config = content.get("generationConfig") or {}
-    yield "", content
-    yield "generation_config", config
-    yield "generation_config.thinking_config", config.get("thinkingConfig") or {}
-    yield "tool_config", content.get("toolConfig") or {}
-    yield "tool_config.function_calling_config", (content.get("toolConfig") or {}).get("functionCallingConfig") or {}
-    yield from _schemas(config.get("responseSchema"))
-    for turn in content["contents"]:
-        yield "contents", turn
-        for part in turn.get("parts") or ():
-            yield "parts", part
-            yield "function_call", part.get("functionCall") or {}
-            yield "function_response", part.get("functionResponse") or {}
-    for tool in content.get("tools") or ():
-        for function in tool.get("functionDeclarations") or ():
-            yield "function_declarations", function
-            yield from _schemas(function.get("parameters"))
+def _wrong(messages: dict[str, dict[str, str]], kind: str, value: Any, place: str) -> str:
+    """What of a value its documented type does not allow: an unknown field, or a value of another type."""
+    if kind.startswith(("[", "{")):
+        return _wrong_in(messages, kind, value, place)
+    if kind not in messages:
+        fits = kind == "any" or (isinstance(value, SCALARS[kind]) and (kind == "boolean") == isinstance(value, bool))
+        return "" if fits else f"Invalid value at '{place}' (TYPE_{kind.upper()}), {json.dumps(value)}"
+    if not isinstance(value, dict):
+        return f"Invalid value at '{place}' (type.googleapis.com/google.ai.generativelanguage.v1beta.{kind})"
+    known = messages[kind]
+    unknown = sorted(value.keys() - known.keys())
+    if unknown:
+        at = f" at '{place}'" if place else ""
+        return f'Invalid JSON payload received. Unknown name "{unknown[0]}"{at}: Cannot find field.'
+    inner = (_wrong(messages, known[name], one, f"{place}.{_snake(name)}".lstrip(".")) for name, one in value.items())
+    return next(filter(None, inner), "")
 
 
-def _schemas(schema: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(schema, dict):
-        return
-    yield "schema", schema
-    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", []), schema.get("items")]
-    for one in inner:
-        yield from _schemas(one)
+def _wrong_in(messages: dict[str, dict[str, str]], kind: str, value: Any, place: str) -> str:
+    """The same for a list or a map."""
+    if not isinstance(value, list if kind.startswith("[") else dict):
+        return f"Invalid value at '{place}' ({kind[1:-1]}), a list or a map was expected"
+    items = enumerate(value.values() if isinstance(value, dict) else value)
+    after = ".value" if isinstance(value, dict) else ""
+    found = (_wrong(messages, kind[1:-1], one, f"{place}[{number}]{after}") for number, one in items)
+    return next(filter(None, found), "")
 
 
-def _unknown(place: str, value: Content) -> str:
-    names = sorted(value.keys() - FIELDS[place])
-    at = f" at '{place}'" if place else ""
-    return f'Invalid JSON payload received. Unknown name "{names[0]}"{at}: Cannot find field.' if names else ""
+def _snake(name: str) -> str:
+    return re.sub(r"([A-Z])", r"_\1", name).lower()
 
 
 def _wrong_config(config: Content) -> str:
