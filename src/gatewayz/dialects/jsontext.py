@@ -1,13 +1,15 @@
 """JSON at the border: strict about what clients send, forgiving about what providers send."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos, usd_text
 
+T = TypeVar("T")
 MAX_DEPTH = 64
 """Nesting of a client's JSON; parsers and encoders recurse."""
 
@@ -56,3 +58,19 @@ def salvaged(text: bytes) -> bytes:
     value = json.loads(text.decode(errors="replace"))
     spelled = json.dumps(value, ensure_ascii=False)
     return spelled.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def read_or_salvaged(source: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
+    """A provider's JSON as a typed value, and the text that it was read from, which differs when it had to be salvaged.
+
+    Raises `ValueError` for what is none of the type (`msgspec`'s errors are `ValueError`s).
+    """
+    try:
+        if source.isascii() or source.decode():
+            return decode(source), source
+    except (msgspec.ValidationError, RecursionError) as wrong:
+        raise ValueError(str(wrong)) from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    text = salvaged(source)
+    return decode(text), text

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import Raw
 
 from gatewayz.core.events import UsageReported
-from gatewayz.core.usage import MAX_UNITS, Usage
+from gatewayz.core.usage import Usage
+from gatewayz.dialects.counts import Counts
 from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
 
 PROMPT_DETAILS = ("prompt_tokens_details", "prompt_token_details", "input_tokens_details")
@@ -23,39 +24,20 @@ COSTS = ("cost", "estimated_cost")
 THEIR_COSTS = frozenset({*COSTS, "cost_details"})
 
 
-class _Counts:
-    """Reads counts from a report and remembers whether one had to be repaired."""
-
-    def __init__(self) -> None:
-        self.repaired = False
-
-    def first(self, report: dict[str, Any], names: tuple[str, ...]) -> int:
-        for name in names:
-            if report.get(name) is not None:
-                return self.count(report[name])
-        return 0
-
-    def count(self, value: Any) -> int:
-        if type(value) is int and 0 <= value <= MAX_UNITS:
-            return value
-        self.repaired = True
-        try:
-            number = int(float(value))
-        except (TypeError, ValueError, OverflowError):
-            return 0
-        return min(max(number, 0), MAX_UNITS)
+def _first(counts: Counts, report: dict[str, Any], names: tuple[str, ...]) -> int:
+    return counts.of(next((report[name] for name in names if report.get(name) is not None), None))
 
 
 def usage_from_wire(report: Any, *, reasoning_outside: bool = False) -> UsageReported | None:
     """The report as an event; nothing when it is no report. `reasoning_outside`: completion does not contain it."""
     if not isinstance(report, dict) or not _tells(report):
         return None
-    counts = _Counts()
-    prompt = counts.first(report, ("prompt_tokens", "input_tokens"))
+    counts = Counts()
+    prompt = _first(counts, report, ("prompt_tokens", "input_tokens"))
     inside = _details(report, PROMPT_DETAILS)
-    cached = counts.first(inside, CACHED) or counts.first(report, CACHED_TOP)
-    written = counts.first(inside, WRITTEN) or counts.first(report, WRITTEN)
-    audio, image = counts.first(inside, ("audio_tokens",)), counts.first(inside, ("image_tokens",))
+    cached = _first(counts, inside, CACHED) or _first(counts, report, CACHED_TOP)
+    written = _first(counts, inside, WRITTEN) or _first(counts, report, WRITTEN)
+    audio, image = _first(counts, inside, ("audio_tokens",)), _first(counts, inside, ("image_tokens",))
     if cached + written > prompt:
         counts.repaired = True
         cached = min(cached, prompt)
@@ -81,11 +63,11 @@ def _details(report: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return next((value for name in names if isinstance(value := report.get(name), dict)), {})
 
 
-def _completion(report: dict[str, Any], counts: _Counts, *, reasoning_outside: bool) -> tuple[int, int, int]:
-    completion = counts.first(report, ("completion_tokens", "output_tokens"))
+def _completion(report: dict[str, Any], counts: Counts, *, reasoning_outside: bool) -> tuple[int, int, int]:
+    completion = _first(counts, report, ("completion_tokens", "output_tokens"))
     details = _details(report, COMPLETION_DETAILS)
-    reasoning = counts.first(details, ("reasoning_tokens",)) or counts.first(report, ("reasoning_tokens",))
-    audio = min(counts.first(details, ("audio_tokens",)), completion)
+    reasoning = _first(counts, details, ("reasoning_tokens",)) or _first(counts, report, ("reasoning_tokens",))
+    audio = min(_first(counts, details, ("audio_tokens",)), completion)
     # DeepInfra's Gemini models leave reasoning out of the completion; more inside than there is means the same.
     outside = reasoning_outside or reasoning > completion - audio
     return completion - audio - (0 if outside else reasoning), reasoning, audio

@@ -15,7 +15,6 @@ from gatewayz.core.events import (
     BlockStarted,
     ChoiceEnded,
     Event,
-    Failed,
     Finished,
     Frame,
     Kind,
@@ -32,12 +31,9 @@ from gatewayz.dialects.anthropic_messages.usage import merged_report, searched, 
 from gatewayz.dialects.anthropic_messages.wire import WireDelta, WireEvent, WireMessage, event_from, message_from
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
+from gatewayz.dialects.listening import BodyListener, StreamListener, failed
 from gatewayz.dialects.refusals import words_from, words_in_answer
-from gatewayz.dialects.sse import BOM, Sse, SseParser
-
-
-def failed(fault: Fault) -> Frame:
-    return Frame((Failed(fault),))
+from gatewayz.dialects.sse import Sse
 
 
 def _said_no(error: Any, source: bytes) -> Fault:
@@ -46,11 +42,11 @@ def _said_no(error: Any, source: bytes) -> Fault:
     return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
 
 
-class StreamDecoder:
+class StreamDecoder(StreamListener):
     """Server-sent events in, frames out."""
 
     def __init__(self, reading: Reading) -> None:
-        self._sse = SseParser()
+        super().__init__()
         self._reading = reading
         self._ear = Ear(reading)
         self._open: dict[int, OpenBlock] = {}
@@ -58,40 +54,15 @@ class StreamDecoder:
         self._searches = 0
         self._end: ChoiceEnded | None = None
         self._begun = False
-        self._over = False
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        if self._over:
-            return []
-        try:
-            events = self._sse.feed(chunk)
-        except Fault as fault:
-            return self._fail(fault)
-        return self._frames(events)
-
-    def close(self) -> list[Frame]:
-        if self._over:
-            return []
-        try:
-            frames = self._frames(self._sse.close(), last=True)
-        except Fault as fault:
-            return self._fail(fault)
-        if self._over:
-            return frames
+    def _ended(self) -> list[Frame]:
         if not self._begun:
-            return frames + self._fail(Fault("upstream_broken", "the provider sent an empty stream"))
-        return frames + self._cut()
+            return self._fail(Fault("upstream_broken", "the provider sent an empty stream"))
+        return self._cut()
 
-    def _cut(self) -> list[Frame]:
-        return self._fail(Fault("upstream_cut", "the provider's stream ended before the answer was complete"))
-
-    def _fail(self, fault: Fault) -> list[Frame]:
-        self._over = True
-        return [failed(fault)]
-
-    def _frames(self, received: list[Sse], *, last: bool = False) -> list[Frame]:
+    def _frames(self, events: list[Sse], *, last: bool = False) -> list[Frame]:
         frames: list[Frame] = []
-        for one in received:
+        for one in events:
             if self._over:
                 break
             try:
@@ -189,24 +160,14 @@ class StreamDecoder:
         return source if self._reading.echo else None
 
 
-class BodyDecoder:
+class BodyDecoder(BodyListener):
     """One JSON body in, its events out at the end: a message, or a count of tokens."""
 
     def __init__(self, reading: Reading, limit_bytes: int = MAX_BODY_BYTES) -> None:
+        super().__init__(limit_bytes)
         self._reading = reading
-        self._pieces: list[bytes] = []
-        self._room = limit_bytes
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        self._room -= len(chunk)
-        if self._room >= 0:
-            self._pieces.append(chunk)
-        return []
-
-    def close(self) -> list[Frame]:
-        if self._room < 0:
-            return [failed(Fault("upstream_broken", "the provider sent a body above the limit"))]
-        body = b"".join(self._pieces).removeprefix(BOM).strip()
+    def _whole(self, body: bytes) -> list[Frame]:
         try:
             message, source = message_from(body)
         except ValueError:

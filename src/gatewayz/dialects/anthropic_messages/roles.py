@@ -22,6 +22,7 @@ from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.anthropic_messages.request import request_from_wire, request_to_wire
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.counting import counted
+from gatewayz.dialects.listening import by_content_type
 from gatewayz.dialects.refusals import words_from
 from gatewayz.dialects.sse import spelled
 
@@ -85,13 +86,7 @@ class AnthropicMessagesUpstream:
             yield counted(request.prompt_tokens())
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
-        """By what the answer says it is."""
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind == "text/event-stream":
-            return StreamDecoder(reading)
-        if kind in {"application/json", "text/plain", "application/octet-stream", ""} or kind.endswith("+json"):
-            return BodyDecoder(reading)
-        raise Fault("upstream_broken", f"the provider answered with {kind or 'no content type'}")
+        return by_content_type(content_type, reading, StreamDecoder, BodyDecoder)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
         words = words_from(NAME, status, body, headers)

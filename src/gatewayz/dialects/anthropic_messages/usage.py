@@ -9,30 +9,9 @@ from typing import Any
 
 from msgspec import Raw
 
-from gatewayz.core.usage import MAX_UNITS, Usage
+from gatewayz.core.usage import Usage
+from gatewayz.dialects.counts import Counts
 from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
-
-
-class _Counts:
-    """Reads counts and remembers whether one made no sense."""
-
-    def __init__(self, report: dict[str, Any]) -> None:
-        self.repaired = False
-        self._report = report
-
-    def of(self, name: str, *inside: str) -> int:
-        value: Any = self._report
-        for step in (*inside, name):
-            value = value.get(step) if isinstance(value, dict) else None
-        if value is None:
-            return 0
-        if type(value) is int and 0 <= value <= MAX_UNITS:
-            return value
-        self.repaired = True
-        try:
-            return min(max(int(float(value)), 0), MAX_UNITS)
-        except (TypeError, ValueError, OverflowError):
-            return 0
 
 
 def searched(block: dict[str, Any]) -> bool:
@@ -47,24 +26,26 @@ def merged_report(before: dict[str, Any], report: dict[str, Any]) -> dict[str, A
 
 def usage_from_wire(report: dict[str, Any]) -> Usage:
     """The report in our buckets."""
-    counts = _Counts(report)
-    written = counts.of("cache_creation_input_tokens")
-    long = min(counts.of("ephemeral_1h_input_tokens", "cache_creation"), written)
-    output = counts.of("output_tokens")
-    thought = counts.of("thinking_tokens", "output_tokens_details")
-    if thought > output:
-        counts.repaired = True
-        thought = output
+    counts = Counts()
+    written = counts.of(report.get("cache_creation_input_tokens"))
+    long = min(counts.of(_inside(report, "cache_creation", "ephemeral_1h_input_tokens")), written)
+    output = counts.of(report.get("output_tokens"))
+    thought = counts.within(counts.of(_inside(report, "output_tokens_details", "thinking_tokens")), output)
     return Usage(
-        input=counts.of("input_tokens"),
-        cache_read=counts.of("cache_read_input_tokens"),
+        input=counts.of(report.get("input_tokens")),
+        cache_read=counts.of(report.get("cache_read_input_tokens")),
         cache_write=written - long,
         cache_write_1h=long,
         output=output - thought,
         reasoning=thought,
-        searches=counts.of("web_search_requests", "server_tool_use"),
+        searches=counts.of(_inside(report, "server_tool_use", "web_search_requests")),
         repaired=counts.repaired,
     )
+
+
+def _inside(report: dict[str, Any], place: str, name: str) -> Any:
+    details = report.get(place)
+    return details.get(name) if isinstance(details, dict) else None
 
 
 def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:

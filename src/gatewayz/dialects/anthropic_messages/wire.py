@@ -1,14 +1,11 @@
 """The events of a stream and the whole message as typed values: generous, because imitators are not exact."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gatewayz.dialects.jsontext import salvaged
-
-T = TypeVar("T")
+from gatewayz.dialects.jsontext import read_or_salvaged
 
 
 class WireDelta(Struct, gc=False):
@@ -65,21 +62,9 @@ def event_from(source: bytes) -> tuple[WireEvent, bytes]:
 
     Raises `ValueError` for what is no event.
     """
-    return _read(source, _event)
+    return read_or_salvaged(source, _event)
 
 
 def message_from(source: bytes) -> tuple[WireMessage, bytes]:
     """The same for a whole body."""
-    return _read(source, _message)
-
-
-def _read(source: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
-    try:
-        if source.isascii() or source.decode():
-            return decode(source), source
-    except (msgspec.ValidationError, RecursionError) as wrong:
-        raise ValueError(str(wrong)) from wrong
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    text = salvaged(source)
-    return decode(text), text
+    return read_or_salvaged(source, _message)

@@ -10,89 +10,68 @@ from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.gemini.chunks import chunks_from
 from gatewayz.dialects.gemini.errors import said_no, words_from
 from gatewayz.dialects.gemini.hear import Hearing
-from gatewayz.dialects.sse import BOM, Sse, SseParser
+from gatewayz.dialects.listening import BodyListener, StreamListener
+from gatewayz.dialects.sse import Sse
 
 
-def _frames(events: list[Event]) -> list[Frame]:
+def _framed(events: list[Event]) -> list[Frame]:
     return [Frame(tuple(events))] if events else []
 
 
-class StreamDecoder:
+class StreamDecoder(StreamListener):
     """Server-sent responses in, frames out."""
 
     def __init__(self, reading: Reading) -> None:
-        self._sse = SseParser()
+        super().__init__()
         self._hearing = Hearing(reading)
-        self._over = False
 
-    def feed(self, chunk: bytes) -> list[Frame]:
+    def _frames(self, events: list[Sse], *, last: bool = False) -> list[Frame]:
         frames: list[Frame] = []
-        if self._over:
-            return frames
         try:
-            self._heard(self._sse.feed(chunk), frames)
+            for event in events:
+                self._heard(event, frames, last=last)
         except Fault as fault:
-            self._fail(fault, frames)
+            frames += self._fail(fault)
         return frames
 
-    def close(self) -> list[Frame]:
-        frames: list[Frame] = []
-        if self._over:
-            return frames
+    def _heard(self, event: Sse, frames: list[Frame], *, last: bool) -> None:
+        heard: list[Event] = []
         try:
-            self._heard(self._sse.close(), frames, last=True)
-            events: list[Event] = []
-            self._hearing.end(events)
-            frames += _frames(events)
+            for chunk in chunks_from(event.data):
+                self._hearing.chunk(chunk, event.data, heard)
+        except ValueError as wrong:
+            # The last event of a connection that broke is half an event.
+            kind = "upstream_cut" if last else "upstream_broken"
+            raise Fault(kind, f"the provider sent an event that is no response: {wrong}") from wrong
+        finally:
+            frames += _framed(heard)
+
+    def _ended(self) -> list[Frame]:
+        heard: list[Event] = []
+        try:
+            self._hearing.end(heard)
         except Fault as fault:
-            self._fail(fault, frames)
+            return self._fail(fault)
         self._over = True
-        return frames
-
-    def _fail(self, fault: Fault, frames: list[Frame]) -> None:
-        self._over = True
-        frames.append(Frame((Failed(fault),)))
-
-    def _heard(self, received: list[Sse], frames: list[Frame], *, last: bool = False) -> None:
-        for event in received:
-            events: list[Event] = []
-            try:
-                for chunk in chunks_from(event.data):
-                    self._hearing.chunk(chunk, event.data, events)
-            except ValueError as wrong:
-                # The last event of a connection that broke is half an event.
-                kind = "upstream_cut" if last else "upstream_broken"
-                raise Fault(kind, f"the provider sent an event that is no response: {wrong}") from wrong
-            finally:
-                frames += _frames(events)
+        return _framed(heard)
 
 
-class BodyDecoder:
+class BodyDecoder(BodyListener):
     """One JSON body in, its events out at the end; a list of responses is a stream that was not asked for as one."""
 
     def __init__(self, reading: Reading, limit_bytes: int = MAX_BODY_BYTES) -> None:
+        super().__init__(limit_bytes)
         self._hearing = Hearing(reading)
-        self._pieces: list[bytes] = []
-        self._room = limit_bytes
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        self._room -= len(chunk)
-        if self._room >= 0:
-            self._pieces.append(chunk)
-        return []
-
-    def close(self) -> list[Frame]:
+    def _whole(self, body: bytes) -> list[Frame]:
         events: list[Event] = []
         try:
-            self._read(events)
+            self._read(body, events)
         except Fault as fault:
             events.append(Failed(fault))
-        return _frames(events)
+        return _framed(events)
 
-    def _read(self, events: list[Event]) -> None:
-        if self._room < 0:
-            raise Fault("upstream_broken", "the provider sent a body above the limit")
-        body = b"".join(self._pieces).removeprefix(BOM).strip()
+    def _read(self, body: bytes, events: list[Event]) -> None:
         try:
             chunks = chunks_from(body)
         except ValueError as wrong:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.core.usage import MAX_UNITS, Usage
+from gatewayz.dialects.counts import Counts
 
 SOUND, PICTURE = "AUDIO", "IMAGE"
 """Modalities with a price of their own; TEXT, VIDEO and DOCUMENT cost what text costs."""
@@ -24,35 +25,6 @@ class WireUsage(Struct, rename="camel", gc=False):
     prompt_tokens_details: Any = None
     cache_tokens_details: Any = None
     candidates_tokens_details: Any = None
-
-
-class _Counts:
-    """Reads counts and remembers whether one had to be repaired."""
-
-    def __init__(self) -> None:
-        self.repaired = False
-
-    def of(self, value: Any) -> int:
-        if value is None:
-            return 0
-        if type(value) is int and 0 <= value <= MAX_UNITS:
-            return value
-        self.repaired = True
-        try:
-            return min(max(int(float(value)), 0), MAX_UNITS)
-        except (TypeError, ValueError, OverflowError):
-            return 0
-
-    def within(self, value: int, most: int) -> int:
-        """A part of a whole; more than the whole makes no sense."""
-        if value > most:
-            self.repaired = True
-        return min(value, most)
-
-    def detail(self, details: Any, modality: str) -> int:
-        items = details if isinstance(details, list) else []
-        found = [item for item in items if isinstance(item, dict) and item.get("modality") == modality]
-        return sum(self.of(item.get("tokenCount")) for item in found)
 
 
 class Reports:
@@ -83,7 +55,7 @@ def _only_more(before: WireUsage, wire: WireUsage) -> bool:
 
 def usage_from_wire(wire: WireUsage) -> Usage:
     """The report; every unit in one bucket."""
-    counts = _Counts()
+    counts = Counts()
     prompt = counts.of(wire.prompt_token_count)
     cached = counts.within(counts.of(wire.cached_content_token_count), prompt)
     fresh = prompt - cached
@@ -91,8 +63,8 @@ def usage_from_wire(wire: WireUsage) -> Usage:
     sound = counts.within(sound, fresh)
     picture = counts.within(picture, fresh - sound)
     said = counts.of(wire.candidates_token_count)
-    spoken = counts.within(counts.detail(wire.candidates_tokens_details, SOUND), said)
-    drawn = counts.within(counts.detail(wire.candidates_tokens_details, PICTURE), said - spoken)
+    spoken = counts.within(_detail(counts, wire.candidates_tokens_details, SOUND), said)
+    drawn = counts.within(_detail(counts, wire.candidates_tokens_details, PICTURE), said - spoken)
     return Usage(
         input=fresh - sound - picture + counts.of(wire.tool_use_prompt_token_count),
         cache_read=cached,
@@ -106,7 +78,13 @@ def usage_from_wire(wire: WireUsage) -> Usage:
     )
 
 
-def _fresh(wire: WireUsage, counts: _Counts, modality: str) -> int:
+def _detail(counts: Counts, details: Any, modality: str) -> int:
+    items = details if isinstance(details, list) else []
+    found = [item for item in items if isinstance(item, dict) and item.get("modality") == modality]
+    return sum(counts.of(item.get("tokenCount")) for item in found)
+
+
+def _fresh(wire: WireUsage, counts: Counts, modality: str) -> int:
     """Tokens of a modality that did not come from the cache."""
-    all_of_it = counts.detail(wire.prompt_tokens_details, modality)
-    return all_of_it - counts.within(counts.detail(wire.cache_tokens_details, modality), all_of_it)
+    all_of_it = _detail(counts, wire.prompt_tokens_details, modality)
+    return all_of_it - counts.within(_detail(counts, wire.cache_tokens_details, modality), all_of_it)

@@ -1,14 +1,11 @@
 """The chunk and the body of a chat completion as typed values: generous, because providers are not."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gatewayz.dialects.jsontext import salvaged
-
-T = TypeVar("T")
+from gatewayz.dialects.jsontext import read_or_salvaged
 
 
 class WireFunction(Struct, gc=False):
@@ -82,21 +79,9 @@ def chunk_from(source: bytes) -> tuple[WireChunk, bytes]:
 
     Raises `ValueError` for what is no chat completion (`msgspec`'s errors are `ValueError`s).
     """
-    return _read(source, _whole)
+    return read_or_salvaged(source, _whole)
 
 
 def piece_from(source: bytes) -> tuple[WirePiece, bytes]:
     """The same for a chunk after the first."""
-    return _read(source, _piece)
-
-
-def _read(source: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
-    try:
-        if source.isascii() or source.decode():
-            return decode(source), source
-    except (msgspec.ValidationError, RecursionError) as wrong:
-        raise ValueError(str(wrong)) from wrong
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    text = salvaged(source)
-    return decode(text), text
+    return read_or_salvaged(source, _piece)

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from gatewayz.core.events import (
     FINISHED,
     Event,
-    Failed,
     Frame,
     Started,
     UsageReported,
@@ -20,20 +19,17 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.usage import SERVICES
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
+from gatewayz.dialects.listening import BodyListener, StreamListener, failed
 from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
 from gatewayz.dialects.openai_chat.messages import NAME
 from gatewayz.dialects.openai_usage import usage_from_wire, usage_to_wire
 from gatewayz.dialects.refusals import says_no, words_from, words_in_answer
-from gatewayz.dialects.sse import BOM, Sse, SseParser
+from gatewayz.dialects.sse import Sse
 
 DONE = b"[DONE]"
 MAX_CHOICE_INDEX = 127
-
-
-def failed(fault: Fault) -> Frame:
-    return Frame((Failed(fault),))
 
 
 def _words_fault(error: Any, body: bytes) -> Fault:
@@ -101,46 +97,21 @@ def _service(chunk: WireChunk) -> str:
     return chunk.service_tier if chunk.service_tier in SERVICES else ""
 
 
-class StreamDecoder:
+class StreamDecoder(StreamListener):
     """Server-sent chunks in, frames out."""
 
     def __init__(self, reading: Reading) -> None:
-        self._sse = SseParser()
+        super().__init__()
         self._hearing = _Hearing(reading)
         self._head: WireChunk | None = None
-        self._over = False
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        if self._over:
-            return []
-        try:
-            events = self._sse.feed(chunk)
-        except Fault as fault:
-            return self._fail(fault)
-        return self._frames(events)
-
-    def close(self) -> list[Frame]:
-        if self._over:
-            return []
-        try:
-            frames = self._frames(self._sse.close(), last=True)
-        except Fault as fault:
-            return self._fail(fault)
-        if self._over:
-            return frames
+    def _ended(self) -> list[Frame]:
         ended = [track for track in self._hearing.choices.values() if track.ended]
         if ended and len(ended) == len(self._hearing.choices) >= self._hearing.reading.choices:
-            return frames + self._finish()
+            return self._finish()
         if self._head is None:
-            return frames + self._fail(Fault("upstream_broken", "the provider sent an empty stream"))
-        return frames + self._cut()
-
-    def _cut(self) -> list[Frame]:
-        return self._fail(Fault("upstream_cut", "the provider's stream ended before the answer was complete"))
-
-    def _fail(self, fault: Fault) -> list[Frame]:
-        self._over = True
-        return [failed(fault)]
+            return self._fail(Fault("upstream_broken", "the provider sent an empty stream"))
+        return self._cut()
 
     def _frames(self, events: list[Sse], *, last: bool = False) -> list[Frame]:
         frames: list[Frame] = []
@@ -258,25 +229,14 @@ class StreamDecoder:
         return [*frames, FINISHED]
 
 
-class BodyDecoder:
+class BodyDecoder(BodyListener):
     """One JSON body in, its events out at the end."""
 
     def __init__(self, reading: Reading, limit_bytes: int = MAX_BODY_BYTES) -> None:
+        super().__init__(limit_bytes)
         self._hearing = _Hearing(reading)
-        self._pieces: list[bytes] = []
-        self._room = limit_bytes
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        self._room -= len(chunk)
-        if self._room >= 0:
-            self._pieces.append(chunk)
-        return []
-
-    def close(self) -> list[Frame]:
-        if self._room < 0:
-            return [failed(Fault("upstream_broken", "the provider sent a body above the limit"))]
-        # DeepSeek sends blank lines before the body while a call waits in its queue.
-        body = b"".join(self._pieces).removeprefix(BOM).strip()
+    def _whole(self, body: bytes) -> list[Frame]:
         try:
             chunk, source = chunk_from(body)
         except ValueError:

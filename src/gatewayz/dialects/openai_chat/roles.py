@@ -8,6 +8,7 @@ from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Spoken
 from gatewayz.dialects.counting import OneChat
+from gatewayz.dialects.listening import by_content_type
 from gatewayz.dialects.openai_chat.decoders import BodyDecoder, StreamDecoder
 from gatewayz.dialects.openai_chat.encoders import BodyEncoder, StreamEncoder
 from gatewayz.dialects.openai_chat.messages import NAME
@@ -41,13 +42,7 @@ class OpenAIChatUpstream(OneChat):
         return request_to_wire(request, asking)
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
-        """By what the answer says it is: some providers answer a streamed request with one body."""
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind == "text/event-stream":
-            return StreamDecoder(reading)
-        if kind in {"application/json", "text/plain", "application/octet-stream", ""} or kind.endswith("+json"):
-            return BodyDecoder(reading)
-        raise Fault("upstream_broken", f"the provider answered with {kind or 'no content type'}")
+        return by_content_type(content_type, reading, StreamDecoder, BodyDecoder)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
         return words_from(NAME, status, body, headers)

@@ -7,6 +7,7 @@ from gatewayz.core.faults import Fault, UpstreamWords
 from gatewayz.core.requests import Capability, ImageRequest, Surface
 from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
+from gatewayz.dialects.listening import kind_of, no_answer
 from gatewayz.dialects.openai_images.hear import StreamDecoder, frames_from
 from gatewayz.dialects.openai_images.request import NAME, request_from_wire, request_to_wire
 from gatewayz.dialects.openai_images.speak import BodyEncoder, StreamEncoder
@@ -47,9 +48,8 @@ class OpenAIImagesUpstream:
             yield (yield from frames_from(answer.body, request, echo=request.dialect == NAME))
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind != "text/event-stream":
-            raise Fault("upstream_broken", f"the provider answered with {kind or 'no content type'}")
+        if kind_of(content_type) != "text/event-stream":
+            raise no_answer(content_type)
         return StreamDecoder(reading)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
