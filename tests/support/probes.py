@@ -75,6 +75,7 @@ PROBES = {
     ("POST", "/admin/credits/refund"): Probe("paid call", body={"call": "ID", "amount": "0.000000001"}),
     ("GET", "/admin/credits/check"): Probe(),
     ("GET", "/admin/transactions"): Probe(),
+    ("GET", "/admin/usage"): Probe(query="?by=key"),
     ("GET", "/admin/models"): Probe(),
     ("PUT", "/admin/models"): Probe(body={"id": "made/NEW"}),
     ("DELETE", "/admin/models"): Probe(query="?id=made/NEW"),

@@ -1,8 +1,8 @@
 """`/v1/account`: what an account has, what its calls came to, what was booked, how much may be spent."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import Query
+from fastapi import Query, Response
 from pydantic import Field
 
 from gatewayz.core.faults import Fault
@@ -10,7 +10,10 @@ from gatewayz.core.labels import MAX_END_USER
 from gatewayz.ledger.values import Budget, Period
 from gatewayz.store.sql import accounts, budgets, credits, usage
 from gatewayz.store.sql.accounts import Account
+from gatewayz.store.sql.calls import Whose
+from gatewayz.store.sql.slices import Cut
 from gatewayz.store.sql.usage import DAY_MS, By, Span
+from gatewayz.web.api.export import AsCsv, exported
 from gatewayz.web.api.shapes import (
     Done,
     FromMs,
@@ -158,16 +161,27 @@ def transaction(row: dict[str, Any]) -> Transaction:
     )
 
 
+ANSWERS = EXPORTED = {"usage_by": Listed[UsageShown], "transactions": Listed[Transaction]}
+
+
 async def show(here: Here) -> AccountShown:
     """The account: what it has, how it is billed, what holds for its keys."""
     return account_shown(await accounts.one(here.database, here.who.account))
 
 
-async def usage_of(here: Visit, by: By, from_ms: int | None, until_ms: int | None) -> Listed[UsageShown]:
-    """Usage as it is shown; the last thirty days unless something else is asked for."""
-    until = here.now_ms + 1 if until_ms is None else until_ms
-    span = Span(max(until - USUAL_DAYS * DAY_MS, 0) if from_ms is None else from_ms, until)
-    groups = await usage.summed(here.database, here.whose, by, span)
+class Asked(NamedTuple):
+    """What to sum by, and over which time; the last thirty days unless something else is asked for."""
+
+    by: By
+    from_ms: int | None
+    until_ms: int | None
+
+
+async def usage_of(here: Visit, whose: Whose, asked: Asked) -> Listed[UsageShown]:
+    """Usage as it is shown."""
+    until = here.now_ms + 1 if asked.until_ms is None else asked.until_ms
+    span = Span(max(until - USUAL_DAYS * DAY_MS, 0) if asked.from_ms is None else asked.from_ms, until)
+    groups = await usage.summed(here.database, whose, asked.by, span)
     return whole(
         [
             UsageShown(
@@ -183,20 +197,37 @@ async def usage_of(here: Visit, by: By, from_ms: int | None, until_ms: int | Non
     )
 
 
+async def usage_answered(here: Visit, whose: Whose, asked: Asked, csv: AsCsv) -> Listed[UsageShown] | Response:
+    """Usage of somebody, also as a file."""
+    if not csv:
+        return await usage_of(here, whose, asked)
+    return await exported(here, "usage", UsageShown, lambda _: usage_of(here, whose, asked))
+
+
 async def usage_by(
     here: Here,
+    csv: AsCsv,
     by: Annotated[By, Query(description="What to sum by")] = "day",
     from_ms: FromMs = None,
     until_ms: UntilMs = None,
-) -> Listed[UsageShown]:
+) -> Listed[UsageShown] | Response:
     """What calls came to, by day, model, provider, key, end user or tag."""
-    return await usage_of(here, by, from_ms, until_ms)
+    return await usage_answered(here, here.whose, Asked(by, from_ms, until_ms), csv)
 
 
-async def transactions(here: Here, cut: Sliced) -> Listed[Transaction]:
+async def booked(here: Visit, account: str, cut: Cut, csv: AsCsv) -> Listed[Transaction] | Response:
+    """What was booked for somebody: a slice, or all of it as a file."""
+
+    async def page(cut: Cut) -> Listed[Transaction]:
+        found = await credits.booked(here.database, account, cut)
+        return sliced(found, [transaction(row) for row in found.rows])
+
+    return await exported(here, "transactions", Transaction, page, cut.after) if csv else await page(cut)
+
+
+async def transactions(here: Here, cut: Sliced, csv: AsCsv) -> Listed[Transaction] | Response:
     """What was booked, the newest first."""
-    found = await credits.booked(here.database, here.who.account, cut)
-    return sliced(found, [transaction(row) for row in found.rows])
+    return await booked(here, here.who.account, cut, csv)
 
 
 async def list_budgets(here: Here) -> Listed[BudgetShown]:

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 from msgspec.json import decode
 
 from gatewayz.store.sql import audit, calls
 from gatewayz.store.sql.calls import Whose
 from gatewayz.web.api.admin_accounts import Of
 from gatewayz.web.api.admin_money import ViolationShown
-from gatewayz.web.api.calls import CallShown, CallStory, Filter, listed, story_shown
+from gatewayz.web.api.calls import CallShown, CallStory, Filter, answered, story_shown
+from gatewayz.web.api.export import AsCsv
 from gatewayz.web.api.shapes import Here, Id, Listed, Shown, Sliced, sliced
 
 
@@ -42,9 +43,14 @@ class Verified(Shown):
     violations: list[ViolationShown]
 
 
-async def several_calls(here: Here, asked: Annotated[AnyFilter, Query()]) -> Listed[CallShown]:
+ANSWERS = EXPORTED = {"several_calls": Listed[CallShown]}
+
+
+async def several_calls(
+    here: Here, asked: Annotated[AnyFilter, Query()], csv: AsCsv
+) -> Listed[CallShown] | Response:  # fmt: skip
     """The calls of an account, or of all; the newest first."""
-    return await listed(here, Whose(asked.account), asked)
+    return await answered(here, Whose(asked.account), asked, csv)
 
 
 async def show_call(here: Here, id: Id) -> CallStory:

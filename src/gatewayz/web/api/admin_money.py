@@ -2,15 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from fastapi import Query, Response
+from pydantic import ConfigDict, Field
 
 from gatewayz.core.faults import Fault
 from gatewayz.store.sql import accounts, calls, credits
+from gatewayz.store.sql.calls import Whose
 from gatewayz.store.sql.checking import violations
 from gatewayz.store.sql.credits import Moved, Payment, Teller
-from gatewayz.web.api.account import AccountShown, Transaction, account_shown, transaction
+from gatewayz.store.sql.usage import By
+from gatewayz.web.api.account import (
+    AccountShown,
+    Asked,
+    Transaction,
+    UsageShown,
+    account_shown,
+    booked,
+    usage_answered,
+)
 from gatewayz.web.api.admin_accounts import Of
 from gatewayz.web.api.admin_keys import Account
+from gatewayz.web.api.export import AsCsv
 from gatewayz.web.api.shapes import (
     Given,
     Here,
@@ -24,7 +36,6 @@ from gatewayz.web.api.shapes import (
     UsdMoved,
     money,
     nanos,
-    sliced,
 )
 from gatewayz.web.api.visit import Visit
 
@@ -128,6 +139,20 @@ class CheckShown(Shown):
     violations: list[ViolationShown]
 
 
+class UsageAsked(Given):
+    """What to sum by, whose, over which time."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    by: By = "day"
+    account: Annotated[str, Field(max_length=128)] = ""
+    from_ms: Moment | None = None
+    until_ms: Moment | None = None
+
+
+ANSWERS = EXPORTED = {"transactions": Listed[Transaction], "usage_by": Listed[UsageShown]}
+
+
 def _teller(here: Visit) -> Teller:
     return Teller(here.desk, here.office.commits)
 
@@ -196,10 +221,16 @@ async def refund(here: Here, given: RefundGiven) -> Movement:
     return await _movement(here, account, moved)
 
 
-async def transactions(here: Here, cut: Sliced, account: Of = "") -> Listed[Transaction]:
+async def transactions(here: Here, cut: Sliced, csv: AsCsv, account: Of = "") -> Listed[Transaction] | Response:
     """What was booked for an account, or for all; the newest first."""
-    found = await credits.booked(here.database, account, cut)
-    return sliced(found, [transaction(row) for row in found.rows])
+    return await booked(here, account, cut, csv)
+
+
+async def usage_by(
+    here: Here, csv: AsCsv, asked: Annotated[UsageAsked, Query()]
+) -> Listed[UsageShown] | Response:  # fmt: skip
+    """What the calls of an account, or of all, came to, by day, model, provider, key, end user or tag."""
+    return await usage_answered(here, Whose(asked.account), Asked(asked.by, asked.from_ms, asked.until_ms), csv)
 
 
 async def check(here: Here) -> CheckShown:

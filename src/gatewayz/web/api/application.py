@@ -28,6 +28,11 @@ ONCE = {
     "schema": {"type": "string", "maxLength": MAX_KEY, "pattern": "^[ -~]*$"},
 }
 OFTEN = "The request is refused; `error.message` says why and what to do."
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": OFTEN} for status in ("4XX", "503")
+}
+FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+"""What an operation that can be exported answers with besides JSON."""
 
 
 def made() -> FastAPI:
@@ -67,7 +72,7 @@ def _add(api: FastAPI, row: Row) -> None:
         operation_id=row.serves.replace(".", "_"),
         summary=(handler.__doc__ or "").partition("\n")[0].rstrip("."),
         tags=[row.path.split("/")[2] if row.path.startswith("/v1/") else row.path.split("/")[1]],
-        responses={"4XX": {"model": Refusal, "description": OFTEN}, "503": {"model": Refusal, "description": OFTEN}},
+        responses={**REFUSALS, **(FILES if name in getattr(module, "EXPORTED", {}) else {})},
         openapi_extra={
             "x-who": row.access,
             "security": [] if anonymous else [{SECURITY: []}],

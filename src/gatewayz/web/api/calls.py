@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 from msgspec import convert
 from pydantic import ConfigDict, Field
 
@@ -12,6 +12,7 @@ from gatewayz.store.sql import calls
 from gatewayz.store.sql.calls import Story, Wanted, Whose
 from gatewayz.store.sql.slices import Cut
 from gatewayz.web.api.account import Transaction, transaction
+from gatewayz.web.api.export import AsCsv, exported
 from gatewayz.web.api.shapes import (
     After,
     Given,
@@ -234,17 +235,25 @@ class Filter(Given):
 
 
 Asked = Annotated[Filter, Query()]
+ANSWERS = EXPORTED = {"several": Listed[CallShown]}
 
 
-async def listed(here: Visit, whose: Whose, asked: Filter) -> Listed[CallShown]:
+async def listed(here: Visit, whose: Whose, asked: Filter, cut: Cut) -> Listed[CallShown]:
     """A slice of somebody's calls, as it is shown."""
-    found = await calls.listed(here.database, whose, asked.wanted, Cut(after=asked.after, limit=asked.limit))
+    found = await calls.listed(here.database, whose, asked.wanted, cut)
     return sliced(found, [call_shown(row) for row in found.rows])
 
 
-async def several(here: Here, asked: Asked) -> Listed[CallShown]:
+async def answered(here: Visit, whose: Whose, asked: Filter, csv: AsCsv) -> Listed[CallShown] | Response:
+    """Somebody's calls: a slice, or all of them as a file."""
+    if not csv:
+        return await listed(here, whose, asked, Cut(after=asked.after, limit=asked.limit))
+    return await exported(here, "calls", CallShown, lambda cut: listed(here, whose, asked, cut), asked.after)
+
+
+async def several(here: Here, asked: Asked, csv: AsCsv) -> Listed[CallShown] | Response:
     """The calls of the account, or those of this person or key; the newest first."""
-    return await listed(here, here.whose, asked)
+    return await answered(here, here.whose, asked, csv)
 
 
 async def show(here: Here, id: Id) -> CallStory:

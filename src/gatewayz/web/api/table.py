@@ -85,6 +85,7 @@ ROWS = (
     Row("POST", "/admin/credits/refund", "operator", "admin_money.refund", once=True),
     Row("GET", "/admin/credits/check", "operator", "admin_money.check"),
     Row("GET", "/admin/transactions", "operator", "admin_money.transactions"),
+    Row("GET", "/admin/usage", "operator", "admin_money.usage_by"),
     Row("GET", "/admin/models", "operator", "admin_catalog.several"),
     Row("PUT", "/admin/models", "operator", "admin_catalog.put_model"),
     Row("DELETE", "/admin/models", "operator", "admin_catalog.remove_model"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from gatewayz.catalog.merge import Listing, Lists
@@ -15,6 +15,7 @@ from gatewayz.store.sql.commits import GroupCommit
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.idempotency import SqlClaims
+from gatewayz.web.api.turns import Turns
 
 SCOPE = "gatewayz"
 """Where a visit is in the ASGI scope."""
@@ -34,6 +35,7 @@ class Office(Struct, frozen=True, kw_only=True):
     """Takes over at once what was set in the store; every other process does so within a second."""
     private_webhooks: bool = False
     """Whether notices may go to addresses that are not public, and without TLS."""
+    exports: Turns = field(default_factory=lambda: Turns(most=8, of_one=2))
 
 
 class Visitor(Struct, frozen=True):
