@@ -16,7 +16,6 @@ from tests.support.receiver import Receiver
 @pytest.fixture
 async def there(location, tmp_path):
     async with place(location, tmp_path, notices={"private_addresses": True}) as found:
-        found.here.built.notices.look_every_s = 3_600
         yield found
 
 
@@ -155,7 +154,6 @@ async def test_the_command_line_does_the_same_and_the_doctor_tells_what_did_not_
 async def test_the_worker_goes_by_itself(there):
     admin = await there.key("acme", "account")
     notices = there.here.built.notices
-    await notices.stop()
     notices.look_every_s = 0.05
     notices.start()
     async with Receiver() as receiver:

@@ -132,6 +132,8 @@ async def place(location: Location, tmp_path: Path, **own: Any) -> AsyncIterator
     """The gateway, with `acme` rich and `other` poor."""
     given = {"models": [offers(("first", "echo"))], "providers": ("first",), "limits": LIMITS, **own}
     async with house(tmp_path, database={"url": url_of(location)}, **given) as here:
+        # Notices are sent when a test says so.
+        await here.built.notices.stop()
         found = Place(here, Client("127.0.0.1", int(here.url.rpartition(":")[2])))
         await found.account("acme", usd=100)
         await found.account("other")

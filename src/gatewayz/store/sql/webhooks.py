@@ -124,7 +124,8 @@ async def test(desk: Desk, account: str) -> str:
     waiting = select(func.count()).where(
         NOTICES.c.account_id == account, NOTICES.c.kind == TEST, NOTICES.c.state == "waiting"
     )
-    async with desk.database.begin() as connection:
+    deed = Deed(action="webhook.test", subject=account, account=account)
+    async with desk.changing(deed) as connection:
         if (await connection.execute(waiting)).scalar_one() >= MAX_TESTS:
             raise Fault("rate_limited", f"{MAX_TESTS} tests wait already.", retry_after_s=TEST_RETRY_S)
         await connection.execute(NOTICES.insert().values(row))
