@@ -55,7 +55,7 @@ async def test_people_are_added_and_their_keys_follow_their_roles(there):
 async def test_keys_and_budgets_of_every_account(there):
     boss = there.operator
     made = await boss.does("POST", "/admin/keys", {"account": "acme", "name": "ci", "limits": {"key_rpm": 9}})
-    for path in (f"/admin/keys/{made['id']}", f"/admin/keys?account=acme&after={made['id'][:-1]}0"):
+    for path in (f"/admin/keys/{made['id']}", f"/admin/keys?account=acme&after={'0' * 26}"):
         assert made["id"] in str(await boss.get(path))
     assert (await boss.does("PATCH", f"/admin/keys/{made['id']}", {"name": "build"}))["name"] == "build"
     rotated = await boss.does("POST", f"/admin/keys/{made['id']}/rotate", {"keep_s": 60})
