@@ -1,8 +1,16 @@
 """What an account sees and changes by API, on both databases: itself, its keys, its calls, its budgets, and nobody else's."""
 
+import asyncio
+from decimal import ROUND_CEILING, Decimal
+
 import pytest
 
+from gatewayz.store.sql import accounts
+from tests.support.commands import Commands
 from tests.support.control import MODEL, USD, place
+from tests.support.house import offers
+
+HEARD_S = 2.0
 
 
 @pytest.fixture
@@ -37,6 +45,30 @@ async def test_a_call_is_explained_to_whoever_made_it(there):
     assert kinds[0] == "hold"
     assert "usage" in kinds
     assert (await member.get("/v1/account"))["balance_nanos"] == 100 * USD - call["cost_nanos"]
+
+
+@pytest.mark.parametrize("markup_bp", [0, 250, 12_345])
+async def test_the_reckoning_sums_to_what_was_charged_with_the_accounts_own_markup(location, tmp_path, markup_bp):
+    tiers = [{"service": "priority", "price": {"input": "3.00", "output": "7.00"}}]
+    models = [{**offers(("first", "echo"), tiers=tiers), "markup_bp": 1_000}]
+    async with place(location, tmp_path, models=models) as there:
+        await accounts.set_markup(there.desk, "acme", markup_bp)
+        member = await there.key("acme")
+        await asyncio.sleep(HEARD_S)
+        for fields in ({}, {"service_tier": "priority"}):
+            answer = await member.calls("four words of prompt", **fields)
+            assert answer.status == 200, answer.text
+            found = (await member.get(f"/v1/calls/{answer.headers['x-request-id']}"))["reckoning"]
+            lines = sum(Decimal(line["price"]) * line["units"] / line["per"] for line in found["lines"])
+            assert (found["charged"], found["markup_bp"], Decimal(found["sum"])) == (True, markup_bp, lines)
+            whole = (lines * 10**9 * (10_000 + markup_bp) / 10_000).to_integral_value(ROUND_CEILING)
+            assert found["cost_nanos"] == whole > 0
+            assert Decimal(answer.headers["x-gatewayz-cost"]) * 10**9 == whole
+            rates = {line["bucket"]: line["price"] for line in found["lines"]}
+            shown = await asyncio.to_thread(Commands(location, tmp_path / "data"), "calls", "show", answer.headers["x-request-id"])
+            assert f"input × ${rates['input']}/M" in shown
+            assert "that this usage costs" not in shown
+        assert (found["service"], rates["input"]) == ("priority", "3")
 
 
 async def test_a_call_that_failed_is_explained_too(there):

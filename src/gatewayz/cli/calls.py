@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from msgspec import structs
+from msgspec import convert, structs
 
 from gatewayz.cli.office import Config, DataDir, Json, Office, at_office, say, say_one
 from gatewayz.cli.spelling import shown_time
-from gatewayz.core.money import Nanos, usd_text
+from gatewayz.core.money import Nanos, Price, cost, usd_text
+from gatewayz.core.reckoning import lines_of, usage_from
 from gatewayz.store.sql import accounts, calls
 
 app = typer.Typer(name="calls", no_args_is_help=True, help="Explain a call, or watch calls as they end.")
@@ -23,6 +24,7 @@ LOOK_EVERY_S = 0.5
 OVERLAP_MS = 10_000
 """A settlement may come this much after the end of its call."""
 MAX_SEEN = 50_000
+PER = {1: "", 10**6: "/M"}
 KEPT_PRICE = ("version", "source", "valid_from_ms", "markup_bp")
 
 
@@ -76,11 +78,14 @@ def _say_record(story: calls.Story) -> None:
 
 
 def _priced(record: dict[str, Any]) -> str:
-    """Usage times price, as it was reckoned: buckets, units, USD per million of them."""
-    price = record["price"]
-    parts = [f"{count} {bucket} × ${price.get(bucket, 0) / 1e6:g}/M" for bucket, count in record["usage"].items()]
-    marks = [name for name in ("estimated", "unpriced") if record[name]]
-    more = [f"{name} {price[name]}" for name in KEPT_PRICE if price.get(name)]
+    """Usage times price, as it was reckoned: units × dollars for each, or for a million of them."""
+    usage, price = usage_from(record["usage"]), convert(record["price"], Price)
+    parts = [f"{one.units} {one.bucket} × ${one.price_usd}{PER[one.per]}" for one in lines_of(usage, price)]
+    marks = [name for name in ("estimated", "unpriced") if record[name]] + ["repaired"] * usage.repaired
+    kept = {**{name: record["price"].get(name) for name in KEPT_PRICE}, "service": usage.service}
+    more = [f"{name} {value}" for name, value in kept.items() if value]
+    if record["cost"] != cost(usage, price):
+        marks.append(f"of ${usd_text(cost(usage, price))} that this usage costs")
     told = f" ({', '.join([*more, *marks])})" if more or marks else ""
     return f"{' + '.join(parts) or 'nothing used'} = ${usd_text(Nanos(record['cost']))}{told}"
 

@@ -20,7 +20,7 @@ from gatewayz.core.events import (
     UsageReported,
 )
 from gatewayz.core.faults import FAULTS, Fault
-from gatewayz.core.money import Nanos
+from gatewayz.core.money import Nanos, Price
 from gatewayz.core.usage import Usage
 from gatewayz.engine.charging import Allowance, charged, worth
 from gatewayz.engine.keeping import Keeping
@@ -186,6 +186,12 @@ class Tally:
             return None
         return worth(usage, price, self.call.principal.markup_bp, empty=not self._spoke)
 
+    def _charged_at(self) -> Price | None:
+        """The price with the markup that holds for this account, as the record keeps it."""
+        price = self.candidate.offer.price if self.candidate is not None else None
+        markup_bp = self.call.principal.markup_bp
+        return price if price is None or markup_bp is None else replace(price, markup_bp=markup_bp)
+
     def _cost(self, usage: Usage, now: float) -> Nanos:
         whole = self._price_of(usage)
         return Nanos(0) if whole is None else charged(whole, self.hold, self.fault, late=now >= self.call.deadline)
@@ -200,7 +206,7 @@ class Tally:
             upstream_id=offer.upstream_id if offer is not None else "",
             model=self.plan.model if self.plan is not None else "",
             usage=usage,
-            price=offer.price if offer is not None else None,
+            price=self._charged_at(),
             cost=self._cost(usage, now),
             unpriced=offer is not None and offer.price is None,
             upstream_cost_usd=self._reported.cost_usd if self._reported is not None else "",

@@ -88,7 +88,9 @@ def _listed(texts: tuple[str, ...]) -> str:
 
 def _usage_text(usage: Usage) -> str:
     """The buckets that hold something, and what is to be said of them."""
-    counts: dict[str, int | bool] = {name: count for name in BUCKETS if (count := getattr(usage, name))}
+    counts: dict[str, int | bool | str] = {name: count for name in BUCKETS if (count := getattr(usage, name))}
+    if usage.service:
+        counts["service"] = usage.service
     if usage.repaired:
         counts["repaired"] = True
     return encoded(counts).decode() if counts else "{}"

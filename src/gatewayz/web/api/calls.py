@@ -6,8 +6,9 @@ from fastapi import Query, Response
 from msgspec import convert
 from pydantic import ConfigDict, Field
 
-from gatewayz.core.money import BASIS_POINTS, PICO_PER_NANO, Price, rates_of
-from gatewayz.core.usage import BUCKETS, MILLION_BUCKETS
+from gatewayz.core import reckoning as reckoning_of
+from gatewayz.core.money import Price, cost
+from gatewayz.core.reckoning import lines_of, usage_from, usd_of_pico
 from gatewayz.store.sql import calls
 from gatewayz.store.sql.calls import Story, Wanted, Whose
 from gatewayz.store.sql.slices import Cut
@@ -28,7 +29,6 @@ from gatewayz.web.api.shapes import (
 )
 from gatewayz.web.api.visit import Visit
 
-PICO_PER_USD = 10**12
 Text = Annotated[str, Field(max_length=256)]
 
 
@@ -87,7 +87,11 @@ class Line(Shown):
 
 
 class Reckoning(Shown):
-    """Usage times price: the lines, what is added to their sum, and the cost, rounded up once to a nano-dollar."""
+    """Usage times price: the lines, what is added to their sum, and the cost, rounded up once to a nano-dollar.
+
+    `markup_bp` is the account's own where it has one. `charged` is false where something else than this was taken:
+    nothing for an answer that failed or was empty, at most the hold of a client that left.
+    """
 
     lines: list[Line]
     sum: Usd
@@ -95,6 +99,7 @@ class Reckoning(Shown):
     price_version: str
     price_source: str
     free: bool
+    service: str | None
     estimated: bool
     unpriced: bool
     repaired: bool
@@ -144,43 +149,30 @@ def call_shown(row: dict[str, Any]) -> CallShown:
     )
 
 
-def usd_of_pico(pico: int) -> str:
-    """Pico-dollars as decimal text, whole."""
-    dollars, rest = divmod(pico, PICO_PER_USD)
-    return f"{dollars}.{rest:012d}".rstrip("0").rstrip(".")
-
-
 def reckoning(row: dict[str, Any]) -> Reckoning:
     """How the cost of a record came about."""
-    usage, price = row["usage"], convert(row["price"], Price)
-    prompt = sum(usage.get(name, 0) for name in PROMPT)
-    rates = dict(zip(BUCKETS, rates_of(price, prompt, str(usage.get("service", ""))), strict=True))
-    lines = [_line(bucket, usage[bucket], rates[bucket]) for bucket in BUCKETS if usage.get(bucket)]
-    pico = sum(usage.get(bucket, 0) * rates[bucket] for bucket in BUCKETS)
-    whole = -(-pico * (BASIS_POINTS + price.markup_bp) // (PICO_PER_NANO * BASIS_POINTS))
+    usage, price = usage_from(row["usage"]), convert(row["price"], Price)
+    lines = lines_of(usage, price)
     return Reckoning(
-        lines=lines,
-        sum=usd_of_pico(pico),
+        lines=[_line(one) for one in lines],
+        sum=usd_of_pico(sum(one.pico for one in lines)),
         markup_bp=price.markup_bp,
         price_version=price.version,
         price_source=price.source,
         free=price.free,
+        service=usage.service or None,
         estimated=bool(row["estimated"]),
         unpriced=bool(row["unpriced"]),
-        repaired=bool(usage.get("repaired")),
-        charged=row["cost"] == whole,
+        repaired=usage.repaired,
+        charged=row["cost"] == cost(usage, price),
         upstream_cost=row["upstream_cost"] or None,
         **money(cost=row["cost"]),
     )
 
 
-PROMPT = ("input", "cache_read", "cache_write", "cache_write_1h", "audio_input", "image_input")
-"""The buckets of a prompt, by which a price with tiers is chosen."""
-
-
-def _line(bucket: str, units: int, rate: int) -> Line:
-    per = 10**6 if bucket in MILLION_BUCKETS else 1
-    return Line(bucket=bucket, units=units, price=usd_of_pico(rate * per), per=per, amount=usd_of_pico(units * rate))
+def _line(one: reckoning_of.Line) -> Line:
+    amount = usd_of_pico(one.pico)
+    return Line(bucket=one.bucket, units=one.units, price=one.price_usd, per=one.per, amount=amount)
 
 
 def story_shown(call_id: str, story: Story) -> CallStory:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gatewayz.core.money import Price
+from gatewayz.core.reckoning import usd_of_pico
 from gatewayz.core.usage import BUCKETS, MILLION_BUCKETS
 from gatewayz.store.sql.catalog import MAX_ALIASES, MAX_ID
-from gatewayz.web.api.calls import usd_of_pico
 from gatewayz.web.api.shapes import Given, Moment, Shown, Usd
 
 Bucket = Literal[
