@@ -160,4 +160,36 @@ class MessagesSpeaker:
             return self._understood(await stream.get_final_message())
 
 
-SPEAKERS = {"chat": ChatSpeaker, "messages": MessagesSpeaker}
+class CompletionsSpeaker:
+    """OpenAI Completions, which know text only."""
+
+    surface = "completions"
+    stops = {"end": "stop", "length": "length", "filter": "content_filter"}
+    errors = openai.APIStatusError, openai.APIError
+
+    def __init__(self, here: Any) -> None:
+        self.client = here.client()
+
+    def asked(self, text: str) -> dict[str, Any]:
+        return {"prompt": text, "max_tokens": MAX_TOKENS}
+
+    async def whole(self, model: str, **asked: Any) -> Understood:
+        reply = await self.client.completions.create(model=model, **asked)
+        return Understood(reply.choices[0].text, stop=reply.choices[0].finish_reason, used=reply.usage.completion_tokens)
+
+    async def streamed(self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any) -> Understood:
+        seen = seen if seen is not None else Understood()
+        pieces = 0
+        async with await self.client.completions.create(model=model, stream=True, stream_options={"include_usage": True}, **asked) as stream:
+            async for chunk in stream:
+                seen.used = chunk.usage.completion_tokens if chunk.usage else seen.used
+                for choice in chunk.choices:
+                    seen.text += choice.text
+                    seen.stop = choice.finish_reason or seen.stop
+                pieces += bool(seen.text)
+                if leave_after and pieces >= leave_after:
+                    return seen
+        return seen
+
+
+SPEAKERS = {"chat": ChatSpeaker, "messages": MessagesSpeaker, "completions": CompletionsSpeaker}
