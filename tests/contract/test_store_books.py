@@ -6,14 +6,15 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from gatewayz.core.clock import SystemClock
+from gatewayz.core.facts import Warned
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.orders import Hold as HoldOrder
 from gatewayz.ledger.orders import Release
-from gatewayz.store.sql.checking import violations
+from gatewayz.store.sql.checking import OWNER_SILENT_S, violations
 from gatewayz.store.sql.journal import FOLDER, DiskJournal
 from gatewayz.store.sql.tables import BUDGETS, CALLS, HOLDS, OWNERS, WALLETS
-from gatewayz.store.sql.upkeep import Upkeep
+from gatewayz.store.sql.upkeep import MAX_EXPIRED, Upkeep
 from tests.support.money import LaterClock, account, call_of, outcome_of, process_on
 
 ROUNDS = 1_000
@@ -129,6 +130,21 @@ async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once
     assert await store.books.settle(call, hold, outcome_of(150))
     assert not await store.books.settle(call, hold, outcome_of(150))
     assert (await wallet_of(database, "payer"))["paid"] == 850
+    await clean(database)
+
+
+async def test_holds_of_many_dead_are_all_given_back_at_once(store, database):
+    await account(database, store.books, "payer", paid=10_000)
+    await asyncio.gather(*(store.books.hold(call_of("payer"), Nanos(2)) for _ in range(MAX_EXPIRED * 2 + 500)))
+    said = []
+    later = Upkeep(database, store.books.commits, store.journal, LaterClock(OWNER_SILENT_S + 1), "living", said.append)
+    await later.start()
+    async with asyncio.timeout(60):
+        while not said:
+            await asyncio.sleep(0.01)
+    await later.close()
+    assert said == [Warned(subject="holds", message="2500 hold(s) of dead or late calls were given back")]
+    assert (await wallet_of(database, "payer"))["held"] == 0
     await clean(database)
 
 

@@ -24,7 +24,8 @@ from gatewayz.simulator.server import Simulator
 from gatewayz.store.sql.database import Location
 from tests.support.databases import url_of
 
-READY_S = 30.0
+READY_S = 120.0
+"""Of a machine that does much else as well."""
 CLIENTS = 12
 SETTLED_S = 2.0
 PRICE = {"input": "10.00", "output": "30.00"}

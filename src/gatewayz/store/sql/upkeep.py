@@ -27,7 +27,9 @@ CHECK_S = 60.0
 CHECK_SHARE = 50
 """A check that takes long is made more rarely, so that checking costs at most a fiftieth of the time."""
 MAX_EXPIRED = 1_000
-"""Holds and grants that one look takes up; the next look takes the others."""
+"""Holds and grants that one look takes up; while one finds as many, another follows."""
+MAX_LOOKS = 100
+"""In a row; the next turn takes the others."""
 FORGET_OWNERS_S = 86_400
 
 
@@ -75,11 +77,11 @@ class Upkeep:
 
     async def _again(self, work: Callable[[], Awaitable[None]], wait_s: float) -> None:
         while True:
-            await asyncio.sleep(wait_s)
             try:
                 await work()
             except Fault as fault:
                 self._say(Warned(subject="store", message=fault.message))
+            await asyncio.sleep(wait_s)
 
     async def _checking(self) -> None:
         wait_s = CHECK_S
@@ -101,6 +103,18 @@ class Upkeep:
     async def expire(self) -> None:
         """Gives back the holds of owners that are silent and of calls long past their deadline."""
         now = self._clock.wall_ms()
+        ended = 0
+        for _ in range(MAX_LOOKS):
+            holds, wallets = await self._expired(now)
+            ended += holds
+            if max(holds, wallets) < MAX_EXPIRED:
+                break
+        if ended:
+            self._say(Warned(subject="holds", message=f"{ended} hold(s) of dead or late calls were given back"))
+        await self._forget(now)
+
+    async def _expired(self, now: int) -> tuple[int, int]:
+        """Takes up what is over, as far as one look goes: how many holds and how many wallets."""
         alive = select(OWNERS.c.id).where(OWNERS.c.beat_ms > now - OWNER_SILENT_S * 1000)
         late = HOLDS.c.deadline_ms < now - DEADLINE_GRACE_S * 1000
         dead = select(HOLDS.c.call_id, HOLDS.c.account_id).where(HOLDS.c.owner.not_in(alive) | late).limit(MAX_EXPIRED)
@@ -112,9 +126,7 @@ class Upkeep:
         orders += [Sweep(account=account) for (account,) in wallets]
         for done in [self._commits.put(order) for order in orders]:
             await done
-        if holds:
-            self._say(Warned(subject="holds", message=f"{len(holds)} hold(s) of dead or late calls were given back"))
-        await self._forget(now)
+        return len(holds), len(wallets)
 
     async def _forget(self, now: int) -> None:
         async with self._database.begin() as connection:
