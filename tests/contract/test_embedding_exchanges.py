@@ -9,8 +9,8 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.grammar import violation
 from gatewayz.core.requests import EmbeddingRequest
 from gatewayz.dialects.base import Answer, Asking
-from gatewayz.dialects.openai_embeddings.vectors import packed, unpacked
 from gatewayz.dialects.registry import UPSTREAMS
+from gatewayz.dialects.vectors import packed, unpacked
 from gatewayz.providers.classify import classify
 from gatewayz.providers.registry import providers_from, rows
 from gatewayz.simulator.exchanges import exchange_names, load_exchange

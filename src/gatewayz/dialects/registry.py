@@ -9,6 +9,7 @@ from gatewayz.dialects.anthropic_messages.roles import (
 )
 from gatewayz.dialects.base import ClientRole, UpstreamRole
 from gatewayz.dialects.fal_images.roles import FalImagesUpstream
+from gatewayz.dialects.gemini.embeddings import GeminiEmbeddingsUpstream, VertexEmbeddingsUpstream
 from gatewayz.dialects.gemini.images import GeminiImagesUpstream
 from gatewayz.dialects.gemini.roles import GeminiUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
@@ -34,5 +35,7 @@ UPSTREAMS: dict[str, UpstreamRole[Any]] = {
     VertexPredictUpstream.name: VertexPredictUpstream(),
     GeminiUpstream.name: GeminiUpstream(),
     GeminiImagesUpstream.name: GeminiImagesUpstream(),
+    GeminiEmbeddingsUpstream.name: GeminiEmbeddingsUpstream(),
+    VertexEmbeddingsUpstream.name: VertexEmbeddingsUpstream(),
     AnthropicMessagesUpstream.name: AnthropicMessagesUpstream(),
 }

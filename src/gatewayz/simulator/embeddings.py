@@ -17,7 +17,7 @@ from gatewayz.simulator.tongues import Tongue
 
 FOLDER = "openai_embeddings"
 VECTORS = "vectors"
-KNOWN = frozenset({"text-embedding-3-small", "text-embedding-3-large"})
+KNOWN = frozenset({"text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001", "text-embedding-005"})
 DIMENSIONS = 8
 
 

@@ -24,6 +24,7 @@ from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.faults import HANG_S, Actions, Wait, whole
 from gatewayz.simulator.gemini import served
+from gatewayz.simulator.google_embeddings import vertex_embedded
 from gatewayz.simulator.messages import MESSAGES, counted
 from gatewayz.simulator.oracle import Asked, Invoice
 from gatewayz.simulator.plays import played
@@ -52,6 +53,7 @@ class Accounts:
             Stage("GET", re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"), self._metadata, billed=False),
             self._guarded(r"/publishers/anthropic/models/(?P<model>count-tokens):rawPredict$", claude_counted),
             self._guarded(r"/publishers/anthropic/models/(?P<model>[^/:]+):(raw|streamRaw)Predict$", claude_played),
+            self._guarded(r"/publishers/google/models/(?P<model>[^/:]+):predict$", vertex_embedded),
             self._guarded(r"/locations/[^/]+/endpoints/openapi/chat/completions$", partial(played, CHAT)),
             self._guarded(
                 r"/projects/[^/]+/locations/(?P<place>[^/]+)/publishers/google/models/(?P<model>[^/:]+):"

@@ -12,6 +12,7 @@ from gatewayz.simulator.embeddings import embeddings_played
 from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
 from gatewayz.simulator.faults import Actions
 from gatewayz.simulator.gemini_images import drawn
+from gatewayz.simulator.google_embeddings import studio_embedded
 from gatewayz.simulator.images import file_played, images_played
 from gatewayz.simulator.listings import listed
 from gatewayz.simulator.messages import MESSAGES, counted
@@ -46,6 +47,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/fal-queue/(?P<model>.+)$"), submit_played, billed=False),
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
+    Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):batchEmbedContents$"), studio_embedded),
     Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), drawn),
     Stage("POST", re.compile(r"/v1/messages$"), partial(played, MESSAGES)),
     Stage("POST", re.compile(r"/v1/messages/count_tokens$"), counted, billed=False),

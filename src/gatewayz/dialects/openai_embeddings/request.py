@@ -6,9 +6,9 @@ from gatewayz.core.requests import EmbeddingRequest
 from gatewayz.dialects.base import Asking, Draft
 from gatewayz.dialects.fields import MAX_SAFE_INTEGER, Fields
 from gatewayz.dialects.jsontext import client_object
+from gatewayz.dialects.vectors import NAME
 from gatewayz.dialects.wishes import wishes_from
 
-NAME = "openai_embeddings"
 PATH = "/embeddings"
 MAX_TEXTS = 2_048
 MAX_DIMENSIONS = 65_536

@@ -11,10 +11,10 @@ from gatewayz.core.usage import Usage
 from gatewayz.dialects import openai_errors as errors
 from gatewayz.dialects.base import Asking, Decoder, Draft, Encoder, Reading, Send, Spoken, Steps
 from gatewayz.dialects.jsontext import encoded, fields_of, usd_number
-from gatewayz.dialects.openai_embeddings.request import NAME, request_from_wire, request_to_wire
-from gatewayz.dialects.openai_embeddings.vectors import frames_from, unpacked
+from gatewayz.dialects.openai_embeddings.request import request_from_wire, request_to_wire
 from gatewayz.dialects.openai_usage import with_cost
 from gatewayz.dialects.refusals import words_from
+from gatewayz.dialects.vectors import NAME, frames_from, unpacked
 
 
 class BodyEncoder:

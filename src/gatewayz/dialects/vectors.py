@@ -32,10 +32,10 @@ from gatewayz.core.requests import EmbeddingRequest
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.base import Answer, Step, Wait
 from gatewayz.dialects.jsontext import encoded
-from gatewayz.dialects.openai_embeddings.request import NAME
 from gatewayz.dialects.openai_usage import usage_from_wire
 from gatewayz.dialects.refusals import words_in_answer
 
+NAME = "openai_embeddings"
 AT_ONCE = 64
 """Vectors that are made over without a pause: other calls are served in between."""
 BYTES_PER_FLOAT = 4
