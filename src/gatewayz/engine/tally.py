@@ -140,12 +140,15 @@ class Tally:
             if not any(type(event) is UsageReported for event in frame.events):
                 found.append(frame)
                 continue
-            report = last if missing else replace(last, final=False)
-            missing = False
+            # What is said again in our words says it at the very end, after why each choice stopped.
+            shown = missing and frame.source is not None
+            report = last if shown else replace(last, final=False)
+            missing = missing and not shown
             told = [report if type(event) is UsageReported else event for event in frame.events]
             found.append(replace(frame, events=tuple(told)))
         if missing:
-            found.insert(1, Frame((last,)))
+            end = found[0]
+            found[0] = replace(end, events=(*end.events[:-1], last, end.events[-1]))
         return found[::-1]
 
     def stop(self) -> list[Frame]:
