@@ -73,6 +73,21 @@ CHECKS: dict[str, tuple[str, str]] = {
         AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.id = transfers.call_id) GROUP BY call_id
         """,
     ),
+    "days_are_their_calls": (
+        "what is booked for a key and a day differs from its calls by {0} calls, tokens and nano-dollars",
+        """
+        SELECT account_id || '/' || key_id || '/' || day, off FROM (
+            SELECT account_id, key_id, day, ABS(SUM(calls)) + ABS(SUM(failed)) + ABS(SUM(input_tokens))
+                + ABS(SUM(output_tokens)) + ABS(SUM(cost)) AS off
+            FROM (
+                SELECT account_id, key_id, day, calls, failed, input_tokens, output_tokens, cost FROM usage_days
+                UNION ALL SELECT account_id, key_id, received_ms / 86400000, -COUNT(*),
+                    -SUM(CASE WHEN fault <> '' THEN 1 ELSE 0 END), -SUM(input_tokens), -SUM(output_tokens), -SUM(cost)
+                FROM calls GROUP BY account_id, key_id, received_ms / 86400000) AS both_sides
+            GROUP BY account_id, key_id, day) AS sums
+        WHERE off <> 0
+        """,
+    ),
     "refund_is_within_its_charge": (
         "more was refunded than the call was charged, by {0}",
         """

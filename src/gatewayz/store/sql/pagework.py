@@ -10,6 +10,7 @@ from gatewayz.dialects.jsontext import encoded
 from gatewayz.ledger.orders import Extend, Hold, Move, Order, Release, Settle
 from gatewayz.ledger.pages import Pages, side_of
 from gatewayz.ledger.values import Budget, Grant, OpenHold, Wallet
+from gatewayz.store.sql.records import days_of
 
 Row = tuple[Any, ...]
 
@@ -112,11 +113,13 @@ class Written(Struct, frozen=True):
     grants: list[Row]
     calls: list[Row]
     attempts: list[Row]
+    days: list[Row]
     replays: list[Row]
 
 
 def written(pages: Pages) -> Written:
     now = pages.now_ms
+    calls: list[Row] = [order.rows.call for order in pages.records if order.rows is not None]
     kept = [pages.wallets[account] for account in sorted(pages.changed)]
     budgets = [pages.budgets[subject] for subject in sorted(pages.spent)]
     return Written(
@@ -129,8 +132,9 @@ def written(pages: Pages) -> Written:
         holds=[_hold_row(hold) for hold in pages.opened.values()],
         ended=sorted(pages.ended),
         grants=[(one.id, account, "grant", one.amount, one.expires_ms, now) for account, one in pages.granted],
-        calls=[order.rows.call for order in pages.records if order.rows is not None],
+        calls=calls,
         attempts=[row for order in pages.records if order.rows is not None for row in order.rows.attempts],
+        days=days_of(calls),
         replays=[_replay_row(order, now) for order in pages.records if order.replay_key],
     )
 

@@ -34,7 +34,7 @@ from gatewayz.store.sql.pagework import (
     wanted,
     written,
 )
-from gatewayz.store.sql.records import ATTEMPT_COLUMNS, CALL_COLUMNS
+from gatewayz.store.sql.records import ADDED, ATTEMPT_COLUMNS, CALL_COLUMNS, DAY_COLUMNS
 from gatewayz.store.sql.tables import METADATA
 
 TRIES = 4
@@ -163,6 +163,7 @@ async def _write(connection: Any, pages: Pages) -> None:
         ("attempts", ATTEMPT_COLUMNS, rows.attempts),
     ):
         await _arrays(connection, _insert(table, columns), len(columns), found)
+    await _arrays(connection, ADD_DAYS, len(DAY_COLUMNS), rows.days)
     await _arrays(connection, UPDATE_REPLAYS, 6, rows.replays)
 
 
@@ -207,3 +208,6 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     replaced = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name != "call_id")
     conflict = f" ON CONFLICT (call_id) DO UPDATE SET {replaced}" if table == "holds" else ""
     return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({', '.join(arrays)}){conflict}"
+
+
+ADD_DAYS = f"{_insert('usage_days', DAY_COLUMNS)} ON CONFLICT (account_id, key_id, day) DO UPDATE SET {ADDED}"

@@ -1,6 +1,8 @@
 """The record of a call as rows: everything that explains it, nothing that was said in it."""
 
+from collections.abc import Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -9,10 +11,15 @@ from gatewayz.core.calls import Attempt, Call, Outcome
 from gatewayz.core.money import Price
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.dialects.jsontext import encoded
-from gatewayz.store.sql.tables import ATTEMPTS, CALLS
+from gatewayz.store.sql.tables import ATTEMPTS, CALLS, USAGE_DAYS
 
 CALL_COLUMNS = tuple(column.name for column in CALLS.columns)
 ATTEMPT_COLUMNS = tuple(column.name for column in ATTEMPTS.columns)
+
+DAY_COLUMNS = tuple(column.name for column in USAGE_DAYS.columns)
+ADDED = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in DAY_COLUMNS[3:])
+"""What becomes of a day that has calls already."""
+DAY_MS = 86_400_000
 
 MAX_PRICES_KNOWN = 10_000
 
@@ -62,6 +69,22 @@ def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
         call.trace,
     )
     return RecordRows(row, tuple(_attempt(call.id, number, one) for number, one in enumerate(outcome.attempts, 1)))
+
+
+_of_a_day = itemgetter(
+    *map(CALL_COLUMNS.index, ("account_id", "key_id", "received_ms", "fault", "input_tokens", "output_tokens", "cost"))
+)
+
+
+def days_of(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What calls' rows sum to by account, key and day, in that order: the columns of `usage_days`."""
+    days: dict[tuple[str, str, int], list[int]] = {}
+    for row in calls:
+        account, key, received_ms, fault, into, out, cost = _of_a_day(row)
+        sums = days.setdefault((account, key, received_ms // DAY_MS), [0, 0, 0, 0, 0])
+        for place, amount in enumerate((1, fault != "", into, out, cost)):
+            sums[place] += amount
+    return [(*name, *sums) for name, sums in sorted(days.items())]
 
 
 def _attempt(call_id: str, number: int, one: Attempt) -> tuple[Any, ...]:

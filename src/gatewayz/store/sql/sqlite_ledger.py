@@ -34,7 +34,7 @@ from gatewayz.store.sql.pagework import (
     wanted,
     written,
 )
-from gatewayz.store.sql.records import ATTEMPT_COLUMNS, CALL_COLUMNS
+from gatewayz.store.sql.records import ADDED, ATTEMPT_COLUMNS, CALL_COLUMNS, DAY_COLUMNS
 
 ROWS_AT_ONCE = (64, 32, 16, *range(12, 0, -1))
 """Sizes of the statements that insert, so that a few compiled ones serve every batch."""
@@ -165,6 +165,8 @@ def _write(connection: sqlite3.Connection, pages: Pages) -> None:
     _insert(connection, "grants", GRANT_COLUMNS, rows.grants)
     _insert(connection, "calls", CALL_COLUMNS, rows.calls)
     _insert(connection, "attempts", ATTEMPT_COLUMNS, rows.attempts)
+    for row in rows.days:
+        connection.execute(ADD_DAY, row)
     if rows.ended:
         connection.execute(f"DELETE FROM holds WHERE call_id {AMONG}", (encoded(rows.ended).decode(),))
     for account, key, call, state, answer, until in rows.replays:
@@ -173,6 +175,10 @@ def _write(connection: sqlite3.Connection, pages: Pages) -> None:
 
 UPDATE_WALLET = "UPDATE wallets SET paid = ?, promo = ?, held = ?, promo_until_ms = ? WHERE account_id = ?"
 UPDATE_BUDGET = "UPDATE budgets SET period_ms = ?, spent = ?, held = ? WHERE subject = ?"
+ADD_DAY = (
+    f"INSERT INTO usage_days ({', '.join(DAY_COLUMNS)}) VALUES ({', '.join('?' * len(DAY_COLUMNS))}) "
+    f"ON CONFLICT (account_id, key_id, day) DO UPDATE SET {ADDED}"
+)
 UPDATE_REPLAY = (
     "UPDATE idempotency SET state = ?, answer = ?, expires_ms = ? WHERE account_id = ? AND key = ? AND call_id = ?"
 )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from gatewayz.store.sql.columns import METADATA as METADATA
@@ -100,6 +101,8 @@ TOKENS = Table(
 REVISIONS = Table("revisions", METADATA, _text("subject", key=True), _number("number"))
 """Counts changes: a cache that has seen another number is stale. Subjects: `keys`, `catalog`."""
 
+_REFUNDS = text("kind = 'refund_call'")
+
 # Money: every change goes through `ledger.pages`, in one transaction with its transfers.
 
 WALLETS = Table(
@@ -133,6 +136,7 @@ TRANSFERS = Table(
     CheckConstraint("debit <> credit", name="it_has_two_sides"),
     Index("transfers_account", "account_id", "at_ms"),
     Index("transfers_call", "call_id"),
+    Index("transfers_refunds", "account_id", sqlite_where=_REFUNDS, postgresql_where=_REFUNDS),
 )
 """One movement: both sides in a row, so the sum is zero by construction. Rows are never changed or deleted."""
 
@@ -248,6 +252,23 @@ CALLS = Table(
     Index("calls_account", "account_id", "id"),
 )
 """The record of a call, never what was said in it. Written in the transaction that settles."""
+
+USAGE_DAYS = Table(
+    "usage_days",
+    METADATA,
+    _text("account_id", key=True),
+    _text("key_id", key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    _number("calls"),
+    _number("failed"),
+    _number("input_tokens"),
+    _number("output_tokens"),
+    _number("cost"),
+)
+"""What the records of a key's calls that came in on a day sum to: booked with them, so that nobody has to add them up.
+
+`day` counts from 1970, in UTC.
+"""
 
 ATTEMPTS = Table(
     "attempts",

@@ -11,8 +11,9 @@ from gatewayz.ledger.values import Budget, Period
 from gatewayz.store.sql import accounts, budgets, credits, usage
 from gatewayz.store.sql.accounts import Account
 from gatewayz.store.sql.calls import Whose
+from gatewayz.store.sql.records import DAY_MS
 from gatewayz.store.sql.slices import Cut
-from gatewayz.store.sql.usage import DAY_MS, By, Span
+from gatewayz.store.sql.usage import By, Span
 from gatewayz.web.api.export import AsCsv, exported
 from gatewayz.web.api.shapes import (
     Done,

@@ -10,9 +10,8 @@ from fastapi import Query, Response
 from msgspec import Raw
 
 from gatewayz.dialects.jsontext import encoded, usd_number
-from gatewayz.ledger.values import period_start
 from gatewayz.store.sql import accounts, budgets, calls, keys, usage
-from gatewayz.store.sql.calls import Story, Whose
+from gatewayz.store.sql.calls import Story
 from gatewayz.web.api.shapes import Here, Shown, Usd, usd
 
 RESETS = {"total": None, "day": "daily", "week": "weekly", "month": "monthly"}
@@ -80,7 +79,7 @@ async def credits(here: Here) -> Response:
     """What came in and what was used, as OpenRouter and Vercel tell it."""
     account = await accounts.one(here.database, here.who.account)
     back = await usage.given_back(here.database, account.id)
-    used = await usage.total(here.database, Whose(account.id)) - back
+    used = (await usage.spent(here.database, account.id, here.now_ms)).ever - back
     left = 0 if account.billing == "house" else account.paid + account.promo + account.held
     totals = {"total_credits": usd_number(left + used), "total_usage": usd_number(used)}
     return _json({"data": totals, "balance": usd(left), "total_used": usd(used)})
@@ -94,16 +93,9 @@ async def key(here: Here) -> Response:
     budget = next(
         (one for one in await budgets.listed(here.database, who.account, now) if one.subject == subject), None
     )
-    mine = Whose(who.account, key=who.key)
-    spent = {
-        name: usd_number(await usage.total(here.database, mine, since))
-        for name, since in (
-            ("usage", 0),
-            ("usage_daily", period_start("day", now)),
-            ("usage_weekly", period_start("week", now)),
-            ("usage_monthly", period_start("month", now)),
-        )
-    }
+    found = await usage.spent(here.database, who.account, now, who.key)
+    sums = {"usage": found.ever, "usage_daily": found.day, "usage_weekly": found.week, "usage_monthly": found.month}
+    spent = {name: usd_number(nanos) for name, nanos in sums.items()}
     manages = "account" in who.scopes or "operator" in who.scopes
     left = None if budget is None else usd_number(max(budget.limit - budget.spent - budget.held, 0))
     return _json(
