@@ -119,7 +119,7 @@ def _check(body):
 
 async def everything(there):
     """All that is kept, but for calls and what only counts."""
-    tables = [table for table in METADATA.sorted_tables if table.name not in {"calls", "attempts", "owners", "holds"}]
+    tables = [table for table in METADATA.sorted_tables if table.name not in {"calls", "attempts", "usage_days", "owners", "holds"}]
     async with there.desk.database.begin(reading=True) as connection:
         return {table.name: [tuple(row) for row in (await connection.execute(select(table))).all()] for table in tables}
 

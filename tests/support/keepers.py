@@ -14,7 +14,7 @@ from gatewayz.store.sql.checking import CHECKS, statement_of
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.postgres_ledger import PostgresLedger
 
-MONEY_TABLES = ("wallets", "transfers", "holds", "budgets", "grants", "calls", "attempts")
+MONEY_TABLES = ("wallets", "transfers", "holds", "budgets", "grants", "calls", "attempts", "usage_days")
 
 
 class FixedClock(SystemClock):
