@@ -17,7 +17,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.store.secret import peppers
 from gatewayz.store.sql.accounts import create
-from gatewayz.store.sql.audit import verified
+from gatewayz.store.sql.audit import last_entries, verified
 from gatewayz.store.sql.backup_file import BackupReader
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
@@ -116,6 +116,39 @@ async def filled(here, calls=30):
             await connection.execute(insert(IDEMPOTENCY).values(account_id="payer", key="k", state="kept", answer=b"\x00\xff"))
             await connection.execute(insert(OWNERS).values(id="of the past", started_ms=1, beat_ms=2))
     return key
+
+
+def but_for_the_log(seals):
+    """Everything but the audit log, which is told of the copy, and its count."""
+    return {name: seal for name, seal in seals.items() if name not in {"audit_log", "revisions"}}
+
+
+async def last_deed(here, sealed_by):
+    """What the log was told last; all of it follows, under the secret of a place."""
+    database = Database(here.location)
+    try:
+        assert [one for one in (await verified(database, peppers(sealed_by.data_dir, Secret(""))))[1] if one.check != "money_moves_are_told"] == []
+        [entry] = await last_entries(database, 1)
+        assert entry.actor.startswith("cli:")
+        return entry.action, entry.subject, json.loads(entry.detail)
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_log_is_told_of_a_restore_by_whoever_has_its_secret(place, tmp_path, kind):
+    here, stranger, file = place(kind), place(kind, empty=True), tmp_path / "backup.gz"
+    await filled(here, calls=3)
+    before = await here.seals()
+    assert (await here.backup(file))[0] == 0
+    assert (await here.restore(file, replace=True))[0] == 0
+    assert but_for_the_log(await here.seals()) == but_for_the_log(before)
+    action, subject, detail = await last_deed(here, here)
+    assert (action, subject, detail["replaced"], detail["kept_in"]) == ("store.restore", "backup.gz", True, kind)
+    (stranger.data_dir / "secret").write_text("another-secret")
+    status, _, wrong = await stranger.restore(file)
+    assert (status, "The audit log was not told" in wrong) == (0, True)
+    assert await stranger.seals() == before
 
 
 @pytest.mark.parametrize("there", KINDS)
@@ -258,7 +291,8 @@ async def test_everything_is_moved_from_sqlite_to_postgresql(place):
     assert status == 0, said + wrong
     assert "read back and compared" in said
     assert f"{here.location.path} is left as it was" in said
-    assert await there.seals() == before
+    assert but_for_the_log(await there.seals()) == but_for_the_log(before)
+    assert await last_deed(there, here) == ("store.move", there.location.shown, {"from": here.location.shown})
     assert await there.number(select(func.max(CALLS.c.asked_model))) == "with\ufffdnul"
     assert await there.number(select(func.count()).select_from(HOLDS)) == 3
     status, _, wrong = await here.call("move", url_of(there.location))

@@ -6,16 +6,20 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from gatewayz import __version__
+from gatewayz.cli.office import actor
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.settings import Loaded, loaded
 from gatewayz.store import secret
+from gatewayz.store.sql.audit import Deed, goes_on, recorded
 from gatewayz.store.sql.backup_file import BackupReader, Header, written
 from gatewayz.store.sql.checking import OF_A_COPY, Violation, violations, violations_in
 from gatewayz.store.sql.database import Database, Location, located
 from gatewayz.store.sql.journal import FOLDER
-from gatewayz.store.sql.loading import Seals, unless_served
+from gatewayz.store.sql.loading import Seals, Source, Tell, unless_served
 from gatewayz.store.sql.loading import loaded as put_into
 from gatewayz.store.sql.migrating import REVISION, revision_of
 from gatewayz.store.sql.snapshots import Piece, Seal, Sheet, pieces_of, snapshot
@@ -91,14 +95,34 @@ def restore(config: str, flags: Mapping[str, Any], file: str, *, replace: bool) 
     location, reader = _kept(found), BackupReader(Path(file))
 
     async def run() -> tuple[Seals, list[Violation]]:
-        pieces = reader.pieces()
-        seals = await put_into(location, reader.header.schema, pieces, Shown("restoring"), replace=replace)
+        source, deed = Source(reader.header.schema, reader.pieces()), _restored(file, reader.header, replace=replace)
+        seals = await put_into(location, source, Shown("restoring"), _teller(found, deed), replace=replace)
         return seals, await _violations(location)
 
     seals, wrong = _run(run())
     print(f"{file} was restored into {location.shown}: {_counted(seals)}.")
     _say_what_is_beside(found)
     return _verdict(wrong)
+
+
+def _restored(file: str, header: Header, *, replace: bool) -> Deed:
+    detail = {"made_ms": header.at_ms, "schema": header.schema, "kept_in": header.kept_in, "replaced": replace}
+    return Deed(action="store.restore", subject=Path(file).name, detail=detail)
+
+
+def _teller(found: Loaded, deed: Deed) -> Tell:
+    """Writes the deed's entry, where the secret is that sealed the log so far: none is made here."""
+    data_dir = Path(found.settings.data_dir)
+    there = bool(found.secret_key) or (data_dir / secret.FILE).is_file()
+    peppers = secret.peppers(data_dir, found.secret_key, found.old_secret_keys) if there else None
+
+    async def tell(connection: AsyncConnection) -> None:
+        if peppers is None or not await goes_on(connection, peppers):
+            print("The audit log was not told: the secret that seals it is not here.", file=sys.stderr)
+            return
+        await recorded(connection, peppers, actor(), deed, SystemClock().wall_ms())
+
+    return tell
 
 
 def move(config: str, flags: Mapping[str, Any], url: str) -> int:
@@ -108,7 +132,8 @@ def move(config: str, flags: Mapping[str, Any], url: str) -> int:
     there = located(url, "", pooler=found.settings.database.transaction_pooler)
     if there.kind == "memory" or there == here:
         raise Fault("bad_request", f"Nothing can be moved from {here.shown} to {there.shown}.")
-    seals, wrong = _run(_moved(here, there, Path(found.settings.data_dir)))
+    deed = Deed(action="store.move", subject=there.shown, detail={"from": here.shown})
+    seals, wrong = _run(_moved(here, there, Path(found.settings.data_dir), _teller(found, deed)))
     print(f"{here.shown} was moved to {there.shown}: {_counted(seals)}, read back and compared.")
     print(f"Set GATEWAYZ_DATABASE__URL (or database.url) to {there.shown} with its password, and start again.")
     print(f"{here.shown} is left as it was.")
@@ -116,7 +141,7 @@ def move(config: str, flags: Mapping[str, Any], url: str) -> int:
     return _verdict(wrong)
 
 
-async def _moved(here: Location, there: Location, data_dir: Path) -> tuple[Seals, list[Violation]]:
+async def _moved(here: Location, there: Location, data_dir: Path, tell: Tell) -> tuple[Seals, list[Violation]]:
     database = Database(here)
     try:
         async with database.begin(reading=True) as connection:
@@ -125,7 +150,7 @@ async def _moved(here: Location, there: Location, data_dir: Path) -> tuple[Seals
         await database.close()
     async with snapshot(here, data_dir) as connection:
         schema = await connection.run_sync(revision_of)
-        seals = await put_into(there, schema, pieces_of(connection), Shown("moving"))
+        seals = await put_into(there, Source(schema, pieces_of(connection)), Shown("moving"), tell)
     return seals, await _violations(there)
 
 

@@ -57,7 +57,7 @@ async def _worked(found: Loaded, work: Callable[[Office], Awaitable[T]]) -> T:
     async with AsyncExitStack() as stack:
         store = await opened(location, place, SystemClock(), _unheard, stack, serving=False)
         secrets = peppers(place, found.secret_key, found.old_secret_keys)
-        desk = Desk(store.database, SystemClock(), secrets, f"cli:{_who()}")
+        desk = Desk(store.database, SystemClock(), secrets, actor())
         return await work(Office(desk, store, place, settings.notices.private_addresses))
 
 
@@ -65,12 +65,12 @@ def _unheard(fact: Fact) -> None:
     """A command says what it did itself."""
 
 
-def _who() -> str:
-    """Who runs the command, as the machine knows them."""
+def actor() -> str:
+    """Who runs the command, as the machine knows them: the audit log's `cli:NAME`."""
     try:
-        return getpass.getuser()
+        return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
-        return "unknown"
+        return "cli:unknown"
 
 
 def say(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[str] = ()) -> None:

@@ -1,7 +1,8 @@
 """Loading a snapshot into a database: all of it or nothing, read back and compared before it counts."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+from msgspec import Struct
 from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,16 +16,26 @@ from gatewayz.store.sql.tables import METADATA, OWNERS
 
 Seals = dict[str, Seal]
 Progress = Callable[[Piece], None]
+Tell = Callable[[AsyncConnection], Awaitable[None]]
+"""Writes the entry of the audit log."""
+
+
+class Source(Struct, frozen=True):
+    """A snapshot: the revision of its schema, and its pieces."""
+
+    schema: str
+    pieces: AsyncIterator[Piece]
 
 
 async def loaded(
-    location: Location, schema: str, pieces: AsyncIterator[Piece], progress: Progress, *, replace: bool = False
+    location: Location, source: Source, progress: Progress, tell: Tell | None = None, *, replace: bool = False
 ) -> Seals:
-    """Puts a snapshot of this schema's revision in and brings it up to date, in one transaction.
+    """Puts a snapshot in, brings it up to date, and has it told (`tell`), in one transaction.
 
     Faults: `bad_request` when the database is not empty and not to be replaced, serves a gateway, or is too old for the
     snapshot; `unavailable`; `internal` when what was read back is not what was put in. Then nothing has changed.
     """
+    schema = source.schema
     if schema > REVISION:
         raise Fault("bad_request", f"The snapshot is of schema {schema}, newer than this version's {REVISION}.")
     if location.kind == "sqlite":
@@ -36,9 +47,11 @@ async def loaded(
                 await locked(connection)
                 await _make_room(connection, replace=replace)
                 await connection.run_sync(upgrade, schema)
-                seals = await _put(connection, pieces, progress)
+                seals = await _put(connection, source.pieces, progress)
                 await _compare(connection, seals)
                 await connection.run_sync(upgrade, "head")
+                if tell is not None:
+                    await tell(connection)
     finally:
         await database.close()
     return seals
