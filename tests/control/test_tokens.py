@@ -118,6 +118,18 @@ async def test_a_token_has_what_is_left_of_its_own_limit_and_of_its_keys(there):
     assert (await there.operator.get("/admin/credits/check"))["adds_up"] is True
 
 
+async def test_a_token_whose_limit_is_used_up_is_no_notice_for_its_account(there):
+    caller = await there.key("acme", "inference", "account")
+    await caller.does("PUT", "/v1/account/webhook", {"url": "https://hooks.example/"})
+    await caller.does("PUT", "/v1/account/budgets", {"key_id": caller.id, "limit": "1"})
+    await minted(caller, limit="1")
+    async with there.desk.database.begin() as connection:
+        await connection.execute(update(BUDGETS).values(spent=BUDGETS.c.limit_nanos))
+    await there.here.built.notices.round()
+    (notice,) = (await caller.get("/v1/account/notices"))["data"]
+    assert notice["body"]["data"]["key"] == caller.id
+
+
 async def test_the_limits_of_a_key_hold_for_all_its_tokens_together(location, tmp_path):
     async with place(location, tmp_path, limits=LIMITS | {"burst": 3}) as there:
         caller = await there.key("acme", limits={"key_rpm": 3})

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.core.faults import Fault
@@ -49,6 +49,11 @@ def of_token(token: str) -> str:
     return f"token:{token}"
 
 
+def lasting() -> ColumnElement[bool]:
+    """Which budgets are an account's to look after: all but those of tokens."""
+    return ~BUDGETS.c.subject.startswith(of_token(""))
+
+
 COLUMNS = tuple(
     BUDGETS.c[name] for name in ("subject", "account_id", "limit_nanos", "period", "period_ms", "spent", "held")
 )
@@ -60,7 +65,7 @@ def _budget(row: Sequence[Any], now_ms: int) -> Budget:
 
 async def listed(database: Database, account: str, now_ms: int) -> list[Budget]:
     """The budgets of an account as of now. Faults: `unavailable`."""
-    own = select(*COLUMNS).where(BUDGETS.c.account_id == account, ~BUDGETS.c.subject.startswith(of_token("")))
+    own = select(*COLUMNS).where(BUDGETS.c.account_id == account, lasting())
     wanted = own.order_by(BUDGETS.c.subject).limit(MAX_LISTED)
     async with database.begin(reading=True) as connection:
         return [_budget(row, now_ms) for row in (await connection.execute(wanted)).all()]

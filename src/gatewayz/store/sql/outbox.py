@@ -17,6 +17,7 @@ from gatewayz.core.secrets import Secret
 from gatewayz.ledger.values import Budget
 from gatewayz.ports.outbox import Letter
 from gatewayz.store.secret import Peppers
+from gatewayz.store.sql.budgets import lasting
 from gatewayz.store.sql.database import Database, upsert
 from gatewayz.store.sql.tables import BUDGETS, NOTICE_MARKS, NOTICES, WALLETS, WEBHOOKS
 from gatewayz.store.sql.webhooks import notice_row, vault
@@ -218,7 +219,7 @@ def _budgets(used_up: Sequence[str]) -> Select[Any]:
         select(*BUDGETS.c, reached.label("level"))
         .join(WEBHOOKS, WEBHOOKS.c.account_id == BUDGETS.c.account_id)
         .outerjoin(NOTICE_MARKS, mark)
-        .where(limit > 0, or_(reached > told, refuses))
+        .where(limit > 0, lasting(), or_(reached > told, refuses))
         .limit(MAX_CROSSINGS)
     )
 
