@@ -32,7 +32,7 @@ MISTAKES = {
     "a refund takes what is not there": ("taken = min(-order.amount, there)", "taken = -order.amount"),
     "an extension is not written down": ("promo=hold.promo + promo, paid=hold.paid + paid", "promo=hold.promo, paid=hold.paid"),
     "paid before promo": ("promo = min(wallet.promo, amount)\n        paid", "promo = 0\n        paid"),
-    "a refused hold changes the wallet": ("fault = self._missing(order.account, order.amount, order.budgets)\n        if fault is not None:", "fault = self._missing(order.account, order.amount, order.budgets)\n        if fault is not None and not self._take(order.account, 1, order.call, \"hold\", order.call):"),
+    "a refused hold changes the wallet": ("refused = self._refused(order.account, order.amount, order.budgets)\n        if refused is not None:", "refused = self._refused(order.account, order.amount, order.budgets)\n        if refused is not None and not self._take(order.account, 1, order.call, \"hold\", order.call):"),
 }
 
 
