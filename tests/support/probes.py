@@ -1,5 +1,6 @@
 """A request for every route of the control plane: valid, aimed at a thing that is made for it."""
 
+import re
 from typing import Any, NamedTuple
 
 from gatewayz.core.calls import new_ulid
@@ -136,8 +137,13 @@ class Things:
 
 def aimed(path: str, probe: Probe, thing: str) -> tuple[str, Any]:
     """The request's path with its query, and its body."""
-    new = new_ulid().lower()
+    names = {"ID": thing, "NEW": new_ulid().lower()}
+
+    def named(text: str) -> str:
+        # In one go: an id may spell any of these words.
+        return re.sub("ID|NEW", lambda found: names[found[0]], text)
+
     body = probe.body
     if body is not None:
-        body = {name: value.replace("ID", thing).replace("NEW", new) if isinstance(value, str) else value for name, value in body.items()}
-    return path.replace("{id}", thing) + probe.query.replace("ID", thing).replace("NEW", new), body
+        body = {name: named(value) if isinstance(value, str) else value for name, value in body.items()}
+    return path.replace("{id}", thing) + named(probe.query), body
