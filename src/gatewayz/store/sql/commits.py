@@ -13,6 +13,9 @@ from gatewayz.ledger.orders import Done, Order
 MAX_BATCH = 500
 MAX_WAITING = 20_000
 RETRY_S = 1.0
+SIBLINGS = 3
+LINGER_S = 0.001
+"""After a batch of so many orders the next one is waited for so long: under load, commits are fewer and larger."""
 Commit = Callable[[Sequence[Order]], Awaitable[list[Done]]]
 
 
@@ -42,6 +45,8 @@ class GroupCommit:
                 count = min(len(self._waiting), MAX_BATCH)
                 taken = [self._waiting.popleft() for _ in range(count)]
                 await self._together([(order, future) for order, future in taken if not future.cancelled()])
+                if count >= SIBLINGS:
+                    await asyncio.sleep(LINGER_S)
         finally:
             self._running = None
 

@@ -30,7 +30,14 @@ POOL_SIZE = 4
 POOL_WAIT_S = 5.0
 RETRY_S = 2.0
 """What a client is told when the store is away."""
-PRAGMAS = (f"PRAGMA busy_timeout={BUSY_MS}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
+LOG_PAGES = 4_000
+"""Of the write-ahead log, 16 MB, before they are copied back: pages that every booking changes are copied more rarely."""
+PRAGMAS = (
+    f"PRAGMA busy_timeout={BUSY_MS}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    f"PRAGMA wal_autocheckpoint={LOG_PAGES}",
+)
 
 
 class Location(Struct, frozen=True):
