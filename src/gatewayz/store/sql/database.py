@@ -31,7 +31,7 @@ POOL_WAIT_S = 5.0
 RETRY_S = 2.0
 """What a client is told when the store is away."""
 LOG_PAGES = 4_000
-"""Of the write-ahead log, 16 MB, before they are copied back: pages that every booking changes are copied more rarely."""
+"""Of the write-ahead log, 16 MB, before they are copied back: what every booking changes is copied more rarely."""
 PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MS}",
     "PRAGMA journal_mode=WAL",
