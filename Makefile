@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& { echo $$p; break; }; done)
 
 # Run side by side: most of what they do is wait.
-TEST_GROUPS := tests/money tests/store,tests/fault,tests/control,tests/cli tests/unit,tests/contract,tests/property,tests/e2e,tests/load
+TEST_GROUPS := tests/money,tests/contract tests/store,tests/fault,tests/control,tests/cli tests/unit,tests/property,tests/e2e,tests/load
 
 .PHONY: help run demo doctor test check test-clients test-long bench lock build clean
 

@@ -13,7 +13,7 @@ from gatewayz.ledger.orders import Done, Order
 MAX_BATCH = 500
 MAX_WAITING = 20_000
 RETRY_S = 1.0
-SIBLINGS = 3
+SIBLINGS = 2
 LINGER_S = 0.001
 """After a batch of so many orders the next one is waited for so long: under load, commits are fewer and larger."""
 Commit = Callable[[Sequence[Order]], Awaitable[list[Done]]]
