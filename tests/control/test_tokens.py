@@ -70,7 +70,10 @@ async def test_a_token_is_for_its_own_pages(there):
     ["https://user@app.example.com"], ["https://APP.example.com"], ["ftp://app.example.com"], ["https://*.example.com"], [PAGE] * 11, ["https://a\n"],
 ])
 async def test_what_is_no_origin_is_refused(there, origins):
-    await (await there.key("acme")).does("POST", "/v1/tokens", {"origins": origins}, status=400)
+    caller = await there.key("acme")
+    said = await caller.does("POST", "/v1/tokens", {"origins": origins}, status=400)
+    assert said["error"]["param"].startswith("origins")
+    assert (await caller.get("/v1/tokens"))["data"] == []
 
 
 async def test_a_token_lives_at_most_an_hour_and_never_longer_than_its_key(there):
