@@ -16,12 +16,23 @@ from tests.support.postgres import running_postgres
 
 from bench.targets import HERE, ROOT, Kept, Target, bare, compiled, gateway, nginx
 
-PORTS = {"upstream": 18901, "paced": 18902, "nginx": 18910, "bare": 18920, "gatewayz": 18930, "ledgers": 18940}
+PORTS = {
+    "upstream": 18901,
+    "paced": 18902,
+    "nginx": 18910,
+    "bare": 18920,
+    "gatewayz": 18930,
+    "ledgers": 18940,
+}
 EVENTS = 102
 GAP_MS = 10
 GOALS = {"json_us": 25.0, "paced_us": 4.0}
 """At most this many times nginx, in the same run."""
-MEMORY, SQLITE, POSTGRESQL = "gatewayz, in memory", "gatewayz, SQLite, prepaid", "gatewayz, PostgreSQL, prepaid"
+MEMORY, SQLITE, POSTGRESQL = (
+    "gatewayz, in memory",
+    "gatewayz, SQLite, prepaid",
+    "gatewayz, PostgreSQL, prepaid",
+)
 LEDGER_GOAL = 1.6
 """CPU per call on SQLite, for a caller with a wallet: at most this many times the same build without a store."""
 ECHO = "gatewayz"
@@ -83,7 +94,10 @@ def bodies(folder: Path) -> dict[str, Request]:
     del said["user"]
     chat, spoken = "/v1/chat/completions", "/v1/messages"
     wanted = {"json": (chat, plain), "stream": (chat, streamed), "messages": (spoken, said)}
-    wanted |= {name: (wanted[body][0], wanted[body][1] | {"model": model}) for name, (body, model) in CROSSINGS.items()}
+    wanted |= {
+        name: (wanted[body][0], wanted[body][1] | {"model": model})
+        for name, (body, model) in CROSSINGS.items()
+    }
     made = {}
     for number, (name, (path, body)) in enumerate(wanted.items()):
         made[name] = Request(path, folder / f"request-{number}.json")
@@ -99,7 +113,9 @@ class Bench:
         self._requests = requests
         self.rounds: dict[str, dict[str, list[float]]] = {}
 
-    def load(self, target: Target, request: str, conns: int, count: int, rate: int = 0) -> dict[str, Any]:
+    def load(
+        self, target: Target, request: str, conns: int, count: int, rate: int = 0
+    ) -> dict[str, Any]:
         command = [
             self._loadgen,
             "-p",
@@ -122,13 +138,17 @@ class Bench:
             sys.exit(f"the load on {target.name} failed: {done.stderr.decode()}")
         result: dict[str, Any] = json.loads(done.stdout)
         if result["errors"] or result["non200"]:
-            sys.exit(f"{target.name}: {result['errors']} errors, {result['non200']} answers that are no success")
+            sys.exit(
+                f"{target.name}: {result['errors']} errors, {result['non200']} answers that are no success"
+            )
         return result
 
     def note(self, target: str, name: str, value: float) -> None:
         self.rounds.setdefault(target, {}).setdefault(name, []).append(value)
 
-    def cpu(self, target: Target, name: str, request: str, conns: int, count: int, row: str = "") -> dict[str, Any]:
+    def cpu(
+        self, target: Target, name: str, request: str, conns: int, count: int, row: str = ""
+    ) -> dict[str, Any]:
         before = target.cpu_us()
         result = self.load(target, request, conns, count)
         units = EVENTS if name == "paced_us" else 1
@@ -149,8 +169,14 @@ def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]
         for kind in ("upstream", "paced"):
             proxy = nginx(PORTS["nginx"], PORTS[kind], folder)
             if proxy is None:
-                notes.append("nginx is not installed: no ratios (Debian: apt-get install nginx-light)")
-            started = [proxy, bare(PORTS["bare"], PORTS[kind]), gateway(PORTS["gatewayz"], PORTS[kind], folder)]
+                notes.append(
+                    "nginx is not installed: no ratios (Debian: apt-get install nginx-light)"
+                )
+            started = [
+                proxy,
+                bare(PORTS["bare"], PORTS[kind]),
+                gateway(PORTS["gatewayz"], PORTS[kind], folder),
+            ]
             targets = [target for target in started if target is not None]
             _rounds(bench, targets, kind, quick)
             for target in targets:
@@ -208,7 +234,9 @@ def _rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None
             for target in targets:
                 result = bench.load(target, "json", 8, 400, 200)
                 for quantile in ("p50", "p99"):
-                    bench.note(target.name, f"added_{quantile}_us", result[quantile] - floor[quantile])
+                    bench.note(
+                        target.name, f"added_{quantile}_us", result[quantile] - floor[quantile]
+                    )
 
 
 COLUMNS = {
@@ -223,7 +251,10 @@ COLUMNS = {
 
 
 def table(rounds: dict[str, dict[str, list[float]]]) -> str:
-    medians = {name: {key: statistics.median(values) for key, values in row.items()} for name, row in rounds.items()}
+    medians = {
+        name: {key: statistics.median(values) for key, values in row.items()}
+        for name, row in rounds.items()
+    }
     floor = medians.get("nginx", {})
     lines = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     for name, row in medians.items():
@@ -244,7 +275,9 @@ def table(rounds: dict[str, dict[str, list[float]]]) -> str:
 
 def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
     said = []
-    plain, sqlite, postgresql = (statistics.median(rounds[name]["json_us"]) for name in (MEMORY, SQLITE, POSTGRESQL))
+    plain, sqlite, postgresql = (
+        statistics.median(rounds[name]["json_us"]) for name in (MEMORY, SQLITE, POSTGRESQL)
+    )
     verdict = "met " if sqlite / plain <= LEDGER_GOAL else "OVER"
     said.append(
         f"{verdict}  CPU µs per JSON call of a caller with a wallet: SQLite {sqlite / plain:.2f} × memory, goal "
@@ -254,13 +287,19 @@ def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
         echo = statistics.median(rounds[ECHO][key])
         ratios = {name: statistics.median(rounds[name][key]) / echo for name in CROSSINGS}
         verdict = "met " if max(ratios.values()) <= CROSSING_GOAL else "OVER"
-        quoted = ", ".join(f"{name.partition(', ')[2]} {ratio:.2f} ×" for name, ratio in ratios.items())
-        said.append(f"{verdict}  {COLUMNS[key]}, of OpenAI over OpenAI: {quoted}; goal {CROSSING_GOAL} ×")
+        quoted = ", ".join(
+            f"{name.partition(', ')[2]} {ratio:.2f} ×" for name, ratio in ratios.items()
+        )
+        said.append(
+            f"{verdict}  {COLUMNS[key]}, of OpenAI over OpenAI: {quoted}; goal {CROSSING_GOAL} ×"
+        )
     if "nginx" not in rounds:
         return said
     for key, goal in GOALS.items():
         ratio = statistics.median(rounds["gatewayz"][key]) / statistics.median(rounds["nginx"][key])
-        said.append(f"{'met ' if ratio <= goal else 'OVER'}  {COLUMNS[key]}: {ratio:.1f} × nginx, goal {goal:g} ×")
+        said.append(
+            f"{'met ' if ratio <= goal else 'OVER'}  {COLUMNS[key]}: {ratio:.1f} × nginx, goal {goal:g} ×"
+        )
     return said
 
 
@@ -273,16 +312,22 @@ def main() -> None:
     rounds, notes = measured(options.quick)
     now = datetime.now(UTC)
     commit = (
-        subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT).stdout.decode().strip()
+        subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT)
+        .stdout.decode()
+        .strip()
     )
     shown, said = table(rounds), verdicts(rounds)
-    machine = f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    machine = (
+        f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    )
     text = f"# Benchmark of {now:%Y-%m-%d}, {commit or 'no commit'}\n\n"
     text += f"{machine}; load and upstream on the same two cores.\n\n"
     text += shown + "\n\n" + "\n".join(f"- {line}" for line in [*said, *notes]) + "\n"
     (HERE / "results" / "latest.md").write_text(text)
     saved = {"at": now.isoformat(), "commit": commit, "machine": machine, "rounds": rounds}
-    (HERE / "results" / f"{now:%Y-%m-%d}-{commit or 'none'}.json").write_text(json.dumps(saved, indent=1) + "\n")
+    (HERE / "results" / f"{now:%Y-%m-%d}-{commit or 'none'}.json").write_text(
+        json.dumps(saved, indent=1) + "\n"
+    )
     print(text)
     if options.check and any(line.startswith("OVER") for line in said):
         sys.exit(1)

@@ -17,7 +17,9 @@ class Bare:
         if scope["type"] != "http":
             return
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False
+            )
         body = b""
         while True:
             message = await receive()
@@ -25,9 +27,17 @@ class Bare:
             if not message.get("more_body"):
                 break
         headers = {"content-type": "application/json"}
-        async with self._session.post(self._url + scope["path"], data=body, headers=headers) as response:
+        async with self._session.post(
+            self._url + scope["path"], data=body, headers=headers
+        ) as response:
             kind = response.headers.get("content-type", "").encode()
-            await send({"type": "http.response.start", "status": response.status, "headers": [(b"content-type", kind)]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status,
+                    "headers": [(b"content-type", kind)],
+                }
+            )
             async for chunk in response.content.iter_any():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -35,4 +45,11 @@ class Bare:
 
 if __name__ == "__main__":
     port, upstream = map(int, sys.argv[1:])
-    uvicorn.run(Bare(upstream), host="127.0.0.1", port=port, log_level="error", access_log=False, lifespan="off")
+    uvicorn.run(
+        Bare(upstream),
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+    )

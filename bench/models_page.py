@@ -14,31 +14,63 @@ from gatewayz.core.money import Price, price_from_usd
 from gatewayz.settings import loaded
 
 MODELS, ROUNDS = 5_000, 500
-QUERIES = ("", "q=model-49", "supported_parameters=tools&limit=100", "provider=simulator&offset=4900", "free=true")
+QUERIES = (
+    "",
+    "q=model-49",
+    "supported_parameters=tools&limit=100",
+    "provider=simulator&offset=4900",
+    "free=true",
+)
 
 
 def many() -> list[Model]:
     price = price_from_usd({"input": "1.25", "output": "10.00", "cache_read": "0.125"})
     return [
-        Model(id=f"family-{number % 50}/model-{number}", name=f"Model {number}", offers=tuple(
-            offer(f"family-{number % 50}/model-{number}", f"native-{number}-{copy}", price) for copy in range(2)))
+        Model(
+            id=f"family-{number % 50}/model-{number}",
+            name=f"Model {number}",
+            offers=tuple(
+                offer(f"family-{number % 50}/model-{number}", f"native-{number}-{copy}", price)
+                for copy in range(2)
+            ),
+        )
         for number in range(MODELS)
     ]
 
 
 def offer(model: str, upstream_id: str, price: Price) -> Offer:
-    return Offer(model=model, provider="simulator", upstream_id=upstream_id, price=price, context=200_000,
-                 max_output=64_000, inputs=("text", "image"), features=("tools", "json_schema", "reasoning"))
+    return Offer(
+        model=model,
+        provider="simulator",
+        upstream_id=upstream_id,
+        price=price,
+        context=200_000,
+        max_output=64_000,
+        inputs=("text", "image"),
+        features=("tools", "json_schema", "reasoning"),
+    )
 
 
 async def measured() -> dict[str, dict[str, float]]:
     key = key_from(b"\1" * RANDOM_BYTES)
-    limits = {"key_rpm": 10**9, "account_rpm": 10**9, "system_rpm": 10**9, "burst": 10**6, "key_per_day": 10**9,
-              "page_rpm": 10**9}
+    limits = {
+        "key_rpm": 10**9,
+        "account_rpm": 10**9,
+        "system_rpm": 10**9,
+        "burst": 10**6,
+        "key_per_day": 10**9,
+        "page_rpm": 10**9,
+    }
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        given = {"data_dir": str(Path(folder)), "observe": {"log": "off"}, "database": {"url": "memory:"},
-                 "bootstrap_key": key, "limits": limits, "catalog": {"sync_every_s": 0}}
+        given = {
+            "data_dir": str(Path(folder)),
+            "observe": {"log": "off"},
+            "database": {"url": "memory:"},
+            "bootstrap_key": key,
+            "limits": limits,
+            "catalog": {"sync_every_s": 0},
+        }
         async with assembled(loaded("", given)) as built:
             built.shelf.restock(many())
             headers = [(b"host", b"localhost"), (b"authorization", b"Bearer " + key.encode())]
@@ -51,8 +83,15 @@ async def measured() -> dict[str, dict[str, float]]:
                 return {"type": "http.request", "body": b"", "more_body": False}
 
             async def get(query: str) -> None:
-                scope = {"type": "http", "method": "GET", "path": "/v1/models", "raw_path": b"/v1/models",
-                         "query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 1)}
+                scope = {
+                    "type": "http",
+                    "method": "GET",
+                    "path": "/v1/models",
+                    "raw_path": b"/v1/models",
+                    "query_string": query.encode(),
+                    "headers": headers,
+                    "client": ("127.0.0.1", 1),
+                }
                 await built.app(scope, receive, send)
 
             await get("")
@@ -75,6 +114,8 @@ async def measured() -> dict[str, dict[str, float]]:
 
 if __name__ == "__main__":
     result = asyncio.run(measured())
-    rounded = {name: {key: round(value, 3) for key, value in row.items()} for name, row in result.items()}
+    rounded = {
+        name: {key: round(value, 3) for key, value in row.items()} for name, row in result.items()
+    }
     json.dump(rounded, sys.stdout, indent=1)
     print()

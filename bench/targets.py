@@ -109,7 +109,9 @@ def compiled(folder: Path) -> tuple[Path, Path]:
     """The C programs: upstream and load generator."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        sys.exit("A C compiler is needed for the load generator (Debian: apt-get install gcc libc6-dev).")
+        sys.exit(
+            "A C compiler is needed for the load generator (Debian: apt-get install gcc libc6-dev)."
+        )
     made = []
     for name in ("upstream", "loadgen"):
         subprocess.run([compiler, "-O2", "-w", "-o", folder / name, HERE / f"{name}.c"], check=True)
@@ -139,7 +141,9 @@ def nginx(port: int, upstream: int, folder: Path) -> Target | None:
         return None
     place = Path(tempfile.mkdtemp(dir=folder))
     (place / "nginx.conf").write_text(NGINX.format(dir=place, port=port, upstream=upstream))
-    process = subprocess.Popen([binary, "-c", place / "nginx.conf", "-p", place], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [binary, "-c", place / "nginx.conf", "-p", place], stderr=subprocess.DEVNULL
+    )
     _ready(port, process, "nginx")
     return Target("nginx", port, "sk-bench", process)
 
@@ -177,5 +181,7 @@ def _paying(config: Path) -> str:
 
 
 def _said(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "gatewayz", *arguments], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewayz", *arguments], capture_output=True, check=True
+    )
     return done.stdout.decode().strip()

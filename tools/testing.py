@@ -15,7 +15,9 @@ PYTEST = (sys.executable, "-u", "-m", "pytest", "-m", "not long", "--durations",
 async def ran(group: str) -> tuple[int, deque[str]]:
     """Runs a group, folders of tests with commas between; its exit status and its last lines."""
     command = (*PYTEST, *group.split(","))
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, limit=MAX_LINE_BYTES)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=STDOUT, limit=MAX_LINE_BYTES
+    )
     last: deque[str] = deque(maxlen=SHOWN_LINES)
     async for raw in cast(asyncio.StreamReader, process.stdout):
         line = raw.decode(errors="replace").rstrip()
@@ -29,7 +31,9 @@ async def main(groups: list[str]) -> int:
     failed = [(group, last) for group, (status, last) in zip(groups, done, strict=True) if status]
     for group, last in failed:
         print(f"\n[{group}] failed:", *last, sep="\n")
-    print("\nfailed: " + "; ".join(group for group, _ in failed) if failed else "\nall groups passed")
+    print(
+        "\nfailed: " + "; ".join(group for group, _ in failed) if failed else "\nall groups passed"
+    )
     return 1 if failed else 0
 
 

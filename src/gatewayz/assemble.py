@@ -144,7 +144,10 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     stack.push_async_callback(sync.stop)
 
     notices = _notices(loaded, store, desk, transport, bus, stack)
-    metrics.gauge("gatewayz_notices_waiting", lambda: {(): float(notices.waiting)} if notices is not None else {})
+    metrics.gauge(
+        "gatewayz_notices_waiting",
+        lambda: {(): float(notices.waiting)} if notices is not None else {},
+    )
 
     draining = asyncio.Event()
     pages = Pages(
@@ -157,9 +160,19 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
     )
     web, inference = settings.web, Inference(gateway, _inference_rules(settings), clock, bus)
     _read_gauges(metrics, peers, inference, bus, health, sync)
-    control = _control(desk, store, shelf, lists, sync, health, private=settings.notices.private_addresses)
+    control = _control(
+        desk, store, shelf, lists, sync, health, private=settings.notices.private_addresses
+    )
     cors = Cors(web.cors_origins)
-    app = App(clients=CLIENTS, pages=pages, inference=inference, gateway=gateway, cors=cors, bus=bus, control=control)
+    app = App(
+        clients=CLIENTS,
+        pages=pages,
+        inference=inference,
+        gateway=gateway,
+        cors=cors,
+        bus=bus,
+        control=control,
+    )
     hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
     server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
     more = (desk, first_key, transport, asker, bus, metrics, sync, simulator, notices)
@@ -168,7 +181,9 @@ async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Bui
 
 def _inference_rules(settings: Settings) -> InferenceRules:
     rules, proxies = settings.routing, settings.web.trusted_proxies
-    return InferenceRules(deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=proxies)
+    return InferenceRules(
+        deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=proxies
+    )
 
 
 def _read_gauges(
@@ -186,7 +201,12 @@ def _read_gauges(
 
 
 def sync_of(
-    data_dir: str, transport: HttpTransport, lists: Lists, shelf: Shelf, bus: FactBus, store: Store | None = None
+    data_dir: str,
+    transport: HttpTransport,
+    lists: Lists,
+    shelf: Shelf,
+    bus: FactBus,
+    store: Store | None = None,
 ) -> Sync:
     """What reads the providers' own lists for this shelf, and what operators set in the store."""
     return Sync(
@@ -205,7 +225,9 @@ def sync_of(
 async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:
     """The database's store; nothing for `memory:`, which keeps nothing."""
     settings = loaded.settings
-    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    location = located(
+        settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+    )
     if location.kind == "memory":
         return None
     return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
@@ -230,20 +252,36 @@ def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
 
 
 def _notices(
-    found: Loaded, store: Store | None, desk: Desk | None, transport: HttpTransport, bus: FactBus, stack: AsyncExitStack
+    found: Loaded,
+    store: Store | None,
+    desk: Desk | None,
+    transport: HttpTransport,
+    bus: FactBus,
+    stack: AsyncExitStack,
 ) -> Notices | None:
     """The worker that sends notices, where there is a store to find them in."""
     if store is None or desk is None:
         return None
-    outbox = SqlOutbox(store.database, desk.peppers, desk.clock, store.books.owner, store.books.used_up)
-    notices = Notices(outbox, transport, desk.clock, bus, private=found.settings.notices.private_addresses)
+    outbox = SqlOutbox(
+        store.database, desk.peppers, desk.clock, store.books.owner, store.books.used_up
+    )
+    notices = Notices(
+        outbox, transport, desk.clock, bus, private=found.settings.notices.private_addresses
+    )
     notices.start()
     stack.push_async_callback(notices.stop)
     return notices
 
 
 def _control(  # noqa: PLR0913 - it is wired once, here
-    desk: Desk | None, store: Store | None, shelf: Shelf, lists: Lists, sync: Sync, health: Health, *, private: bool
+    desk: Desk | None,
+    store: Store | None,
+    shelf: Shelf,
+    lists: Lists,
+    sync: Sync,
+    health: Health,
+    *,
+    private: bool,
 ) -> Control | None:
     """The control plane, where there is a store to control."""
     if desk is None or store is None:
@@ -274,7 +312,9 @@ async def _keys(loaded: Loaded, desk: Desk | None, stack: AsyncExitStack) -> tup
     return keys, made
 
 
-async def _providers(loaded: Loaded, stack: AsyncExitStack) -> tuple[dict[str, Provider], Simulator | None]:
+async def _providers(
+    loaded: Loaded, stack: AsyncExitStack
+) -> tuple[dict[str, Provider], Simulator | None]:
     """The providers; the built-in simulator is started here unless it is configured elsewhere."""
     providers = providers_from(rows(), loaded.environment, loaded.settings.providers)
     own = providers[SIMULATOR]
@@ -301,7 +341,9 @@ def _simulated(providers: dict[str, Provider]) -> tuple[Own, ...]:
             model=Model(
                 id=f"{SIMULATOR}/{scene}",
                 name=f"Simulator: {scene}",
-                offers=(Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),),
+                offers=(
+                    Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),
+                ),
             )
         )
         for scene in SHOWN_SCENES

@@ -28,7 +28,11 @@ from gatewayz.routing.rules import RoutingRules
 
 PREFIX = "GATEWAYZ_"
 FILES = ("gatewayz.yaml", "/etc/gatewayz/gatewayz.yaml")
-FLAT = {"GATEWAYZ_CONFIG": "", "GATEWAYZ_BOOTSTRAP_KEY": "bootstrap_key", "GATEWAYZ_SECRET_KEY": "secret_key"}
+FLAT = {
+    "GATEWAYZ_CONFIG": "",
+    "GATEWAYZ_BOOTSTRAP_KEY": "bootstrap_key",
+    "GATEWAYZ_SECRET_KEY": "secret_key",
+}
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 MOST_ON_SQLITE = 2
 MAY_BE_MISSING = re.compile(r"^providers\.[^.]+\.(key|credentials\.\d+\.key)$")
@@ -119,7 +123,11 @@ def loaded(config: str = "", flags: Mapping[str, Any] | None = None) -> Loaded:
     except msgspec.ValidationError as wrong:
         raise _misfit(wrong, path) from None
     _check_values(settings)
-    return Loaded(settings=settings, environment=environment, source=str(path) if path is not None else "defaults")
+    return Loaded(
+        settings=settings,
+        environment=environment,
+        source=str(path) if path is not None else "defaults",
+    )
 
 
 def _config_path(named: str) -> Path | None:
@@ -134,11 +142,15 @@ def _file_values(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as wrong:
-        raise Fault("bad_request", f"{path} cannot be read as YAML: {' '.join(str(wrong).split())}") from None
+        raise Fault(
+            "bad_request", f"{path} cannot be read as YAML: {' '.join(str(wrong).split())}"
+        ) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise Fault("bad_request", f"{path} must hold sections with keys, such as 'web: {{port: 8080}}'.")
+        raise Fault(
+            "bad_request", f"{path} must hold sections with keys, such as 'web: {{port: 8080}}'."
+        )
     return values
 
 
@@ -176,16 +188,24 @@ def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def _expanded(value: Any, environment: Mapping[str, str], path: str) -> Any:
     if isinstance(value, dict):
-        return {name: _expanded(inner, environment, f"{path}.{name}".lstrip(".")) for name, inner in value.items()}
+        return {
+            name: _expanded(inner, environment, f"{path}.{name}".lstrip("."))
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
-        return [_expanded(inner, environment, f"{path}.{number}") for number, inner in enumerate(value)]
+        return [
+            _expanded(inner, environment, f"{path}.{number}") for number, inner in enumerate(value)
+        ]
     if not isinstance(value, str):
         return value
 
     def found(match: re.Match[str]) -> str:
         text = environment.get(match[1])
         if text is None and not MAY_BE_MISSING.match(path):
-            raise Fault("bad_request", f"{path}: the environment has no {match[1]}; set it, or write the value itself.")
+            raise Fault(
+                "bad_request",
+                f"{path}: the environment has no {match[1]}; set it, or write the value itself.",
+            )
         return text or ""
 
     return VARIABLE.sub(found, value)
@@ -210,7 +230,10 @@ def _check_names(value: Any, kind: Any, path: str) -> None:
 
 def _struct_in(kind: Any) -> Any:
     options = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
-    return next((option for option in options if isinstance(option, type) and issubclass(option, Struct)), None)
+    return next(
+        (option for option in options if isinstance(option, type) and issubclass(option, Struct)),
+        None,
+    )
 
 
 def _unknown(path: str, name: str, known: tuple[str, ...]) -> Fault:
@@ -225,16 +248,21 @@ def _misfit(wrong: msgspec.ValidationError, path: Path | None) -> Fault:
     place = where.rstrip("`").lstrip(".") or "the settings"
     hint = " (quote it: money is text)" if "price" in place and "str" in what else ""
     return Fault(
-        "bad_request", f"{place}: {what[:1].lower()}{what[1:]}{hint}" + (f" in {path}" if path is not None else "")
+        "bad_request",
+        f"{place}: {what[:1].lower()}{what[1:]}{hint}"
+        + (f" in {path}" if path is not None else ""),
     )
 
 
 def _check_values(settings: Settings) -> None:
     if not 0 <= settings.web.port <= 65_535:
-        raise Fault("bad_request", f"web.port: {settings.web.port} is no port; a port is from 0 to 65535.")
+        raise Fault(
+            "bad_request", f"web.port: {settings.web.port} is no port; a port is from 0 to 65535."
+        )
     if settings.bootstrap_key and not well_formed(settings.bootstrap_key):
         raise Fault(
-            "bad_request", "GATEWAYZ_BOOTSTRAP_KEY is not a gatewayz key; `gatewayz keys make --print` makes one."
+            "bad_request",
+            "GATEWAYZ_BOOTSTRAP_KEY is not a gatewayz key; `gatewayz keys make --print` makes one.",
         )
     _check_workers(settings)
     if settings.routing.attempts < 1:
@@ -251,7 +279,10 @@ def _check_workers(settings: Settings) -> None:
     if workers < 1:
         raise Fault("bad_request", "web.workers: must be 1 or more.")
     if url == "memory:" and workers > 1:
-        raise Fault("bad_request", "web.workers: memory: belongs to one process; leave database.url empty for a file.")
+        raise Fault(
+            "bad_request",
+            "web.workers: memory: belongs to one process; leave database.url empty for a file.",
+        )
     if (not url or url.startswith("sqlite:")) and workers > MOST_ON_SQLITE:
         raise Fault(
             "bad_request",

@@ -129,7 +129,11 @@ def _fields(struct: type[Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
             yield from _fields(inner, f"{here}.")
             continue
         if inner is None or here.count(".") >= 1:
-            yield here, kind, field.default if field.default is not msgspec.NODEFAULT else field.default_factory
+            yield (
+                here,
+                kind,
+                field.default if field.default is not msgspec.NODEFAULT else field.default_factory,
+            )
         if inner is not None:
             yield from _fields(inner, f"{here}.{named}")
 
@@ -139,13 +143,22 @@ def _inner(kind: Any) -> tuple[type[Struct] | None, str]:
     options = get_args(kind)
     if get_origin(kind) is dict and isinstance(options[1], type) and issubclass(options[1], Struct):
         return options[1], "NAME."
-    if get_origin(kind) is tuple and isinstance(options[0], type) and issubclass(options[0], Struct):
+    if (
+        get_origin(kind) is tuple
+        and isinstance(options[0], type)
+        and issubclass(options[0], Struct)
+    ):
         return options[0], ""
     return (kind, "") if isinstance(kind, type) and issubclass(kind, Struct) else (None, "")
 
 
 def _text(default: Any) -> str:
-    if default is msgspec.NODEFAULT or default is None or default in ("", (), {}) or callable(default):
+    if (
+        default is msgspec.NODEFAULT
+        or default is None
+        or default in ("", (), {})
+        or callable(default)
+    ):
         return "–"
     if isinstance(default, tuple) and default and isinstance(default[0], Struct):
         return "built in"
@@ -164,7 +177,10 @@ def reference() -> str:
         "| setting | default | what |",
         "|---|---|---|",
     ]
-    rows = [f"| `{path}` | {_text(default)} | {DESCRIPTIONS.get(path, '')} |" for path, _, default in fields()]
+    rows = [
+        f"| `{path}` | {_text(default)} | {DESCRIPTIONS.get(path, '')} |"
+        for path, _, default in fields()
+    ]
     return "\n".join([*head, *rows]) + "\n"
 
 
@@ -175,10 +191,15 @@ def schema() -> str:
 
 def shown(settings: Settings) -> str:
     """The settings as YAML with every secret hidden."""
-    return yaml.safe_dump(_hidden(msgspec.to_builtins(settings)), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        _hidden(msgspec.to_builtins(settings)), sort_keys=False, allow_unicode=True
+    )
 
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: HIDDEN if name in SECRET and inner else _hidden(inner) for name, inner in value.items()}
+        return {
+            name: HIDDEN if name in SECRET and inner else _hidden(inner)
+            for name, inner in value.items()
+        }
     return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value

@@ -41,17 +41,29 @@ def gatewayz(location, tmp_path):
 async def answered(here):
     """The id of a call as its client has it."""
     client = here.client()
-    done = await client.chat.completions.create(model="test/model", messages=[{"role": "user", "content": "Hello there"}])
+    done = await client.chat.completions.create(
+        model="test/model", messages=[{"role": "user", "content": "Hello there"}]
+    )
     await here.settled()
     return done.id
 
 
 async def test_credit_is_given_shown_and_taken_back(gatewayz):
     await gatewayz("accounts", "create", "Acme", "--id", "acme")
-    first = await gatewayz.json("credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1")
-    again = await gatewayz.json("credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1")
-    assert (first["moved_now"], again["moved_now"], again["account_paid_usd"]) == (True, False, "10")
-    assert "booked before" in await gatewayz("credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1")
+    first = await gatewayz.json(
+        "credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1"
+    )
+    again = await gatewayz.json(
+        "credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1"
+    )
+    assert (first["moved_now"], again["moved_now"], again["account_paid_usd"]) == (
+        True,
+        False,
+        "10",
+    )
+    assert "booked before" in await gatewayz(
+        "credits", "topup", "acme", "10", "--source", "stripe", "--id", "pi_1"
+    )
     await gatewayz("credits", "grant", "acme", "2.50", "--expires", "30d", "--id", "welcome")
     await gatewayz("credits", "adjust", "acme", "-1.25", "--why", "a slip")
     await gatewayz("credits", "refund-payment", "stripe:pi_1", "3", "--id", "r1")
@@ -62,10 +74,20 @@ async def test_credit_is_given_shown_and_taken_back(gatewayz):
     said = await gatewayz("credits", "show", "acme")
     assert "topup:stripe:pi_1" in said
     assert "5.75" in said
-    assert "only $5.75" in await gatewayz("credits", "adjust", "acme", "-6", "--why", "too much", status=2)
+    assert "only $5.75" in await gatewayz(
+        "credits", "adjust", "acme", "-6", "--why", "too much", status=2
+    )
     assert "add up" in await gatewayz("credits", "check")
     actions = [one["action"] for one in await gatewayz.json("audit", "list", "-a", "acme")]
-    assert actions == ["account.create", "credit.topup", "credit.grant", "credit.adjust", "credit.refund", "credit.adjust", "credit.refused"]
+    assert actions == [
+        "account.create",
+        "credit.topup",
+        "credit.grant",
+        "credit.adjust",
+        "credit.refund",
+        "credit.adjust",
+        "credit.refused",
+    ]
     assert "7 entries, each as it was written" in await gatewayz("audit", "verify")
 
 
@@ -75,37 +97,70 @@ async def test_a_call_is_explained_and_given_back(gatewayz, location, tmp_path):
         story = await gatewayz.json("calls", "show", shown_id)
         record = story["record"]
         assert record["id"] == shown_id.removeprefix("chatcmpl-")
-        assert (record["provider"], record["status"], record["account_id"]) == ("second", 200, here.account)
-        assert [(one["provider"], one["fault"]) for one in story["attempts"]] == [("first", "upstream_overloaded"), ("second", "")]
-        assert sum(one["amount"] for one in story["transfers"] if one["kind"] == "usage") == record["cost"] > 0
+        assert (record["provider"], record["status"], record["account_id"]) == (
+            "second",
+            200,
+            here.account,
+        )
+        assert [(one["provider"], one["fault"]) for one in story["attempts"]] == [
+            ("first", "upstream_overloaded"),
+            ("second", ""),
+        ]
+        assert (
+            sum(one["amount"] for one in story["transfers"] if one["kind"] == "usage")
+            == record["cost"]
+            > 0
+        )
         said = await gatewayz("calls", "show", shown_id)
-        for word in ("candidates:", "attempts:", "booked:", "upstream_overloaded", "input ×", f"held:{here.account}", "income:usage"):
+        for word in (
+            "candidates:",
+            "attempts:",
+            "booked:",
+            "upstream_overloaded",
+            "input ×",
+            f"held:{here.account}",
+            "income:usage",
+        ):
             assert word in said
         for form in ("msg_", "resp_", ""):
             assert (await gatewayz.json("calls", "show", form + record["id"]))["record"] == record
-        (line,) = (await gatewayz("calls", "tail", "--no-follow", "-a", here.account)).strip().splitlines()
+        (line,) = (
+            (await gatewayz("calls", "tail", "--no-follow", "-a", here.account))
+            .strip()
+            .splitlines()
+        )
         assert record["id"] in line
         assert "second/model" in line
         before = (await here.wallet()).paid
         refunded = await gatewayz.json("credits", "refund", shown_id, "--id", "sorry")
         assert refunded["amount_nanos"] == record["cost"]
         assert (await here.wallet()).paid == before + record["cost"]
-        assert not (await gatewayz.json("credits", "refund", shown_id, "--id", "sorry"))["moved_now"]
+        assert not (await gatewayz.json("credits", "refund", shown_id, "--id", "sorry"))[
+            "moved_now"
+        ]
         await here.balanced()
 
 
 async def test_calls_are_shown_as_they_end_until_it_is_interrupted(location, tmp_path):
     async with paying(tmp_path, location) as here:
-        given = {**os.environ, "GATEWAYZ_DATABASE__URL": url_of(location), "GATEWAYZ_DATA_DIR": str(tmp_path / "data")}
+        given = {
+            **os.environ,
+            "GATEWAYZ_DATABASE__URL": url_of(location),
+            "GATEWAYZ_DATA_DIR": str(tmp_path / "data"),
+        }
         command = [sys.executable, "-m", "gatewayz", "calls", "tail", "-n", "1", "--json"]
         await asked(here.client())
         await here.settled()
-        watching = subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watching = subprocess.Popen(
+            command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         try:
             ids = [json.loads(await asyncio.to_thread(watching.stdout.readline))["id"]]
             for _ in range(2):
                 ids.append((await answered(here)).removeprefix("chatcmpl-"))
-                assert json.loads(await asyncio.to_thread(watching.stdout.readline))["id"] == ids[-1]
+                assert (
+                    json.loads(await asyncio.to_thread(watching.stdout.readline))["id"] == ids[-1]
+                )
             assert len(set(ids)) == 3
             watching.send_signal(signal.SIGINT)
             said, wrong = await asyncio.to_thread(watching.communicate, timeout=20)
@@ -126,26 +181,46 @@ async def test_the_check_and_the_doctor_find_what_is_planted(gatewayz, database,
     # The tests' own PostgreSQL is quick and forgetful.
     assert ("synchronous_commit is off" in healthy) == (database.location.kind == "postgresql")
     async with database.begin() as connection:
-        await connection.execute(text("UPDATE wallets SET paid = paid + 7 WHERE account_id = 'acme'"))
+        await connection.execute(
+            text("UPDATE wallets SET paid = paid + 7 WHERE account_id = 'acme'")
+        )
         await connection.execute(text("UPDATE audit_log SET actor = 'nobody' WHERE number = 2"))
     journal = tmp_path / "data" / FOLDER
     journal.mkdir(exist_ok=True)
     (journal / "dead.jsonl").write_text("{}\n")
     (journal / REJECTED).write_text("{}\n")
     found = await gatewayz.json("credits", "check", status=1)
-    assert {one["check"] for one in found} == {"sum_is_zero", "balance_is_its_transfers", "no_settlement_is_rejected"}
+    assert {one["check"] for one in found} == {
+        "sum_is_zero",
+        "balance_is_its_transfers",
+        "no_settlement_is_rejected",
+    }
     assert "wallet:acme:paid" in await gatewayz("credits", "check", status=1)
-    assert [one["subject"] for one in await gatewayz.json("audit", "verify", status=1)] == ["entry 2"]
+    assert [one["subject"] for one in await gatewayz.json("audit", "verify", status=1)] == [
+        "entry 2"
+    ]
     (tmp_path / "data" / "secret").write_text("another\n")
     ill = " ".join((await gatewayz("doctor", status=1)).split())
-    for word in ("balance_is_its_transfers: wallet:acme:paid", "3 bytes of settlements wait", "could not be booked", "another secret than this one"):
+    for word in (
+        "balance_is_its_transfers: wallet:acme:paid",
+        "3 bytes of settlements wait",
+        "could not be booked",
+        "another secret than this one",
+    ):
         assert word in ill
 
 
 async def test_a_store_that_is_away_is_a_sentence(tmp_path, kind):
-    nowhere = {"sqlite": Location("sqlite", path="/dev/null/gatewayz.db"), "postgresql": Location("postgresql", dsn="postgresql://nobody@127.0.0.1:1/x")}
+    nowhere = {
+        "sqlite": Location("sqlite", path="/dev/null/gatewayz.db"),
+        "postgresql": Location("postgresql", dsn="postgresql://nobody@127.0.0.1:1/x"),
+    }
     gatewayz = Beside(nowhere[kind], tmp_path / "data")
-    for words in (("credits", "check"), ("keys", "list"), ("calls", "show", "01HZZZZZZZZZZZZZZZZZZZZZZZ")):
+    for words in (
+        ("credits", "check"),
+        ("keys", "list"),
+        ("calls", "show", "01HZZZZZZZZZZZZZZZZZZZZZZZ"),
+    ):
         said = await gatewayz(*words, status=2)
         assert "cannot be used" in said
     if kind == "postgresql":

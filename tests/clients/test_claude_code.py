@@ -12,8 +12,18 @@ import pytest
 
 from tests.support.house import house, offers
 
-CLAUDE = next((Path(__file__).parents[2] / ".venv/clients/node_modules/@anthropic-ai").glob("claude-code-*/claude"), None)
-QUIET = ("DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER", "DISABLE_ERROR_REPORTING", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC")
+CLAUDE = next(
+    (Path(__file__).parents[2] / ".venv/clients/node_modules/@anthropic-ai").glob(
+        "claude-code-*/claude"
+    ),
+    None,
+)
+QUIET = (
+    "DISABLE_TELEMETRY",
+    "DISABLE_AUTOUPDATER",
+    "DISABLE_ERROR_REPORTING",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+)
 RUN_S = 90
 SAYS = "It is the capital of France."
 
@@ -23,13 +33,37 @@ async def ran(here, folder, *more):
     (folder / "work").mkdir()
     (folder / "work" / "Paris").write_text(SAYS)
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "ANTHROPIC_BASE_URL": here.url, "ANTHROPIC_AUTH_TOKEN": here.key,
-        "ANTHROPIC_MODEL": "test/model", "ANTHROPIC_DEFAULT_HAIKU_MODEL": "test/model", **dict.fromkeys(QUIET, "1"),
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "ANTHROPIC_BASE_URL": here.url,
+        "ANTHROPIC_AUTH_TOKEN": here.key,
+        "ANTHROPIC_MODEL": "test/model",
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": "test/model",
+        **dict.fromkeys(QUIET, "1"),
     }
-    asked = ("-p", "Read the file Paris", "--tools", "Read", "--allowedTools", "Read", "--output-format", "json", "--max-turns", "5", *more)
+    asked = (
+        "-p",
+        "Read the file Paris",
+        "--tools",
+        "Read",
+        "--allowedTools",
+        "Read",
+        "--output-format",
+        "json",
+        "--max-turns",
+        "5",
+        *more,
+    )
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        str(CLAUDE), *asked, cwd=folder / "work", env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+        str(CLAUDE),
+        *asked,
+        cwd=folder / "work",
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+    )
     said, complaints = await asyncio.wait_for(process.communicate(), RUN_S)
     assert said, complaints.decode()
     return json.loads(said)
@@ -52,7 +86,9 @@ async def test_claude_code_calls_a_tool_over_every_shape_of_upstream(dialect, tm
 
 @pytest.mark.timeout(RUN_S + 30)
 async def test_claude_code_notices_no_failover(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "fault-503"), ("second", "tools-last"))]) as here:
+    async with house(
+        tmp_path, models=[offers(("first", "fault-503"), ("second", "tools-last"))]
+    ) as here:
         found = await ran(here, tmp_path)
     assert SAYS in found["result"]
     assert here.last.served == "second"

@@ -21,7 +21,9 @@ FOLDER = "openai_embeddings"
 
 def heard(exchange, form, dialect=FOLDER):
     steps = UPSTREAMS[FOLDER].steps(
-        EmbeddingRequest(dialect=dialect, model="m", texts=("text",), form=form), Asking(provider="p", upstream_id="m", streamed=False))
+        EmbeddingRequest(dialect=dialect, model="m", texts=("text",), form=form),
+        Asking(provider="p", upstream_id="m", streamed=False),
+    )
     next(steps)
     [frame] = steps.send(Answer(200, {}, exchange.content()))
     return frame
@@ -45,11 +47,19 @@ def test_an_exchange_about_embeddings_is_understood(name, form):
     if fault is not None:
         return
     [report] = [event for event in frame.events if isinstance(event, UsageReported)]
-    assert {bucket: getattr(report.usage, bucket) for bucket in means.get("usage", {})} == means.get("usage", {})
+    assert {
+        bucket: getattr(report.usage, bucket) for bucket in means.get("usage", {})
+    } == means.get("usage", {})
     assert report.usage.estimated is means.get("estimated", False)
     assert report.cost_usd == means.get("cost_usd", "")
     vectors = [item["embedding"] for item in json.loads(frame.source)["data"]]
-    assert vectors == (means["vectors"] if form == "float" else [packed(vector) for vector in means["vectors"]])
+    assert vectors == (
+        means["vectors"] if form == "float" else [packed(vector) for vector in means["vectors"]]
+    )
     assert means.get("kept", "").encode() in frame.source
-    said = [event.text for event in heard(exchange, form, "another").events if isinstance(event, BlockDelta)]
+    said = [
+        event.text
+        for event in heard(exchange, form, "another").events
+        if isinstance(event, BlockDelta)
+    ]
     assert [unpacked(text) for text in said] == means["vectors"]

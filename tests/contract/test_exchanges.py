@@ -16,9 +16,17 @@ from tests.support.wires import STREAM, call
 
 PROVIDERS = providers_from(rows(), {}, {})
 EVERY = [(folder, name) for folder in folders() for name in exchange_names(folder)]
-NAMES = [(folder, name) for folder, name in EVERY
-         if not load_exchange(name, folder).means.get("skip") and "chat" in UPSTREAMS[folder].serves]
-KINDS = {"text": Kind.TEXT, "reasoning": Kind.REASONING, "refusal": Kind.REFUSAL, "audio": Kind.AUDIO}
+NAMES = [
+    (folder, name)
+    for folder, name in EVERY
+    if not load_exchange(name, folder).means.get("skip") and "chat" in UPSTREAMS[folder].serves
+]
+KINDS = {
+    "text": Kind.TEXT,
+    "reasoning": Kind.REASONING,
+    "refusal": Kind.REFUSAL,
+    "audio": Kind.AUDIO,
+}
 
 
 def heard(exchange, dialect):
@@ -28,7 +36,9 @@ def heard(exchange, dialect):
         headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
         raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
     kind = STREAM if exchange.frames is not None else "application/json"
-    decoder = role.decoder(kind, reading_of(provider, replace(call(streamed=True).request, dialect=dialect), dialect))
+    decoder = role.decoder(
+        kind, reading_of(provider, replace(call(streamed=True).request, dialect=dialect), dialect)
+    )
     frames = decoder.feed(exchange.content()) + decoder.close()
     return frames
 
@@ -45,17 +55,30 @@ def test_an_exchange_is_understood(dialect, name):
     assert not events or violation(events) == ""
     for event in events:
         if isinstance(event, Failed):
-            fault = event.fault if event.fault.upstream is None else classify(PROVIDERS[exchange.provider], event.fault.upstream)
+            fault = (
+                event.fault
+                if event.fault.upstream is None
+                else classify(PROVIDERS[exchange.provider], event.fault.upstream)
+            )
         else:
             folder.add(event)
     assert (fault.kind if fault else None) == means.get("fault")
     if fault is not None and fault.upstream is not None:
         assert unsupported_parameter(fault.upstream) == means.get("unsupported", "")
-        assert fault.upstream.param == means.get("param", means.get("unsupported", fault.upstream.param))
+        assert fault.upstream.param == means.get(
+            "param", means.get("unsupported", fault.upstream.param)
+        )
     reply = folder.reply()
-    said = {field: "".join(block.text for block in reply.choices[0].blocks if block.kind is kind) for field, kind in KINDS.items()}
+    said = {
+        field: "".join(block.text for block in reply.choices[0].blocks if block.kind is kind)
+        for field, kind in KINDS.items()
+    }
     assert said == {field: means.get(field, "") for field in KINDS}
-    tools = [[block.id, block.name, block.text] for block in reply.choices[0].blocks if block.kind is Kind.TOOL]
+    tools = [
+        [block.id, block.name, block.text]
+        for block in reply.choices[0].blocks
+        if block.kind is Kind.TOOL
+    ]
     assert tools == means.get("tools", [])
     if fault is None:
         assert reply.choices[0].stop is Stop(means["stop"])

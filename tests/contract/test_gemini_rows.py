@@ -20,7 +20,11 @@ PROJECT = {"GOOGLE_CLOUD_PROJECT": "acme", "GOOGLE_CLOUD_LOCATION": "europe-west
 # Row → environment, path before the model, and header of the credential.
 FACTS = {
     "google-ai-studio": ({"GEMINI_API_KEY": "KEY"}, "/v1beta", ("x-goog-api-key", "KEY")),
-    "google-vertex": ({"GOOGLE_VERTEX_API_KEY": "KEY"} | PROJECT, "/v1/publishers/google", ("x-goog-api-key", "KEY")),
+    "google-vertex": (
+        {"GOOGLE_VERTEX_API_KEY": "KEY"} | PROJECT,
+        "/v1/publishers/google",
+        ("x-goog-api-key", "KEY"),
+    ),
 }
 
 
@@ -29,7 +33,9 @@ async def sent(name, request, upstream_id):
     async with Capture() as capture:
         found = providers_from(rows(), environment, {})[name]
         path = "/" + found.base_url.partition("://")[2].partition("/")[2]
-        provider = providers_from(rows(), environment, {name: ProviderSettings(base_url=capture.url + path)})[name]
+        provider = providers_from(
+            rows(), environment, {name: ProviderSettings(base_url=capture.url + path)}
+        )[name]
         assert provider.off == ""
         transport = HttpTransport(Deadlines())
         asked = ask(request, provider, provider.credentials[0], upstream_id)
@@ -41,22 +47,49 @@ async def sent(name, request, upstream_id):
 
 
 @pytest.mark.parametrize("name", FACTS)
-@pytest.mark.parametrize(("streamed", "verb"), [(True, "streamGenerateContent?alt=sse"), (False, "generateContent")])
+@pytest.mark.parametrize(
+    ("streamed", "verb"), [(True, "streamGenerateContent?alt=sse"), (False, "generateContent")]
+)
 async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed, verb):
     _, path, (header, value) = FACTS[name]
     request = msgspec.structs.replace(EVERYTHING, streamed=streamed)
     capture, asked = await sent(name, request, "gemini-2.5-flash")
     assert (capture.method, capture.path) == ("POST", f"{path}/models/gemini-2.5-flash:{verb}")
     assert capture.headers[header] == value
-    assert set(capture.headers) == {"host", "content-type", "accept", "accept-encoding", "user-agent", "content-length", header}
+    assert set(capture.headers) == {
+        "host",
+        "content-type",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "content-length",
+        header,
+    }
     assert capture.headers["accept"] == ("text/event-stream" if streamed else "application/json")
     assert capture.body == {
         "systemInstruction": {"parts": [{"text": "brief"}]},
         "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
-        "tools": [{"functionDeclarations": [{"name": "weather", "description": "tells", "parametersJsonSchema": {"type": "object"}}]}],
+        "tools": [
+            {
+                "functionDeclarations": [
+                    {
+                        "name": "weather",
+                        "description": "tells",
+                        "parametersJsonSchema": {"type": "object"},
+                    }
+                ]
+            }
+        ],
         "generationConfig": {
-            "temperature": 0.7, "topP": 0.9, "seed": 7, "presencePenalty": 0.1, "frequencyPenalty": 0.2, "stopSequences": ["END"],
-            "maxOutputTokens": 50, "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 24_576}},
+            "temperature": 0.7,
+            "topP": 0.9,
+            "seed": 7,
+            "presencePenalty": 0.1,
+            "frequencyPenalty": 0.2,
+            "stopSequences": ["END"],
+            "maxOutputTokens": 50,
+            "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 24_576},
+        },
     }
     assert set(asked.dropped) == {"name", "user", "logit_bias", "metadata"}
 
@@ -64,25 +97,61 @@ async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed,
 @pytest.mark.parametrize("name", FACTS)
 def test_google_fetches_web_addresses_itself(name):
     # ai.google.dev/gemini-api/docs/file-input-methods, "External URLs"; for Vertex FileData.fileUri of its reference.
-    request = msgspec.structs.replace(EVERYTHING, messages=(Message("user", (Text("?"), Image("https://example.org/a.png"))),))
+    request = msgspec.structs.replace(
+        EVERYTHING, messages=(Message("user", (Text("?"), Image("https://example.org/a.png"))),)
+    )
     provider = providers_from(rows(), {}, {})[name]
     assert not cannot(request, provider.quirks)
     asked = ask(request, provider, None, "gemini-2.5-flash")
     assert json.loads(asked.wire(next(asked.steps).draft).body)["contents"][0]["parts"][1] == {
-        "fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}}
+        "fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}
+    }
 
 
 @pytest.mark.parametrize("name", FACTS)
-@pytest.mark.parametrize(("status", "type_", "code", "message", "kind"), [
-    (400, "INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid. Please pass a valid API key.", "upstream_auth"),
-    (400, "FAILED_PRECONDITION", "", "Please enable billing.", "upstream_unpaid"),
-    (403, "PERMISSION_DENIED", "BILLING_DISABLED", "This API method requires billing to be enabled.", "upstream_unpaid"),
-    (403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "Permission denied", "upstream_forbidden"),
-    (429, "RESOURCE_EXHAUSTED", "", "Quota GenerateRequestsPerDayPerProjectPerModel-FreeTier", "upstream_unpaid"),
-    (429, "RESOURCE_EXHAUSTED", "", "Resource exhausted. Please try again later.", "upstream_limited"),
-    (404, "NOT_FOUND", "", "Publisher Model was not found", "upstream_unknown_model"),
-    (503, "UNAVAILABLE", "", "The model is overloaded.", "upstream_overloaded"),
-])
+@pytest.mark.parametrize(
+    ("status", "type_", "code", "message", "kind"),
+    [
+        (
+            400,
+            "INVALID_ARGUMENT",
+            "API_KEY_INVALID",
+            "API key not valid. Please pass a valid API key.",
+            "upstream_auth",
+        ),
+        (400, "FAILED_PRECONDITION", "", "Please enable billing.", "upstream_unpaid"),
+        (
+            403,
+            "PERMISSION_DENIED",
+            "BILLING_DISABLED",
+            "This API method requires billing to be enabled.",
+            "upstream_unpaid",
+        ),
+        (
+            403,
+            "PERMISSION_DENIED",
+            "IAM_PERMISSION_DENIED",
+            "Permission denied",
+            "upstream_forbidden",
+        ),
+        (
+            429,
+            "RESOURCE_EXHAUSTED",
+            "",
+            "Quota GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+            "upstream_unpaid",
+        ),
+        (
+            429,
+            "RESOURCE_EXHAUSTED",
+            "",
+            "Resource exhausted. Please try again later.",
+            "upstream_limited",
+        ),
+        (404, "NOT_FOUND", "", "Publisher Model was not found", "upstream_unknown_model"),
+        (503, "UNAVAILABLE", "", "The model is overloaded.", "upstream_overloaded"),
+    ],
+)
 def test_a_refusal_means_what_the_row_says(name, status, type_, code, message, kind):
     words = UpstreamWords(dialect="gemini", status=status, type=type_, code=code, message=message)
     assert classify(providers_from(rows(), {}, {})[name], words).kind == kind
@@ -90,7 +159,15 @@ def test_a_refusal_means_what_the_row_says(name, status, type_, code, message, k
 
 def test_a_models_id_stays_one_segment_of_the_path():
     provider = providers_from(rows(), {"GEMINI_API_KEY": "KEY"}, {})["google-ai-studio"]
-    asked = ask(msgspec.structs.replace(EVERYTHING, streamed=False), provider, None, "models/../../secret?x=1#")
+    asked = ask(
+        msgspec.structs.replace(EVERYTHING, streamed=False),
+        provider,
+        None,
+        "models/../../secret?x=1#",
+    )
     url = asked.wire(next(asked.steps).draft).url
-    assert url == "https://generativelanguage.googleapis.com/v1beta/models/..%2F..%2Fsecret%3Fx%3D1%23:generateContent"
+    assert (
+        url
+        == "https://generativelanguage.googleapis.com/v1beta/models/..%2F..%2Fsecret%3Fx%3D1%23:generateContent"
+    )
     assert json.loads(asked.wire(next(ask(EVERYTHING, provider, None, "x").steps).draft).body)

@@ -9,9 +9,33 @@ from gatewayz.upstream.addresses import PublicAddresses
 from gatewayz.upstream.http1 import HttpTransport
 from tests.contract.test_transport import OK, QUICK, Scripted
 
-PRIVATE = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-           "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1",
-           "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:7f00:1::", "2001:db8::1"]
+PRIVATE = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "198.18.0.1",
+    "::1",
+    "::",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fc00::1",
+    "fec0::1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+    "2001:db8::1",
+]
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -19,7 +43,9 @@ def test_what_not_everybody_reaches_is_not_public(address):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
+)
 def test_what_everybody_reaches_is_public(address):
     assert is_public(address)
 
@@ -69,7 +95,10 @@ async def test_an_address_in_the_url_is_checked_too(host):
 async def test_the_connection_goes_to_the_address_that_was_checked():
     async with Scripted(OK) as server:
         names = Pinned(files=["127.0.0.1"])
-        assert await got(HttpTransport(QUICK, addresses=names), f"http://files:{server.port}/a.png") == b"{}"
+        assert (
+            await got(HttpTransport(QUICK, addresses=names), f"http://files:{server.port}/a.png")
+            == b"{}"
+        )
         assert names.asked == ["files"]
 
 
@@ -83,7 +112,14 @@ async def test_a_connection_that_the_operator_configured_does_not_serve_a_public
         assert server.requests == 1
 
 
-@pytest.mark.parametrize(("url", "why"), [("http://user:pw@8.8.8.8/x", "password"), ("ftp://8.8.8.8/x", "http"), ("file:///etc/passwd", "http")])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://user:pw@8.8.8.8/x", "password"),
+        ("ftp://8.8.8.8/x", "http"),
+        ("file:///etc/passwd", "http"),
+    ],
+)
 async def test_a_public_url_is_http_and_carries_no_password(url, why):
     with pytest.raises(Fault, match=why):
         await got(HttpTransport(QUICK), url)

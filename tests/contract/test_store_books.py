@@ -23,24 +23,44 @@ CALLS_AT_ONCE = 200
 
 async def wallet_of(database, name):
     async with database.begin(reading=True) as connection:
-        return (await connection.execute(select(WALLETS).where(WALLETS.c.account_id == name))).mappings().one()
+        return (
+            (await connection.execute(select(WALLETS).where(WALLETS.c.account_id == name)))
+            .mappings()
+            .one()
+        )
 
 
 async def clean(database):
     assert await violations(database, SystemClock().wall_ms()) == []
 
 
-async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted_a_thousand_times(store, location, database, tmp_path):
+async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted_a_thousand_times(
+    store, location, database, tmp_path
+):
     async with process_on(location, tmp_path / "other", "other") as other:
         processes = (store.books, other)
         await account(database, store.books, "payer", paid=1_000)
         for _ in range(ROUNDS):
-            orders = [HoldOrder(call=f"{_}-{number}", account="payer", amount=Nanos(100), deadline_ms=2**60) for number in range(CALLS_AT_ONCE)]
-            dones = await asyncio.gather(*(processes[number % 2].commits.put(order) for number, order in enumerate(orders)))
-            admitted = [order for order, done in zip(orders, dones, strict=True) if done.fault is None]
+            orders = [
+                HoldOrder(
+                    call=f"{_}-{number}", account="payer", amount=Nanos(100), deadline_ms=2**60
+                )
+                for number in range(CALLS_AT_ONCE)
+            ]
+            dones = await asyncio.gather(
+                *(processes[number % 2].commits.put(order) for number, order in enumerate(orders))
+            )
+            admitted = [
+                order for order, done in zip(orders, dones, strict=True) if done.fault is None
+            ]
             assert len(admitted) == 10
             assert {done.fault.kind for done in dones if done.fault is not None} == {"credit_held"}
-            await asyncio.gather(*(store.books.commits.put(Release(call=order.call, account="payer")) for order in admitted))
+            await asyncio.gather(
+                *(
+                    store.books.commits.put(Release(call=order.call, account="payer"))
+                    for order in admitted
+                )
+            )
         assert (await wallet_of(database, "payer"))["paid"] == 1_000
         await clean(database)
 
@@ -51,13 +71,17 @@ async def test_a_call_is_settled_once_by_whoever_comes_first(store, location, da
         for _ in range(20):
             call = call_of("payer")
             hold = await store.books.hold(call, Nanos(300))
-            settled = await asyncio.gather(*(books.settle(call, hold, outcome_of(120)) for books in (store.books, other) * 5))
+            settled = await asyncio.gather(
+                *(books.settle(call, hold, outcome_of(120)) for books in (store.books, other) * 5)
+            )
             assert sorted(settled) == [False] * 9 + [True]
         assert (await wallet_of(database, "payer"))["paid"] == 10_000 - 20 * 120
         await clean(database)
 
 
-async def test_what_a_hold_does_not_cover_comes_out_of_the_wallet_and_then_is_written_off(store, database):
+async def test_what_a_hold_does_not_cover_comes_out_of_the_wallet_and_then_is_written_off(
+    store, database
+):
     await account(database, store.books, "payer", paid=500)
     call = call_of("payer")
     hold = await store.books.hold(call, Nanos(100))
@@ -65,7 +89,9 @@ async def test_what_a_hold_does_not_cover_comes_out_of_the_wallet_and_then_is_wr
     found = await wallet_of(database, "payer")
     assert (found["paid"], found["held"]) == (0, 0)
     async with database.begin() as connection:
-        lost = await connection.scalar(text("SELECT SUM(amount) FROM transfers WHERE kind = 'writeoff'"))
+        lost = await connection.scalar(
+            text("SELECT SUM(amount) FROM transfers WHERE kind = 'writeoff'")
+        )
     assert lost == 1_200
     await clean(database)
 
@@ -84,7 +110,11 @@ async def test_promo_is_spent_before_paid_and_a_credit_line_reaches_below_zero(s
 
 async def test_the_house_needs_no_hold_unless_it_has_a_budget(store, database):
     async with database.begin() as connection:
-        await connection.execute(BUDGETS.insert().values(subject="key:K", account_id="house", limit_nanos=100, period="total"))
+        await connection.execute(
+            BUDGETS.insert().values(
+                subject="key:K", account_id="house", limit_nanos=100, period="total"
+            )
+        )
     free = await store.books.hold(call_of("house", billing="house"), Nanos(10**15))
     assert not free.kept
     call = call_of("house", billing="house", budgets=("key:K",))
@@ -114,16 +144,27 @@ async def test_a_hold_whose_caller_left_is_given_back(store, database):
     await clean(database)
 
 
-async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once(store, database, location, tmp_path):
+async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once(
+    store, database, location, tmp_path
+):
     await account(database, store.books, "payer", paid=1_000)
     call = call_of("payer")
     hold = await store.books.hold(call, Nanos(400))
     for by_s, held in ((30, 400), (70, 0)):
-        later = Upkeep(database, store.books.commits, store.journal, LaterClock(by_s), "living", lambda fact: None)
+        later = Upkeep(
+            database,
+            store.books.commits,
+            store.journal,
+            LaterClock(by_s),
+            "living",
+            lambda fact: None,
+        )
         async with database.begin() as connection:
             await connection.execute(OWNERS.delete())
             if by_s == 30:
-                await connection.execute(OWNERS.insert().values(id=store.books.owner, beat_ms=SystemClock().wall_ms()))
+                await connection.execute(
+                    OWNERS.insert().values(id=store.books.owner, beat_ms=SystemClock().wall_ms())
+                )
         await later.beat()
         await later.expire()
         assert (await wallet_of(database, "payer"))["held"] == held
@@ -135,20 +176,33 @@ async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once
 
 async def test_holds_of_many_dead_are_all_given_back_at_once(store, database):
     await account(database, store.books, "payer", paid=10_000)
-    await asyncio.gather(*(store.books.hold(call_of("payer"), Nanos(2)) for _ in range(MAX_EXPIRED * 2 + 500)))
+    await asyncio.gather(
+        *(store.books.hold(call_of("payer"), Nanos(2)) for _ in range(MAX_EXPIRED * 2 + 500))
+    )
     said = []
-    later = Upkeep(database, store.books.commits, store.journal, LaterClock(OWNER_SILENT_S + 1), "living", said.append)
+    later = Upkeep(
+        database,
+        store.books.commits,
+        store.journal,
+        LaterClock(OWNER_SILENT_S + 1),
+        "living",
+        said.append,
+    )
     await later.start()
     async with asyncio.timeout(60):
         while not said:
             await asyncio.sleep(0.01)
     await later.close()
-    assert said == [Warned(subject="holds", message="2500 hold(s) of dead or late calls were given back")]
+    assert said == [
+        Warned(subject="holds", message="2500 hold(s) of dead or late calls were given back")
+    ]
     assert (await wallet_of(database, "payer"))["held"] == 0
     await clean(database)
 
 
-async def test_settlements_wait_on_the_disk_while_the_store_is_away_and_are_booked_once(store, location, database, tmp_path, databases):
+async def test_settlements_wait_on_the_disk_while_the_store_is_away_and_are_booked_once(
+    store, location, database, tmp_path, databases
+):
     """The store breaks for good for this process; another one, later, finds what it left behind."""
     data_dir = tmp_path / "dead"
     await account(database, store.books, "payer", paid=1_000)
@@ -160,7 +214,15 @@ async def test_settlements_wait_on_the_disk_while_the_store_is_away_and_are_book
             await dead.hold(call_of("payer"), Nanos(100))
         assert refused.value.kind == "unavailable"
         assert refused.value.retry_after_s
-        assert await asyncio.gather(*(dead.settle(call, hold, outcome_of(60)) for call, hold in zip(calls, holds, strict=True))) == [True] * 5
+        assert (
+            await asyncio.gather(
+                *(
+                    dead.settle(call, hold, outcome_of(60))
+                    for call, hold in zip(calls, holds, strict=True)
+                )
+            )
+            == [True] * 5
+        )
         assert "journal" in dead.warned[0]
     kept = list((data_dir / FOLDER).glob("*.jsonl"))
     assert len(kept) == 1
@@ -181,7 +243,9 @@ async def _away(orders):
     raise Fault("unavailable", "The store cannot be used: it is gone.", retry_after_s=1.0)
 
 
-async def test_a_settlement_that_nothing_can_take_is_said_to_be_unavailable(store, database, location, tmp_path):
+async def test_a_settlement_that_nothing_can_take_is_said_to_be_unavailable(
+    store, database, location, tmp_path
+):
     await account(database, store.books, "payer", paid=1_000)
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / FOLDER).write_text("a file where the folder should be")
@@ -200,7 +264,10 @@ async def test_one_order_that_the_store_refuses_does_not_spoil_its_batch(store, 
     holds = [await store.books.hold(call, Nanos(100)) for call in calls]
     bad = outcome_of(2**70)
     settled = await asyncio.gather(
-        *(store.books.settle(call, hold, bad if number == 4 else outcome_of(50)) for number, (call, hold) in enumerate(zip(calls, holds, strict=True))),
+        *(
+            store.books.settle(call, hold, bad if number == 4 else outcome_of(50))
+            for number, (call, hold) in enumerate(zip(calls, holds, strict=True))
+        ),
         return_exceptions=True,
     )
     assert [one for number, one in enumerate(settled) if number != 4] == [True] * 9
@@ -231,15 +298,19 @@ PLANTED = {
     "cost_is_usage_transfers": [update(CALLS).values(cost=CALLS.c.cost + 1)],
     "days_are_their_calls": [text("UPDATE usage_days SET cost = cost + 1, calls = calls - 1")],
     "refund_is_within_its_charge": [
-        text("INSERT INTO transfers (id, account_id, debit, credit, amount, kind, call_id) SELECT 'r', account_id, 'income:usage', "
-             "'wallet:payer:paid', 999999, 'refund_call', id FROM calls")
+        text(
+            "INSERT INTO transfers (id, account_id, debit, credit, amount, kind, call_id) SELECT 'r', account_id, 'income:usage', "
+            "'wallet:payer:paid', 999999, 'refund_call', id FROM calls"
+        )
     ],
     "no_wallet_is_overdrawn": [update(WALLETS).values(floor=WALLETS.c.paid + 5)],
     "margin_is_not_negative": [update(CALLS).values(upstream_cost="0.5")],
     "no_hold_is_stale": [update(HOLDS).values(deadline_ms=5)],
     "a_call_is_billed_once": [
-        text("INSERT INTO transfers (id, account_id, debit, credit, amount, kind, call_id) SELECT 'u' || kind, account_id, 'held:payer', "
-             "'income:usage', 5, 'usage', id FROM calls, (SELECT '1' AS kind UNION SELECT '2') AS two")
+        text(
+            "INSERT INTO transfers (id, account_id, debit, credit, amount, kind, call_id) SELECT 'u' || kind, account_id, 'held:payer', "
+            "'income:usage', 5, 'usage', id FROM calls, (SELECT '1' AS kind UNION SELECT '2') AS two"
+        )
     ],
     "budget_held_is_open_holds": [update(BUDGETS).values(held=-5)],
 }
@@ -249,7 +320,11 @@ PLANTED = {
 async def test_every_planted_violation_is_found(check, store, database):
     await account(database, store.books, "payer", paid=10_000)
     async with database.begin() as connection:
-        await connection.execute(BUDGETS.insert().values(subject="key:K", account_id="payer", limit_nanos=10_000, period="day"))
+        await connection.execute(
+            BUDGETS.insert().values(
+                subject="key:K", account_id="payer", limit_nanos=10_000, period="day"
+            )
+        )
     for cost in (120, None):
         call = call_of("payer", budgets=("key:K",))
         hold = await store.books.hold(call, Nanos(300))

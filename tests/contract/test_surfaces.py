@@ -37,7 +37,11 @@ async def here(tmp_path):
 async def post(here, path, body, **headers):
     client = here.client()._client
     given = {"authorization": f"Bearer {here.key}", **headers}
-    return await client.post(f"{here.url}{path}", json=body, headers={name: value for name, value in given.items() if value})
+    return await client.post(
+        f"{here.url}{path}",
+        json=body,
+        headers={name: value for name, value in given.items() if value},
+    )
 
 
 def test_every_path_of_the_registry_is_held_to_these():
@@ -82,7 +86,9 @@ async def test_nobody_calls_without_a_key(here, path):
 @pytest.mark.parametrize("path", BODIES)
 async def test_a_body_that_is_no_object_is_a_bad_request(here, path):
     for content in (b"", b"[]", b"{", b'"text"', b"\xff"):
-        answered = await here.client()._client.post(f"{here.url}{path}", content=content, headers={"authorization": f"Bearer {here.key}"})
+        answered = await here.client()._client.post(
+            f"{here.url}{path}", content=content, headers={"authorization": f"Bearer {here.key}"}
+        )
         assert answered.status_code == 400
 
 
@@ -106,7 +112,15 @@ def test_every_kind_of_fault_has_words_before_and_within_an_answer(path, kind):
     assert isinstance(decoded(spoken.body), dict)
     model, body = BODIES[path]
     request = role.decode(json.dumps({"model": "m", **body}).encode(), {})
-    call = Call(id=new_ulid(), endpoint=path, request=request, principal=Principal("a", "k"), received_at=0.0, received_ms=0, deadline=1e9)
+    call = Call(
+        id=new_ulid(),
+        endpoint=path,
+        request=request,
+        principal=Principal("a", "k"),
+        received_at=0.0,
+        received_ms=0,
+        deadline=1e9,
+    )
     said = role.encoder(call, 0).feed([Frame((Started(),)), Frame((Failed(fault),))])
     assert f"about {kind}".encode() in said
 
@@ -116,7 +130,15 @@ def test_every_upstream_role_says_what_it_serves_and_reads_any_refusal(name):
     role = UPSTREAMS[name]
     assert role.name == name
     assert role.serves
-    for body in (b"", b"<html>no</html>", b"null", b"[]", b'{"error": {"message": "why"}}', b"\xff\xfe", b'{"detail": [{"loc": [], "msg": "why"}]}'):
+    for body in (
+        b"",
+        b"<html>no</html>",
+        b"null",
+        b"[]",
+        b'{"error": {"message": "why"}}',
+        b"\xff\xfe",
+        b'{"detail": [{"loc": [], "msg": "why"}]}',
+    ):
         words = role.refused(503, {}, body)
         assert words.status == 503
         assert ("why" in words.message) is (b"why" in body)

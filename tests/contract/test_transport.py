@@ -37,7 +37,9 @@ class Scripted:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+                length = int(
+                    head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0
+                )
                 await reader.readexactly(length)
                 self.requests += 1
                 for step in self.script:
@@ -103,17 +105,35 @@ async def test_a_body_that_is_not_read_breaks_its_connection(transport):
         assert transport._open == set()
 
 
-@pytest.mark.parametrize(("script", "kind"), [
-    (["close"], "upstream_unreachable"),
-    ([b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab", "close"], "upstream_cut"),
-    ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", "close"], "upstream_cut"),
-    ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab"], "upstream_broken"),
-    ([b"SSH-2.0-x\r\n"], "upstream_broken"),
-    ([b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000], "upstream_broken"),
-    ([b"HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\nab"], "upstream_broken"),
-    ([b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nab"], "upstream_broken"),
-    ([b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n" + gzip.compress(b"hello world, hello")[:20]], "upstream_cut"),
-])
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (["close"], "upstream_unreachable"),
+        ([b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab", "close"], "upstream_cut"),
+        (
+            [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", "close"],
+            "upstream_cut",
+        ),
+        ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab"], "upstream_broken"),
+        ([b"SSH-2.0-x\r\n"], "upstream_broken"),
+        ([b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000], "upstream_broken"),
+        (
+            [b"HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\nab"],
+            "upstream_broken",
+        ),
+        (
+            [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nab"],
+            "upstream_broken",
+        ),
+        (
+            [
+                b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n"
+                + gzip.compress(b"hello world, hello")[:20]
+            ],
+            "upstream_cut",
+        ),
+    ],
+)
 async def test_a_broken_answer_is_a_fault_of_its_kind(transport, script, kind):
     async with Scripted(*script) as server:
         assert await fault_of(transport, server.url) == kind
@@ -124,8 +144,20 @@ async def test_other_forms_of_answers_are_read(transport):
     for script, want in (
         ((b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,), b"{}"),
         ((b"HTTP/1.1 200 OK\r\n\r\nuntil the end", "close"), b"until the end"),
-        ((b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed) + packed,), b"hello" * 100),
-        ((b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nab\r\n0\r\nt: 1\r\n\r\n",), b"ab"),
+        (
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+                % len(packed)
+                + packed,
+            ),
+            b"hello" * 100,
+        ),
+        (
+            (
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nab\r\n0\r\nt: 1\r\n\r\n",
+            ),
+            b"ab",
+        ),
         ((b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",), b"ok"),
     ):
         async with Scripted(*script) as server:
@@ -134,7 +166,9 @@ async def test_other_forms_of_answers_are_read(transport):
 
 async def test_a_reader_that_is_slow_holds_the_provider_back(transport):
     size = 64 * 2**20
-    async with Scripted(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size, *[b"a" * 2**20] * 64) as server:
+    async with Scripted(
+        b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size, *[b"a" * 2**20] * 64
+    ) as server:
         async with transport.send(wire(server.url)) as exchange:
             chunks = exchange.chunks()
             read = len(await anext(chunks))
@@ -174,26 +208,58 @@ async def test_a_full_backlog_is_a_timeout(transport):
 def certificate(tmp_path, *, host="127.0.0.1", days=1, issuer=None):
     """A key and certificate, self-signed or of `issuer`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority" if issuer is None else "leaf")])
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, "authority" if issuer is None else "leaf")]
+    )
     now = datetime.datetime.now(datetime.UTC)
     import ipaddress
 
-    alternative = x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
-    builder = (x509.CertificateBuilder().subject_name(name).issuer_name(issuer[1].subject if issuer else name).public_key(key.public_key())
-               .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=9))
-               .not_valid_after(now + datetime.timedelta(days=days))
-               .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-               .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-               .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer[0] if issuer else key).public_key()), critical=False))
+    alternative = (
+        x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer[1].subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                (issuer[0] if issuer else key).public_key()
+            ),
+            critical=False,
+        )
+    )
     if issuer is None:
-        builder = builder.add_extension(x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
-            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False), critical=True)
+        builder = builder.add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                key_cert_sign=True,
+                crl_sign=True,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
     made = builder.sign(issuer[0] if issuer else key, hashes.SHA256())
     place = tmp_path / f"{made.serial_number}.pem"
-    place.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    place.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     return key, made, place
 
 
@@ -203,7 +269,10 @@ def serving(place):
     return context
 
 
-@pytest.mark.parametrize(("kind", "works"), [("good", True), ("self-signed", False), ("expired", False), ("wrong host", False)])
+@pytest.mark.parametrize(
+    ("kind", "works"),
+    [("good", True), ("self-signed", False), ("expired", False), ("wrong host", False)],
+)
 async def test_certificates_are_verified(tmp_path, kind, works):
     authority = certificate(tmp_path)
     made = {
@@ -225,11 +294,14 @@ async def test_certificates_are_verified(tmp_path, kind, works):
 
 async def test_a_handshake_that_stalls_is_a_timeout(transport):
     async with Scripted(5.0) as server:
-        assert await fault_of(transport, server.url.replace("http:", "https:")) == "upstream_timeout"
+        assert (
+            await fault_of(transport, server.url.replace("http:", "https:")) == "upstream_timeout"
+        )
 
 
 async def test_ten_thousand_cancellations_leave_the_pool_usable(transport):
     async with Scripted(0.002, OK) as server:
+
         async def one(number):
             task = asyncio.create_task(body_of(transport, server.url))
             await asyncio.sleep((number % 7) * 0.001)

@@ -31,7 +31,12 @@ from tests.support.probes import OFFER, PROBES, Things, aimed
 from tests.support.served import Served
 
 EXAMPLES = 20
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 WAIT_S = 30
 
 
@@ -94,9 +99,21 @@ class Place:
 async def there(databases, tmp_path):
     data_dir = tmp_path / "data"
     location = databases.fresh("sqlite", data_dir)
-    given = {"database": {"url": url_of(location)}, "data_dir": str(data_dir), "limits": LIMITS, "observe": {"log": "off"},
-             "providers": {OFFER["provider"]: {"dialect": "openai_chat", "base_url": "http://127.0.0.1:9/v1"}},
-             "models": [{"id": MODEL, "offers": [{"provider": "simulator", "upstream_id": "echo", "price": PRICE}]}]}
+    given = {
+        "database": {"url": url_of(location)},
+        "data_dir": str(data_dir),
+        "limits": LIMITS,
+        "observe": {"log": "off"},
+        "providers": {
+            OFFER["provider"]: {"dialect": "openai_chat", "base_url": "http://127.0.0.1:9/v1"}
+        },
+        "models": [
+            {
+                "id": MODEL,
+                "offers": [{"provider": "simulator", "upstream_id": "echo", "price": PRICE}],
+            }
+        ],
+    }
     (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump(given))
     database = Database(location)
     served = await asyncio.to_thread(Served, tmp_path)
@@ -115,15 +132,32 @@ async def things_of(there, probe, account, caller):
     """What the probe is aimed at, and what fields may be called here."""
     named = ""
     for kind in (probe.own, probe.thing):
-        named = await there.things.made(kind, account, caller.id if kind == "call" else "") if kind else named
+        named = (
+            await there.things.made(kind, account, caller.id if kind == "call" else "")
+            if kind
+            else named
+        )
     if probe.thing == "token":
-        wish = tokens.TokenWish(account=account, key=caller.id, origins=("https://app.example.com",))
+        wish = tokens.TokenWish(
+            account=account, key=caller.id, origins=("https://app.example.com",)
+        )
         named = (await tokens.mint(there.desk, wish))[1].id
     key, call = await there.things.made("key", account, ""), there.things.calls[account, ""]
-    return named, {"id": named, "account": account, "key_id": key, "call": call, **OFFER, "model": "made/here"}
+    return named, {
+        "id": named,
+        "account": account,
+        "key_id": key,
+        "call": call,
+        **OFFER,
+        "model": "made/here",
+    }
 
 
-WHO = {"operator": ("house", "operator", "inference", "account", "metrics"), "admin": ("acme", "account", "inference"), "member": ("acme", "inference")}
+WHO = {
+    "operator": ("house", "operator", "inference", "account", "metrics"),
+    "admin": ("acme", "account", "inference"),
+    "member": ("acme", "inference"),
+}
 """Who asks → their account, their scopes."""
 TARGET = "target"
 """The account that the operator's operations are aimed at."""
@@ -136,7 +170,9 @@ async def test_no_request_makes_it_fail_and_every_answer_is_as_the_document_says
     for who, (account, *scopes) in WHO.items():
         caller = await there.key(account, *scopes)
         for name, other in ((TARGET, await there.key(TARGET, "inference")), (account, caller)):
-            there.things.calls[name, caller.id] = there.things.calls[name, ""] = (await other.calls()).headers["x-request-id"]
+            there.things.calls[name, caller.id] = there.things.calls[name, ""] = (
+                await other.calls()
+            ).headers["x-request-id"]
         document = await caller.get("/openapi.json")
         for found in schemathesis.openapi.from_dict(document).get_all_operations():
             operation = found.ok()
@@ -158,7 +194,13 @@ async def test_an_answer_that_is_not_as_the_document_says_is_found(databases, tm
     async with place(databases.fresh("sqlite", tmp_path / "data"), tmp_path) as there:
         caller = await there.key("acme")
         document = await caller.get("/openapi.json")
-        document["components"]["schemas"]["AccountShown"]["properties"]["balance"] = {"type": "integer"}
-        tries = Tries(schemathesis.openapi.from_dict(document)["/v1/account"]["GET"], there.here.url, caller.key)
+        document["components"]["schemas"]["AccountShown"]["properties"]["balance"] = {
+            "type": "integer"
+        }
+        tries = Tries(
+            schemathesis.openapi.from_dict(document)["/v1/account"]["GET"],
+            there.here.url,
+            caller.key,
+        )
         with pytest.raises(FailureGroup):
             await asyncio.to_thread(tries.surely, PROBES["GET", "/v1/account"], "")

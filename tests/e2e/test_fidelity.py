@@ -18,12 +18,28 @@ from tests.support.gallery import ROWS
 from tests.support.house import house
 
 PAGE = Path(__file__).parents[2] / "docs/reference/fidelity.md"
-DIALECTS = {"openai_chat": "gpt-4o", "anthropic_messages": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
+DIALECTS = {
+    "openai_chat": "gpt-4o",
+    "anthropic_messages": "claude-sonnet-4-5",
+    "gemini": "gemini-2.5-flash",
+}
 """An upstream's dialect, and a model of it whose abilities are known."""
 MODES = ("whole", "streamed")
-WEATHER = ("weather", {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]})
+WEATHER = (
+    "weather",
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city", "days"],
+    },
+)
 CLOCK = ("clock", {"type": "object", "properties": {}})
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 SAID = "Say this again: ¿qué? 👩‍👩‍👧 \u2028 data: done"
 found: dict[tuple[str, str, str, str], str] = {}
@@ -45,7 +61,9 @@ class Seat:
         return f"first/{model}"
 
     async def ask(self, scene, text="Hello there", **asked):
-        return await getattr(self.speaker, self.mode)(self.playing(scene), **self.speaker.asked(text, **asked))
+        return await getattr(self.speaker, self.mode)(
+            self.playing(scene), **self.speaker.asked(text, **asked)
+        )
 
 
 async def text(seat):
@@ -132,7 +150,9 @@ async def client_leaves(seat):
 
 async def signature_comes_back(seat):
     reply = await seat.ask("reasoning-tools", tools=[WEATHER], thinking=True)
-    again = await seat.ask("reasoning-tools", tools=[WEATHER], thinking=True, turns=seat.speaker.turns(reply, "sunny"))
+    again = await seat.ask(
+        "reasoning-tools", tools=[WEATHER], thinking=True, turns=seat.speaker.turns(reply, "sunny")
+    )
     assert again.text == "The tool said: sunny"
     sent = json.dumps(seat.here.sent)
     assert "ignature" in sent
@@ -145,13 +165,29 @@ FEATURES = {
     "structured output": structured_output, "filter": filtered, "length": length, "error before": error_before,
     "error after the first block": error_after_the_first_block, "client leaves": client_leaves, "signature comes back": signature_comes_back,
 }  # fmt: skip
-WORDS_ONLY = {"text", "filter", "length", "error before", "error after the first block", "client leaves"}
+WORDS_ONLY = {
+    "text",
+    "filter",
+    "length",
+    "error before",
+    "error after the first block",
+    "client leaves",
+}
 HAS = {"chat": FEATURES.keys(), "messages": FEATURES.keys(), "completions": WORDS_ONLY}
 """What a surface has words for."""
-CELLS = [(surface, dialect, mode, name) for surface in SPEAKERS for dialect in DIALECTS for mode in MODES for name in FEATURES if name in HAS[surface]]
+CELLS = [
+    (surface, dialect, mode, name)
+    for surface in SPEAKERS
+    for dialect in DIALECTS
+    for mode in MODES
+    for name in FEATURES
+    if name in HAS[surface]
+]
 
 
-@pytest.mark.parametrize(("surface", "dialect", "mode", "name"), CELLS, ids=lambda one: one.replace(" ", "-"))
+@pytest.mark.parametrize(
+    ("surface", "dialect", "mode", "name"), CELLS, ids=lambda one: one.replace(" ", "-")
+)
 async def test_what_arrives_is_what_was_said(surface, dialect, mode, name, tmp_path):
     quirks = {"reasoning_history": "reasoning_details"} if dialect == "openai_chat" else None
     async with house(tmp_path, providers=("first",), dialect=dialect, quirks=quirks) as here:
@@ -159,8 +195,13 @@ async def test_what_arrives_is_what_was_said(surface, dialect, mode, name, tmp_p
         found[surface, dialect, mode, name] = "yes"
 
 
-MAKERS = {"openai_images": "deepinfra/{}", "fal_images, queue": "fal/fal-ai/flux/{}", "fal_images, direct": "fal/schnell/{}",
-          "gemini_images": "google-ai-studio/{}", "vertex_predict": "vertex/endpoints/{}"}
+MAKERS = {
+    "openai_images": "deepinfra/{}",
+    "fal_images, queue": "fal/fal-ai/flux/{}",
+    "fal_images, direct": "fal/schnell/{}",
+    "gemini_images": "google-ai-studio/{}",
+    "vertex_predict": "vertex/endpoints/{}",
+}
 PNG = b"\x89PNG\r\n"
 
 
@@ -175,13 +216,19 @@ class Easel:
         given = {"model": MAKERS[self.maker].format(scene), "prompt": "a cat", **asked}
         if self.mode == "whole":
             return (await make(**given)).data
-        return [event async for event in await make(stream=True, **given) if event.type == "image_generation.completed"]
+        return [
+            event
+            async for event in await make(stream=True, **given)
+            if event.type == "image_generation.completed"
+        ]
 
 
 async def as_address(easel):
     [made] = await easel.ask(response_format="url")
     shown = made.model_dump()
-    assert shown.get("url", "").startswith(("http://", "data:image/png;base64,")) or (easel.mode == "streamed" and shown["b64_json"])
+    assert shown.get("url", "").startswith(("http://", "data:image/png;base64,")) or (
+        easel.mode == "streamed" and shown["b64_json"]
+    )
 
 
 async def as_bytes(easel):
@@ -196,7 +243,9 @@ async def several(easel):
 
 async def image_filtered(easel):
     with pytest.raises(openai.BadRequestError) as refused:
-        await easel.ask("exchange-finish_image_safety" if easel.maker == "gemini_images" else "fault-filter")
+        await easel.ask(
+            "exchange-finish_image_safety" if easel.maker == "gemini_images" else "fault-filter"
+        )
     assert refused.value.code == "content_filter"
 
 
@@ -207,7 +256,9 @@ async def image_error(easel):
 
 
 async def image_client_leaves(easel):
-    task = asyncio.create_task(easel.ask("picture-forever" if easel.maker == "fal_images, queue" else "fault-hang-before"))
+    task = asyncio.create_task(
+        easel.ask("picture-forever" if easel.maker == "fal_images, queue" else "fault-hang-before")
+    )
     while not easel.here.upstream.requests:
         await asyncio.sleep(0.005)
     task.cancel()
@@ -217,23 +268,52 @@ async def image_client_leaves(easel):
     assert (easel.here.last.fault, easel.here.last.cost) == ("client_gone", 0)
 
 
-IMAGES = {"an address": as_address, "bytes": as_bytes, "several": several, "filter": image_filtered, "error before": image_error,
-          "client leaves": image_client_leaves}
-IMAGE_CELLS = [("images", maker, mode, name) for maker in MAKERS for mode in MODES for name in IMAGES]
+IMAGES = {
+    "an address": as_address,
+    "bytes": as_bytes,
+    "several": several,
+    "filter": image_filtered,
+    "error before": image_error,
+    "client leaves": image_client_leaves,
+}
+IMAGE_CELLS = [
+    ("images", maker, mode, name) for maker in MAKERS for mode in MODES for name in IMAGES
+]
 
 
-@pytest.mark.parametrize(("surface", "maker", "mode", "name"), IMAGE_CELLS, ids=lambda one: one.replace(" ", "-"))
-async def test_the_image_that_arrives_is_the_one_that_was_made(surface, maker, mode, name, tmp_path):
-    rows = {provider: {**row, "quirks": {**row.get("quirks", {}), "cancel_stops_billing": True}} for provider, row in ROWS.items()}
+@pytest.mark.parametrize(
+    ("surface", "maker", "mode", "name"), IMAGE_CELLS, ids=lambda one: one.replace(" ", "-")
+)
+async def test_the_image_that_arrives_is_the_one_that_was_made(
+    surface, maker, mode, name, tmp_path
+):
+    rows = {
+        provider: {**row, "quirks": {**row.get("quirks", {}), "cancel_stops_billing": True}}
+        for provider, row in ROWS.items()
+    }
     async with house(tmp_path, providers=(), more=rows) as here:
         await IMAGES[name](Easel(here, maker, mode))
         found[surface, maker, mode, name] = "yes"
 
 
 def table(surfaces, dialects, features, missing):
-    head = "| client | upstream | mode | " + " | ".join(features) + " |\n|" + "---|" * (len(features) + 3) + "\n"
-    rows = [f"| {surface} | {dialect} | {mode} | " + " | ".join(found.get((surface, dialect, mode, name), missing(surface, name)) for name in features) + " |\n"
-            for surface in surfaces for dialect in dialects for mode in MODES]
+    head = (
+        "| client | upstream | mode | "
+        + " | ".join(features)
+        + " |\n|"
+        + "---|" * (len(features) + 3)
+        + "\n"
+    )
+    rows = [
+        f"| {surface} | {dialect} | {mode} | "
+        + " | ".join(
+            found.get((surface, dialect, mode, name), missing(surface, name)) for name in features
+        )
+        + " |\n"
+        for surface in surfaces
+        for dialect in dialects
+        for mode in MODES
+    ]
     return head + "".join(rows)
 
 
@@ -246,7 +326,9 @@ def test_the_page_says_what_this_run_found():
         "`tests/e2e/test_fidelity.py`,\nin which the official SDKs ask a real gateway; a cell says yes because its test passed in that run.\n"
         "– is what the surface has no words for.\n\nThe models are ones whose abilities are known. Of a model that nothing is known of, Anthropic is told a schema in words (in the prompt),\n"
         "and Gemini is not asked for its thoughts: they are billed and not shown. What cannot be said is named in `X-Gatewayz-Dropped`.\n\n"
-    ) + table(SPEAKERS, DIALECTS, FEATURES, lambda surface, name: "no" if name in HAS[surface] else "–")
+    ) + table(
+        SPEAKERS, DIALECTS, FEATURES, lambda surface, name: "no" if name in HAS[surface] else "–"
+    )
     page += "\n## Images\n\nA provider that does not stream serves a client that does: its images come as they are done.\n\n"
     page += table(["images"], MAKERS, IMAGES, lambda surface, name: "no")
     if os.environ.get("FIDELITY") == "write":

@@ -48,7 +48,9 @@ async def desk():
 
 
 def credential(value):
-    return Credential(id="Vertex#1", key=Secret(value if isinstance(value, str) else json.dumps(value)))
+    return Credential(
+        id="Vertex#1", key=Secret(value if isinstance(value, str) else json.dumps(value))
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "base64", "path", "escaped"])
@@ -123,10 +125,18 @@ async def test_a_refused_token_is_replaced_unless_it_is_fresh(desk):
     assert await tokens.token(held) != old
 
 
-@pytest.mark.parametrize(("scene", "kind"), [
-    ("Invalid JWT Signature.", "upstream_auth"), ("fault-401", "upstream_auth"), ("fault-403", "upstream_auth"),
-    ("fault-429", "upstream_limited"), ("fault-500", "upstream_error"), ("fault-503", "upstream_error"), ("fault-504", "upstream_timeout"),
-])
+@pytest.mark.parametrize(
+    ("scene", "kind"),
+    [
+        ("Invalid JWT Signature.", "upstream_auth"),
+        ("fault-401", "upstream_auth"),
+        ("fault-403", "upstream_auth"),
+        ("fault-429", "upstream_limited"),
+        ("fault-500", "upstream_error"),
+        ("fault-503", "upstream_error"),
+        ("fault-504", "upstream_timeout"),
+    ],
+)
 async def test_what_the_issuer_says_is_a_fault_by_kind(desk, scene, kind):
     simulator, tokens, _ = desk
     account = simulator.accounts.service_account(simulator.url)
@@ -140,10 +150,16 @@ async def test_what_the_issuer_says_is_a_fault_by_kind(desk, scene, kind):
     assert "Vertex#1" in caught.value.message
 
 
-@pytest.mark.parametrize("wrong", [
-    {"private_key": "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n"}, {"private_key": ""}, {"client_email": 5},
-    {"type": "external_account"}, {"type": None},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"private_key": "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n"},
+        {"private_key": ""},
+        {"client_email": 5},
+        {"type": "external_account"},
+        {"type": None},
+    ],
+)
 async def test_a_credential_that_is_none_is_said_to_be_so(desk, wrong):
     simulator, tokens, _ = desk
     with pytest.raises(Fault) as caught:
@@ -153,7 +169,10 @@ async def test_a_credential_that_is_none_is_said_to_be_so(desk, wrong):
     assert simulator.accounts.issued == 0
 
 
-@pytest.mark.parametrize("text", ["no JSON at all", "/nowhere/to/be/found.json", "[]", "{", "metadata:http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["no JSON at all", "/nowhere/to/be/found.json", "[]", "{", "metadata:http://127.0.0.1:1"],
+)
 async def test_an_account_that_cannot_be_read_or_reached_is_a_fault(desk, text):
     _, tokens, _ = desk
     with pytest.raises(Fault) as caught:
@@ -164,7 +183,9 @@ async def test_an_account_that_cannot_be_read_or_reached_is_a_fault(desk, text):
 async def test_a_stranger_with_the_same_name_has_no_token(desk):
     simulator, tokens, _ = desk
     real = simulator.accounts.service_account(simulator.url)
-    forged = simulator.accounts.service_account(simulator.url) | {"private_key_id": real["private_key_id"]}
+    forged = simulator.accounts.service_account(simulator.url) | {
+        "private_key_id": real["private_key_id"]
+    }
     with pytest.raises(Fault) as caught:
         await tokens.token(credential(forged))
     assert caught.value.kind == "upstream_auth"
@@ -172,7 +193,12 @@ async def test_a_stranger_with_the_same_name_has_no_token(desk):
 
 
 def test_nothing_of_an_account_is_in_its_repr():
-    user = {"type": "authorized_user", "client_id": "c", "client_secret": "SECRET-ONE", "refresh_token": "SECRET-TWO"}
+    user = {
+        "type": "authorized_user",
+        "client_id": "c",
+        "client_secret": "SECRET-ONE",
+        "refresh_token": "SECRET-TWO",
+    }
     assert "SECRET" not in repr(account_from(json.dumps(user)))
 
 
@@ -190,12 +216,16 @@ async def here(tmp_path):
 
 async def test_a_call_is_served_with_a_token_and_the_next_one_with_the_same(here):
     for streamed in (False, True, False):
-        reply = await here.client().chat.completions.create(model="google-vertex/echo", messages=HI, stream=streamed)
+        reply = await here.client().chat.completions.create(
+            model="google-vertex/echo", messages=HI, stream=streamed
+        )
         if streamed:
             async for _ in reply:
                 pass
     asked = [request for request in here.upstream.requests if "publishers" in request.path]
-    assert {request.path.partition("/publishers")[0] for request in asked} == {"/europe-west4/v1/projects/acme/locations/europe-west4"}
+    assert {request.path.partition("/publishers")[0] for request in asked} == {
+        "/europe-west4/v1/projects/acme/locations/europe-west4"
+    }
     assert len({request.headers["authorization"] for request in asked}) == 1
     assert here.upstream.accounts.issued == 1
 
@@ -206,7 +236,9 @@ async def test_a_revoked_token_is_replaced_within_the_call(here, tmp_path):
     here.upstream.accounts.revoke()
     tokens = here.built.asker._tokens
     (kept,) = tokens._kept.values()
-    kept.token = type(kept.token)(kept.token.secret, kept.token.fetched_at - FRESH_S - 1, kept.token.expires_at)
+    kept.token = type(kept.token)(
+        kept.token.secret, kept.token.fetched_at - FRESH_S - 1, kept.token.expires_at
+    )
     reply = await client.chat.completions.create(model="google-vertex/echo", messages=HI)
     assert reply.choices[0].message.content == HI[0]["content"]
     assert here.upstream.accounts.issued == 2
@@ -229,7 +261,9 @@ async def test_a_token_that_is_refused_again_is_the_end_of_it(here):
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_the_next_location_is_asked_within_the_attempt(here, refusal, streamed):
     here.upstream.script("gemini-3-pro", [refusal, "echo"])
-    reply = await here.client().chat.completions.create(model="google-vertex/gemini-3-pro", messages=HI, stream=streamed)
+    reply = await here.client().chat.completions.create(
+        model="google-vertex/gemini-3-pro", messages=HI, stream=streamed
+    )
     if streamed:
         async for _ in reply:
             pass
@@ -239,41 +273,71 @@ async def test_the_next_location_is_asked_within_the_attempt(here, refusal, stre
     assert (attempt.fault, attempt.status) == ("", 200)
 
 
-@pytest.mark.parametrize(("answers", "error"), [
-    (["exchange-error_429_vertex", "exchange-error_429_vertex"], openai.RateLimitError),
-    (["exchange-error_429_vertex", "exchange-error_404_vertex"], openai.RateLimitError),
-    (["exchange-error_404_vertex", "exchange-error_429_vertex"], openai.RateLimitError),
-    (["exchange-error_404_vertex", "exchange-error_404_vertex"], openai.NotFoundError),
-    (["fault-400"], openai.BadRequestError),
-    (["fault-503"], openai.InternalServerError),
-])
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        (["exchange-error_429_vertex", "exchange-error_429_vertex"], openai.RateLimitError),
+        (["exchange-error_429_vertex", "exchange-error_404_vertex"], openai.RateLimitError),
+        (["exchange-error_404_vertex", "exchange-error_429_vertex"], openai.RateLimitError),
+        (["exchange-error_404_vertex", "exchange-error_404_vertex"], openai.NotFoundError),
+        (["fault-400"], openai.BadRequestError),
+        (["fault-503"], openai.InternalServerError),
+    ],
+)
 async def test_when_every_location_refuses_the_refusal_that_tells_most_counts(here, answers, error):
     here.upstream.script("gemini-3-pro", answers)
     with pytest.raises(error):
         await here.client().chat.completions.create(model="google-vertex/gemini-3-pro", messages=HI)
-    assert len([request for request in here.upstream.requests if "publishers" in request.path]) == len(answers)
+    assert len(
+        [request for request in here.upstream.requests if "publishers" in request.path]
+    ) == len(answers)
 
 
 def urls(environment, **said):
-    provider = providers_from(rows(), environment, {"google-vertex": ProviderSettings(**said)} if said else {})["google-vertex"]
+    provider = providers_from(
+        rows(), environment, {"google-vertex": ProviderSettings(**said)} if said else {}
+    )["google-vertex"]
     return provider, (provider.base_url, *provider.elsewhere)
 
 
 ACCOUNT = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "GOOGLE_CLOUD_PROJECT": "acme"}
 
 
-@pytest.mark.parametrize(("environment", "said", "want"), [
-    (ACCOUNT, {}, ["aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
-    (ACCOUNT | {"GOOGLE_CLOUD_LOCATION": "europe-west4"}, {}, [
-        "europe-west4-aiplatform.googleapis.com/v1/projects/acme/locations/europe-west4", "aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
-    (ACCOUNT | {"GOOGLE_VERTEX_LOCATION": "eu, us"}, {}, [
-        "aiplatform.eu.rep.googleapis.com/v1/projects/acme/locations/eu", "aiplatform.us.rep.googleapis.com/v1/projects/acme/locations/us",
-        "aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
-    (ACCOUNT | {"GOOGLE_CLOUD_LOCATION": "us-east1"}, {"locations": ("eu",)}, ["aiplatform.eu.rep.googleapis.com/v1/projects/acme/locations/eu"]),
-    ({"GOOGLE_VERTEX_API_KEY": "k"}, {}, ["aiplatform.googleapis.com/v1"]),
-    (ACCOUNT | {"GOOGLE_VERTEX_API_KEY": "k"}, {}, ["aiplatform.googleapis.com/v1"]),
-    (ACCOUNT | {"GOOGLE_VERTEX_API_KEY": "k"}, {"auth": "google"}, ["aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
-])
+@pytest.mark.parametrize(
+    ("environment", "said", "want"),
+    [
+        (ACCOUNT, {}, ["aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
+        (
+            ACCOUNT | {"GOOGLE_CLOUD_LOCATION": "europe-west4"},
+            {},
+            [
+                "europe-west4-aiplatform.googleapis.com/v1/projects/acme/locations/europe-west4",
+                "aiplatform.googleapis.com/v1/projects/acme/locations/global",
+            ],
+        ),
+        (
+            ACCOUNT | {"GOOGLE_VERTEX_LOCATION": "eu, us"},
+            {},
+            [
+                "aiplatform.eu.rep.googleapis.com/v1/projects/acme/locations/eu",
+                "aiplatform.us.rep.googleapis.com/v1/projects/acme/locations/us",
+                "aiplatform.googleapis.com/v1/projects/acme/locations/global",
+            ],
+        ),
+        (
+            ACCOUNT | {"GOOGLE_CLOUD_LOCATION": "us-east1"},
+            {"locations": ("eu",)},
+            ["aiplatform.eu.rep.googleapis.com/v1/projects/acme/locations/eu"],
+        ),
+        ({"GOOGLE_VERTEX_API_KEY": "k"}, {}, ["aiplatform.googleapis.com/v1"]),
+        (ACCOUNT | {"GOOGLE_VERTEX_API_KEY": "k"}, {}, ["aiplatform.googleapis.com/v1"]),
+        (
+            ACCOUNT | {"GOOGLE_VERTEX_API_KEY": "k"},
+            {"auth": "google"},
+            ["aiplatform.googleapis.com/v1/projects/acme/locations/global"],
+        ),
+    ],
+)
 def test_where_vertex_is_asked(environment, said, want):
     provider, found = urls(environment, **said)
     assert provider.off == ""
@@ -285,11 +349,23 @@ def test_what_is_missing_for_vertex_is_said():
     assert "GOOGLE_CLOUD_PROJECT" in urls({"GOOGLE_APPLICATION_CREDENTIALS": "/key.json"})[0].off
 
 
-@pytest.mark.parametrize(("written", "level", "says"), [
-    ({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "t"}, "ok", "application-default credentials of a user"),
-    ({"type": "external_account"}, "bad", "of type 'external_account' cannot be used"),
-    (None, "bad", "its file cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("written", "level", "says"),
+    [
+        (
+            {
+                "type": "authorized_user",
+                "client_id": "c",
+                "client_secret": "s",
+                "refresh_token": "t",
+            },
+            "ok",
+            "application-default credentials of a user",
+        ),
+        ({"type": "external_account"}, "bad", "of type 'external_account' cannot be used"),
+        (None, "bad", "its file cannot be read"),
+    ],
+)
 def test_the_doctor_reads_accounts_before_a_call_needs_them(tmp_path, written, level, says):
     from gatewayz.cli.accountchecks import account_findings
     from gatewayz.settings import loaded
@@ -297,9 +373,15 @@ def test_the_doctor_reads_accounts_before_a_call_needs_them(tmp_path, written, l
     file = tmp_path / "key.json"
     if written is not None:
         file.write_text(json.dumps(written))
-    providers = providers_from(rows(), ACCOUNT | {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_LOCATION": "eu"}, {})
+    providers = providers_from(
+        rows(),
+        ACCOUNT | {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_LOCATION": "eu"},
+        {},
+    )
     (finding,) = account_findings(loaded("", {}), providers)
     assert (finding.level, finding.subject) == (level, "google-vertex")
     assert says in finding.says
     if level == "ok":
-        assert finding.says.endswith("for aiplatform.eu.rep.googleapis.com, aiplatform.googleapis.com")
+        assert finding.says.endswith(
+            "for aiplatform.eu.rep.googleapis.com, aiplatform.googleapis.com"
+        )

@@ -24,14 +24,21 @@ async def test_the_commands_of_the_guide_run(tmp_path, location):
         for block in BLOCKS:
             for line in block.splitlines():
                 if "CALL_ID" in line and "CALL_ID" not in ids:
-                    made = await asyncio.to_thread(commands.json, "keys", "make", "--account", "acme")
+                    made = await asyncio.to_thread(
+                        commands.json, "keys", "make", "--account", "acme"
+                    )
                     assert await asked(here.client(api_key=made["secret"]))
                     await here.settled()
                     ids["CALL_ID"] = (await here.calls("acme"))[-1].id
                 program, *words = shlex.split(line)
                 assert program == "gatewayz"
-                assert await asyncio.to_thread(commands, *(ids.get(word, word) for word in words)) or "rules" in words
+                assert (
+                    await asyncio.to_thread(commands, *(ids.get(word, word) for word in words))
+                    or "rules" in words
+                )
                 if words[:2] == ["keys", "make"]:
-                    (key,) = await asyncio.to_thread(commands.json, "keys", "list", "--account", "acme")
+                    (key,) = await asyncio.to_thread(
+                        commands.json, "keys", "list", "--account", "acme"
+                    )
                     ids["KEY_ID"] = key["id"]
         await here.balanced()

@@ -25,7 +25,9 @@ RUN_S = 90
 def curl_version():
     """Major and minor; (0, 0) where there is none."""
     try:
-        said = subprocess.run(["curl", "--version"], capture_output=True, text=True, timeout=10).stdout
+        said = subprocess.run(
+            ["curl", "--version"], capture_output=True, text=True, timeout=10
+        ).stdout
     except FileNotFoundError:
         return 0, 0
     return tuple(int(part) for part in said.split()[1].split(".")[:2])
@@ -42,13 +44,22 @@ def script():
 
 def ran(place, text):
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-c", STRICT + text], cwd=place, env=CLEAN | {"PATH": here}, capture_output=True, text=True, timeout=RUN_S)
+    done = subprocess.run(
+        ["bash", "-c", STRICT + text],
+        cwd=place,
+        env=CLEAN | {"PATH": here},
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
 def gateway(tmp_path):
-    (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump({"data_dir": str(tmp_path / "data"), **SETTINGS[0]}))
+    (tmp_path / "gatewayz.yaml").write_text(
+        yaml.safe_dump({"data_dir": str(tmp_path / "data"), **SETTINGS[0]})
+    )
     served = Served(tmp_path)
     key = re.search(r"gw_live_[0-9A-Za-z]+", served.until("gw_live_", 40))[0]
     served.until("http://", 40)
@@ -59,7 +70,12 @@ def gateway(tmp_path):
 def test_nothing_in_the_guide_is_left_out():
     assert {kind for kind, _ in BLOCKS} == {"sh", "python", "yaml"}
     assert GUIDE.count("```") == 2 * len(BLOCKS)
-    assert all("--fail-with-body" in line for text in script() for line in text.splitlines() if "curl " in line)
+    assert all(
+        "--fail-with-body" in line
+        for text in script()
+        for line in text.splitlines()
+        if "curl " in line
+    )
 
 
 @pytest.mark.parametrize("given", SETTINGS)
@@ -67,13 +83,18 @@ def test_the_settings_of_the_guide_are_settings(given):
     assert loaded("", given).settings.web.cors_origins == ("https://app.acme.example",)
 
 
-@pytest.mark.skipif(curl_version() < (7, 82), reason="the examples need curl 7.82 or newer (--json), as the guide says")
+@pytest.mark.skipif(
+    curl_version() < (7, 82),
+    reason="the examples need curl 7.82 or newer (--json), as the guide says",
+)
 def test_the_guide_runs_as_it_stands(tmp_path, gateway):
     status, said, wrong = ran(tmp_path, gateway("".join(script())))
     assert status == 0, said[-2000:] + wrong[-2000:]
     assert (tmp_path / "calls.csv").read_text().startswith("id,")
     assert "input 0.5 per 1000000 = " in said, re.findall("input .*", said)
     assert '"adds_up":true' in said
-    status, said, _ = ran(tmp_path, gateway(BLOCKS[0][1] + "ask $GATEWAY/admin/accounts --json '{\"nme\": 1}'\n"))
+    status, said, _ = ran(
+        tmp_path, gateway(BLOCKS[0][1] + "ask $GATEWAY/admin/accounts --json '{\"nme\": 1}'\n")
+    )
     assert status != 0
     assert '"param":"' in said

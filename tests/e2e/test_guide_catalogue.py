@@ -16,7 +16,11 @@ from tests.support.house import house
 GUIDE = (Path(__file__).parents[2] / "docs/guides/catalogue.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", GUIDE, re.DOTALL)
 SETTINGS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)]
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    for line in block.splitlines()
+]
 
 
 def test_nothing_in_the_guide_is_left_out():
@@ -32,7 +36,12 @@ def test_the_settings_of_the_guide_are_settings(given):
 
 async def ran(*command, cwd=None, **environment):
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        *command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()[-2000:]
 
@@ -50,6 +59,8 @@ async def test_a_command_of_the_guide_runs(tmp_path, command):
 @pytest.mark.parametrize(("code", "prints"), EXAMPLES)
 async def test_an_example_does_what_the_guide_says(tmp_path, code, prints):
     async with house(tmp_path, providers=(), **SETTINGS[0]) as here:
-        status, out, error = await ran(sys.executable, "-c", code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key)
+        status, out, error = await ran(
+            sys.executable, "-c", code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key
+        )
         assert status == 0, error
         assert out == prints

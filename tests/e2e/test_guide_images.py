@@ -13,7 +13,10 @@ from tests.support.guides import GUIDES, examples_of, printed_by
 @pytest.mark.parametrize(("code", "prints"), examples_of("images.md"))
 async def test_an_example_does_what_the_guide_says(tmp_path, code, prints):
     async with gallery(tmp_path) as here:
-        assert await printed_by(code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key) == prints
+        assert (
+            await printed_by(code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key)
+            == prints
+        )
 
 
 def test_the_prices_of_the_guide_are_settings():

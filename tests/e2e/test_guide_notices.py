@@ -10,13 +10,16 @@ from tests.support.control import place
 from tests.support.receiver import Receiver
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/notices.md").read_text()
-COMMANDS, = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-PROGRAM, = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+(COMMANDS,) = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+(PROGRAM,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 
 async def test_the_guide_does_what_it_says(tmp_path, location):
     gatewayz = Commands(location, tmp_path / "data")
-    async with place(location, tmp_path, notices={"private_addresses": True}) as there, Receiver() as receiver:
+    async with (
+        place(location, tmp_path, notices={"private_addresses": True}) as there,
+        Receiver() as receiver,
+    ):
         for line in COMMANDS.splitlines():
             program, *words = shlex.split(line)
             assert program == "gatewayz"
@@ -30,4 +33,6 @@ async def test_the_guide_does_what_it_says(tmp_path, location):
         posted = receiver.posted[0]
         assert names["verified"](secret, posted.headers, posted.body)
         assert not names["verified"](secret, posted.headers, posted.body + b" ")
-        assert not names["verified"](secret, {**posted.headers, "webhook-timestamp": "1700000000"}, posted.body)
+        assert not names["verified"](
+            secret, {**posted.headers, "webhook-timestamp": "1700000000"}, posted.body
+        )

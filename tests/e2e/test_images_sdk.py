@@ -17,12 +17,38 @@ PNG = b"\x89PNG\r\n"
 @pytest.fixture
 async def here(tmp_path):
     models = [
-        made_by(("deepinfra", "fault-500", {"images": "0.01"}), ("together", "picture-together", PER_IMAGE), model="test/failing"),
+        made_by(
+            ("deepinfra", "fault-500", {"images": "0.01"}),
+            ("together", "picture-together", PER_IMAGE),
+            model="test/failing",
+        ),
         made_by(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
-        made_by(("openai", "gpt-image-1", {"input": "5.00", "image_output": "40.00", "output": "10.00"}), model="test/tokens"),
-        made_by(("deepinfra", "picture", {"images": "0.03"}), ("fal", "owner/picture-direct", {"pixels": "0.02"}), model="test/mixed"),
-        made_by(("openai", "gpt-image-1", PER_IMAGE), ("together", "picture", PER_IMAGE), model="test/breaking"),
-        made_by(("google-ai-studio", "picture", {"input": "0.30", "output": "2.50", "image_output": "30.00"}), model="test/gemini"),
+        made_by(
+            (
+                "openai",
+                "gpt-image-1",
+                {"input": "5.00", "image_output": "40.00", "output": "10.00"},
+            ),
+            model="test/tokens",
+        ),
+        made_by(
+            ("deepinfra", "picture", {"images": "0.03"}),
+            ("fal", "owner/picture-direct", {"pixels": "0.02"}),
+            model="test/mixed",
+        ),
+        made_by(
+            ("openai", "gpt-image-1", PER_IMAGE),
+            ("together", "picture", PER_IMAGE),
+            model="test/breaking",
+        ),
+        made_by(
+            (
+                "google-ai-studio",
+                "picture",
+                {"input": "0.30", "output": "2.50", "image_output": "30.00"},
+            ),
+            model="test/gemini",
+        ),
         made_by(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
     ]
     async with gallery(tmp_path, models=models) as one:
@@ -45,49 +71,123 @@ async def test_a_request_without_a_model_goes_to_the_default_provider(here):
     asked = here.upstream.requests[-1]
     assert asked.path == "/deepinfra/v1/openai/images/generations"
     assert asked.headers["authorization"] == "Bearer k-deepinfra"
-    assert asked.content == {"model": "stabilityai/sd3.5", "prompt": "a cat", "size": "512x256", "response_format": "b64_json"}
+    assert asked.content == {
+        "model": "stabilityai/sd3.5",
+        "prompt": "a cat",
+        "size": "512x256",
+        "response_format": "b64_json",
+    }
 
 
 async def test_a_model_that_nobody_knows_is_an_id_at_the_provider_that_was_asked_for(here):
-    await here.client().images.generate(prompt="a cat", model="owner/picture", extra_body={"provider": "together"})
-    assert (here.upstream.requests[-1].path, here.sent["model"]) == ("/together/v1/images/generations", "owner/picture")
+    await here.client().images.generate(
+        prompt="a cat", model="owner/picture", extra_body={"provider": "together"}
+    )
+    assert (here.upstream.requests[-1].path, here.sent["model"]) == (
+        "/together/v1/images/generations",
+        "owner/picture",
+    )
 
 
 async def test_each_provider_is_asked_in_its_own_words(here):
-    asked = {"prompt": "a cat", "n": 2, "size": "1024x768", "quality": "hd", "style": "vivid", "response_format": "b64_json",
-             "extra_body": {"seed": 7, "negative_prompt": "dogs", "provider_options": {"together": {"steps": 4}, "fal": {"guidance_scale": 3.5}}}}
+    asked = {
+        "prompt": "a cat",
+        "n": 2,
+        "size": "1024x768",
+        "quality": "hd",
+        "style": "vivid",
+        "response_format": "b64_json",
+        "extra_body": {
+            "seed": 7,
+            "negative_prompt": "dogs",
+            "provider_options": {"together": {"steps": 4}, "fal": {"guidance_scale": 3.5}},
+        },
+    }
     sent = {}
-    for model in ("deepinfra/picture", "openai/gpt-image-1", "openai/dall-e-3", "together/picture", "fal/owner/picture-direct", "vertex/endpoints/picture"):
+    for model in (
+        "deepinfra/picture",
+        "openai/gpt-image-1",
+        "openai/dall-e-3",
+        "together/picture",
+        "fal/owner/picture-direct",
+        "vertex/endpoints/picture",
+    ):
         made = await here.client().images.generate(model=model, **asked)
         assert [image_in(item) for item in made.data] == [(1024, 768)] * 2
         sent[model] = posts(here)[-1]
     common = {"prompt": "a cat", "n": 2, "size": "1024x768"}
     more = {"seed": 7, "negative_prompt": "dogs"}
-    assert sent["deepinfra/picture"].content == {"model": "picture", **common, **more, "response_format": "b64_json"}
-    assert sent["openai/gpt-image-1"].content == {"model": "gpt-image-1", **common, "quality": "high"}
-    assert sent["openai/dall-e-3"].content == {"model": "dall-e-3", **common, "quality": "hd", "style": "vivid", "response_format": "b64_json"}
+    assert sent["deepinfra/picture"].content == {
+        "model": "picture",
+        **common,
+        **more,
+        "response_format": "b64_json",
+    }
+    assert sent["openai/gpt-image-1"].content == {
+        "model": "gpt-image-1",
+        **common,
+        "quality": "high",
+    }
+    assert sent["openai/dall-e-3"].content == {
+        "model": "dall-e-3",
+        **common,
+        "quality": "hd",
+        "style": "vivid",
+        "response_format": "b64_json",
+    }
     assert sent["together/picture"].content == {
-        "model": "picture", "prompt": "a cat", "n": 2, "width": 1024, "height": 768, **more, "response_format": "base64", "steps": 4}
+        "model": "picture",
+        "prompt": "a cat",
+        "n": 2,
+        "width": 1024,
+        "height": 768,
+        **more,
+        "response_format": "base64",
+        "steps": 4,
+    }
     fal = sent["fal/owner/picture-direct"]
     assert (fal.path, fal.headers["authorization"]) == ("/fal/owner/picture-direct", "Key k-fal")
-    assert fal.content == {"prompt": "a cat", "num_images": 2, "image_size": "landscape_4_3", **more, "guidance_scale": 3.5}
+    assert fal.content == {
+        "prompt": "a cat",
+        "num_images": 2,
+        "image_size": "landscape_4_3",
+        **more,
+        "guidance_scale": 3.5,
+    }
     vertex = sent["vertex/endpoints/picture"]
     assert vertex.path == "/vertex/v1/projects/p/locations/l/endpoints/picture:predict"
-    assert vertex.content == {"instances": [{"prompt": "a cat", "width": 1024, "height": 768, **more}] * 2}
+    assert vertex.content == {
+        "instances": [{"prompt": "a cat", "width": 1024, "height": 768, **more}] * 2
+    }
 
 
 async def test_gemini_draws_one_image_a_request_and_is_charged_for_all(here):
     made = await here.client().images.generate(
-        model="test/gemini", prompt="a cat", n=3, size="1792x1024", quality="high", extra_body={"seed": 7, "style": "vivid"})
+        model="test/gemini",
+        prompt="a cat",
+        n=3,
+        size="1792x1024",
+        quality="high",
+        extra_body={"seed": 7, "style": "vivid"},
+    )
     assert [image_in(item) for item in made.data] == [(1344, 768)] * 3
     asked = posts(here)
     assert [one.path for one in asked] == ["/gemini/v1beta/models/picture:generateContent"] * 3
     assert asked[0].headers["x-goog-api-key"] == "k-gemini"
     config = {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "16:9"}}
-    assert [one.content["generationConfig"] for one in asked] == [{**config, "seed": 7 + number} for number in range(3)]
+    assert [one.content["generationConfig"] for one in asked] == [
+        {**config, "seed": 7 + number} for number in range(3)
+    ]
     assert here.last.dropped == ("quality", "style")
-    assert here.last.usage.image_output == sum(one.completion_tokens for one in here.upstream.invoices) == 3 * 1_290
-    assert here.last.cost == 3 * 1_290 * 30_000 + sum(one.prompt_tokens for one in here.upstream.invoices) * 300
+    assert (
+        here.last.usage.image_output
+        == sum(one.completion_tokens for one in here.upstream.invoices)
+        == 3 * 1_290
+    )
+    assert (
+        here.last.cost
+        == 3 * 1_290 * 30_000 + sum(one.prompt_tokens for one in here.upstream.invoices) * 300
+    )
 
 
 async def test_images_that_gemini_made_before_it_failed_are_kept(here):
@@ -96,7 +196,10 @@ async def test_images_that_gemini_made_before_it_failed_are_kept(here):
     assert len(made.data) == here.last.usage.images == 1
 
 
-@pytest.mark.parametrize(("scene", "status"), [("fault-503", 503), ("exchange-finish_image_safety", 400), ("fault-429", 429)])
+@pytest.mark.parametrize(
+    ("scene", "status"),
+    [("fault-503", 503), ("exchange-finish_image_safety", 400), ("fault-429", 429)],
+)
 async def test_gemini_refuses_in_its_own_words(here, scene, status):
     with pytest.raises(openai.APIStatusError) as caught:
         await here.client().images.generate(model=f"google-ai-studio/{scene}", prompt="a cat")
@@ -105,52 +208,99 @@ async def test_gemini_refuses_in_its_own_words(here, scene, status):
 
 async def test_what_a_provider_cannot_be_told_is_named(here):
     raw = await here.client().images.with_raw_response.generate(
-        model="fal/owner/picture-direct", prompt="x", quality="high", extra_body={"background": "opaque"})
+        model="fal/owner/picture-direct",
+        prompt="x",
+        quality="high",
+        extra_body={"background": "opaque"},
+    )
     assert raw.headers["x-gatewayz-dropped"] == "quality, background"
     assert raw.headers["x-gatewayz-provider"] == "fal"
 
 
 async def test_unknown_fields_reach_a_provider_of_the_dialect_and_come_back_from_it(here):
-    made = await here.client().images.generate(model="together/picture-together", prompt="x", extra_body={"steps": 9})
+    made = await here.client().images.generate(
+        model="together/picture-together", prompt="x", extra_body={"steps": 9}
+    )
     assert here.sent["steps"] == 9
     assert made.data[0].timings == {"inference": 0.31}
 
 
-@pytest.mark.parametrize("model", ["fal/owner/picture", "fal/owner/picture-direct", "together/picture-url", "openai/dall-e-3"])
-async def test_an_address_is_fetched_where_the_client_wants_bytes_and_passed_on_where_not(here, model):
+@pytest.mark.parametrize(
+    "model",
+    ["fal/owner/picture", "fal/owner/picture-direct", "together/picture-url", "openai/dall-e-3"],
+)
+async def test_an_address_is_fetched_where_the_client_wants_bytes_and_passed_on_where_not(
+    here, model
+):
     linked = await here.client().images.generate(model=model, prompt="x", response_format="url")
     assert re.fullmatch(rf"{here.upstream.url}/files/1024x1024-0\.png", linked.data[0].url)
     assert not linked.data[0].b64_json
     assert not [one for one in here.upstream.requests if one.path.startswith("/files/")]
-    fetched = await here.client().images.generate(model=model, prompt="x", response_format="b64_json")
+    fetched = await here.client().images.generate(
+        model=model, prompt="x", response_format="b64_json"
+    )
     assert image_in(fetched.data[0]) == (1024, 1024)
     assert not fetched.data[0].url
 
 
 async def test_bytes_for_a_client_that_wants_an_address_come_in_a_data_url(here):
-    made = await here.client().images.generate(model="deepinfra/picture", prompt="x", response_format="url")
+    made = await here.client().images.generate(
+        model="deepinfra/picture", prompt="x", response_format="url"
+    )
     assert made.data[0].url.startswith("data:image/png;base64,iVBOR")
 
 
 async def test_a_redirected_file_is_fetched(here):
-    made = await here.client().images.generate(model="together/picture-file-moved", prompt="x", extra_body={"response_format": "b64_json"})
+    made = await here.client().images.generate(
+        model="together/picture-file-moved", prompt="x", extra_body={"response_format": "b64_json"}
+    )
     assert image_in(made.data[0]) == (1024, 1024)
 
 
-@pytest.mark.parametrize(("wrong", "why"), [
-    ("missing", "HTTP 404"), ("html", "none"), ("circle", "redirected"), ("large", "bytes"), ("away", "no public address"), ("inside", "no public address")])
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("missing", "HTTP 404"),
+        ("html", "none"),
+        ("circle", "redirected"),
+        ("large", "bytes"),
+        ("away", "no public address"),
+        ("inside", "no public address"),
+    ],
+)
 async def test_a_file_that_cannot_be_had_is_the_providers_fault(here, wrong, why):
     with pytest.raises(openai.InternalServerError) as caught:
-        await here.client().images.generate(model=f"together/picture-file-{wrong}", prompt="x", response_format="b64_json")
+        await here.client().images.generate(
+            model=f"together/picture-file-{wrong}", prompt="x", response_format="b64_json"
+        )
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_broken")
     assert why in caught.value.body["message"]
 
 
-@pytest.mark.parametrize("body", [
-    {"prompt": ""}, {"prompt": 5}, {"size": "huge"}, {"size": "0x10"}, {"size": "1024"}, {"size": "1024X1024"}, {"size": "9000x9000"}, {"size": 1024},
-    {"n": 0}, {"n": 11}, {"n": 1.5}, {"quality": "best"}, {"style": "odd"}, {"response_format": "png"}, {"provider": 5}, {"provider_options": {"fal": 5}},
-    {"stream": "yes"}, {"prompt": "x" * 40_000}, {"seed": -1},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": ""},
+        {"prompt": 5},
+        {"size": "huge"},
+        {"size": "0x10"},
+        {"size": "1024"},
+        {"size": "1024X1024"},
+        {"size": "9000x9000"},
+        {"size": 1024},
+        {"n": 0},
+        {"n": 11},
+        {"n": 1.5},
+        {"quality": "best"},
+        {"style": "odd"},
+        {"response_format": "png"},
+        {"provider": 5},
+        {"provider_options": {"fal": 5}},
+        {"stream": "yes"},
+        {"prompt": "x" * 40_000},
+        {"seed": -1},
+    ],
+)
 async def test_bad_input_names_the_field(here, body):
     with pytest.raises(openai.BadRequestError) as caught:
         await here.client().images.generate(model="test/picture", prompt="a cat", extra_body=body)
@@ -158,13 +308,25 @@ async def test_bad_input_names_the_field(here, body):
     assert not here.upstream.requests
 
 
-@pytest.mark.parametrize(("model", "error", "status"), [
-    ("nobody/knows", openai.NotFoundError, 404), ("deepinfra/fault-400", openai.BadRequestError, 400), ("deepinfra/fault-filter", openai.BadRequestError, 400),
-    ("deepinfra/fault-429", openai.RateLimitError, 429), ("deepinfra/fault-401", openai.InternalServerError, 503), ("deepinfra/fault-no-images", openai.InternalServerError, 502),
-    ("deepinfra/fault-half-json", openai.InternalServerError, 502), ("deepinfra/fault-error-200", openai.InternalServerError, 502),
-    ("fal/x/fault-filter", openai.BadRequestError, 400), ("fal/x/fault-quota", openai.InternalServerError, 503), ("fal/x/fault-late-503", openai.InternalServerError, 503),
-    ("fal/x/fault-late-filter", openai.BadRequestError, 400), ("fal/x/picture-nsfw", openai.BadRequestError, 400), ("vertex/endpoints/nothing", openai.NotFoundError, 404),
-])
+@pytest.mark.parametrize(
+    ("model", "error", "status"),
+    [
+        ("nobody/knows", openai.NotFoundError, 404),
+        ("deepinfra/fault-400", openai.BadRequestError, 400),
+        ("deepinfra/fault-filter", openai.BadRequestError, 400),
+        ("deepinfra/fault-429", openai.RateLimitError, 429),
+        ("deepinfra/fault-401", openai.InternalServerError, 503),
+        ("deepinfra/fault-no-images", openai.InternalServerError, 502),
+        ("deepinfra/fault-half-json", openai.InternalServerError, 502),
+        ("deepinfra/fault-error-200", openai.InternalServerError, 502),
+        ("fal/x/fault-filter", openai.BadRequestError, 400),
+        ("fal/x/fault-quota", openai.InternalServerError, 503),
+        ("fal/x/fault-late-503", openai.InternalServerError, 503),
+        ("fal/x/fault-late-filter", openai.BadRequestError, 400),
+        ("fal/x/picture-nsfw", openai.BadRequestError, 400),
+        ("vertex/endpoints/nothing", openai.NotFoundError, 404),
+    ],
+)
 async def test_each_error_is_the_sdks_class(here, model, error, status):
     with pytest.raises(error) as caught:
         await here.client().images.generate(model=model, prompt="x")
@@ -172,7 +334,10 @@ async def test_each_error_is_the_sdks_class(here, model, error, status):
     assert caught.value.body["message"]
 
 
-@pytest.mark.parametrize("model", ["fal/fal-ai/veo3", "fal/fal-ai/kling-video/v2/text-to-video", "fal/owner/picture-video"])
+@pytest.mark.parametrize(
+    "model",
+    ["fal/fal-ai/veo3", "fal/fal-ai/kling-video/v2/text-to-video", "fal/owner/picture-video"],
+)
 async def test_a_model_that_makes_video_is_a_404_that_says_so(here, model):
     with pytest.raises(openai.NotFoundError, match="makes video"):
         await here.client().images.generate(model=model, prompt="x")
@@ -180,16 +345,26 @@ async def test_a_model_that_makes_video_is_a_404_that_says_so(here, model):
 
 async def test_a_chat_with_a_model_of_images_is_refused_with_the_reason(here):
     with pytest.raises(openai.BadRequestError, match="serves no chat requests"):
-        await here.client().chat.completions.create(model="test/picture", messages=[{"role": "user", "content": "hi"}])
+        await here.client().chat.completions.create(
+            model="test/picture", messages=[{"role": "user", "content": "hi"}]
+        )
 
 
 async def test_a_failing_provider_is_left_for_the_next_and_its_price_is_charged(here):
-    raw = await here.client().images.with_raw_response.generate(model="test/failing", prompt="a cat", n=3)
+    raw = await here.client().images.with_raw_response.generate(
+        model="test/failing", prompt="a cat", n=3
+    )
     assert len(raw.parse().data) == 3
-    assert (raw.headers["x-gatewayz-provider"], raw.headers["x-gatewayz-attempts"]) == ("together", "2")
+    assert (raw.headers["x-gatewayz-provider"], raw.headers["x-gatewayz-attempts"]) == (
+        "together",
+        "2",
+    )
     assert raw.headers["x-gatewayz-cost"] == "0.12"
     outcome = here.last
-    assert [(row.provider, row.fault) for row in outcome.attempts] == [("deepinfra", "upstream_error"), ("together", "")]
+    assert [(row.provider, row.fault) for row in outcome.attempts] == [
+        ("deepinfra", "upstream_error"),
+        ("together", ""),
+    ]
     assert (outcome.usage.images, usd_text(outcome.cost)) == (3, "0.12")
     billed = [one for one in here.upstream.invoices if not one.fault]
     assert sum(one.images for one in billed) == outcome.usage.images
@@ -207,41 +382,61 @@ async def test_tokens_are_charged_where_the_provider_counts_them(here):
     [invoice] = here.upstream.invoices
     usage = here.last.usage
     assert (usage.input, usage.image_output) == (invoice.prompt_tokens, invoice.completion_tokens)
-    assert (made.usage.input_tokens, made.usage.output_tokens) == (invoice.prompt_tokens, invoice.completion_tokens)
+    assert (made.usage.input_tokens, made.usage.output_tokens) == (
+        invoice.prompt_tokens,
+        invoice.completion_tokens,
+    )
     assert here.last.cost == invoice.prompt_tokens * 5_000 + invoice.completion_tokens * 40_000
 
 
 async def test_a_stream_shows_partial_images_and_ends_with_the_whole_ones(here):
-    stream = await here.client().images.generate(model="openai/gpt-image-1", prompt="a cat", stream=True, partial_images=2, size="64x32")
+    stream = await here.client().images.generate(
+        model="openai/gpt-image-1", prompt="a cat", stream=True, partial_images=2, size="64x32"
+    )
     events = [event async for event in stream]
-    assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + [
+        "image_generation.completed"
+    ]
     assert [event.partial_image_index for event in events[:2]] == [0, 1]
     assert image_in(events[-1]) == (64, 32)
     assert events[-1].usage.output_tokens == here.last.usage.image_output == 272
     assert here.last.fault == ""
 
 
-@pytest.mark.parametrize("model", ["deepinfra/picture", "fal/owner/picture-direct", "vertex/endpoints/picture"])
+@pytest.mark.parametrize(
+    "model", ["deepinfra/picture", "fal/owner/picture-direct", "vertex/endpoints/picture"]
+)
 async def test_a_provider_that_does_not_stream_serves_a_client_that_does(here, model):
-    stream = await here.client().images.generate(model=model, prompt="a cat", stream=True, n=2, response_format="b64_json")
+    stream = await here.client().images.generate(
+        model=model, prompt="a cat", stream=True, n=2, response_format="b64_json"
+    )
     events = [event async for event in stream]
-    assert [(event.type, image_in(event)) for event in events] == [("image_generation.completed", (1024, 1024))] * 2
+    assert [(event.type, image_in(event)) for event in events] == [
+        ("image_generation.completed", (1024, 1024))
+    ] * 2
     assert "stream" not in posts(here)[-1].content
 
 
-@pytest.mark.parametrize("broken", ["fault-cut-0", "fault-sse-error-0", "fault-empty-stream", "fault-json-for-stream"])
+@pytest.mark.parametrize(
+    "broken", ["fault-cut-0", "fault-sse-error-0", "fault-empty-stream", "fault-json-for-stream"]
+)
 async def test_a_stream_that_breaks_off_before_an_image_fails_over(here, broken):
     here.upstream.script("gpt-image-1", [broken])
     stream = await here.client().images.generate(model="test/breaking", prompt="x", stream=True)
     assert [event.type async for event in stream] == ["image_generation.completed"]
-    assert [(row.provider, bool(row.fault)) for row in here.last.attempts] == [("openai", True), ("together", False)]
+    assert [(row.provider, bool(row.fault)) for row in here.last.attempts] == [
+        ("openai", True),
+        ("together", False),
+    ]
 
 
 async def test_a_stream_that_breaks_after_an_image_ends_with_an_error_and_is_charged_for_it(here):
     here.upstream.script("gpt-image-1", ["fault-cut-1"])
     events = []
     with pytest.raises(openai.APIError):
-        async for event in await here.client().images.generate(model="test/breaking", prompt="x", stream=True, n=3):
+        async for event in await here.client().images.generate(
+            model="test/breaking", prompt="x", stream=True, n=3
+        ):
             events.append(event.type)
     assert events == ["image_generation.completed"]
     assert here.last.usage.images == 1
@@ -256,7 +451,9 @@ async def test_the_breaker_moves_as_for_chat(here):
 
 @pytest.mark.parametrize("model", ["fal/fal-ai/flux/picture-wait"])
 async def test_a_queued_request_is_asked_after_until_it_is_done(here, model):
-    made = await here.client().images.generate(model=model, prompt="a cat", n=2, response_format="b64_json")
+    made = await here.client().images.generate(
+        model=model, prompt="a cat", n=2, response_format="b64_json"
+    )
     assert len(made.data) == 2
     paths = [(one.method, one.path.rpartition("/")[2]) for one in here.upstream.requests]
     assert paths[0] == ("POST", "picture-wait")
@@ -266,7 +463,9 @@ async def test_a_queued_request_is_asked_after_until_it_is_done(here, model):
 
 
 async def test_a_client_that_leaves_the_queue_cancels_its_request_upstream(here):
-    task = asyncio.create_task(here.client().images.generate(model="fal/fal-ai/flux/picture-forever", prompt="x"))
+    task = asyncio.create_task(
+        here.client().images.generate(model="fal/fal-ai/flux/picture-forever", prompt="x")
+    )
     while not [one for one in here.upstream.requests if one.path.endswith("/status")]:
         await asyncio.sleep(0.02)
     task.cancel()
@@ -286,7 +485,10 @@ async def test_a_client_that_leaves_the_queue_cancels_its_request_upstream(here)
 async def test_time_that_runs_out_in_the_queue_cancels_too(here):
     with pytest.raises(openai.InternalServerError) as caught:
         await here.client().images.generate(
-            model="fal/fal-ai/flux/picture-forever", prompt="x", extra_headers={"x-request-timeout-ms": "900"})
+            model="fal/fal-ai/flux/picture-forever",
+            prompt="x",
+            extra_headers={"x-request-timeout-ms": "900"},
+        )
     assert caught.value.status_code == 504
     await here.settled()
     assert [one.method for one in here.upstream.requests].count("PUT") == 1
@@ -295,7 +497,9 @@ async def test_time_that_runs_out_in_the_queue_cancels_too(here):
 async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(here):
     await here.client().images.generate(model="test/picture", prompt="x")
     records = list(here.built.books.records)
-    assert [(one.endpoint, one.model) for one in records] == [("/v1/images/generations", "test/picture")]
+    assert [(one.endpoint, one.model) for one in records] == [
+        ("/v1/images/generations", "test/picture")
+    ]
     here.built.bus.flush()
     page = exposition(here.built.metrics.counts())
     assert b'endpoint="/v1/images/generations"' in page
@@ -304,7 +508,13 @@ async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(her
 
 async def test_the_cheapest_for_these_images_comes_first_where_that_is_wished(here):
     for size, cheapest in (("256x256", "fal"), ("2048x2048", "deepinfra")):
-        await here.client().images.generate(model="test/mixed", prompt="x", size=size, extra_body={"provider": {"sort": "price"}})
+        await here.client().images.generate(
+            model="test/mixed", prompt="x", size=size, extra_body={"provider": {"sort": "price"}}
+        )
         assert here.last.served == cheapest
     with pytest.raises(openai.BadRequestError, match="price of image is above"):
-        await here.client().images.generate(model="test/failing", prompt="x", extra_body={"provider": {"max_price": {"image": "0.001"}}})
+        await here.client().images.generate(
+            model="test/failing",
+            prompt="x",
+            extra_body={"provider": {"max_price": {"image": "0.001"}}},
+        )

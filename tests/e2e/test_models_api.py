@@ -18,13 +18,42 @@ from tests.support.house import PRICE, house
 
 ODD = "maker/model-1.5:free"
 MODELS = [
-    {"id": "maker/model-1.5", "name": "Maker One", "aliases": ["one"], "context": 4_000, "offers": [
-        {"provider": "first", "upstream_id": "m1", "price": {"input": "1.25", "output": "10", "cache_read": "0.125"},
-         "tiers": [{"above": 200_000, "price": {"input": "2.50", "output": "15"}}, {"service": "priority", "price": {"input": "2", "output": "20"}}]},
-        {"provider": "second", "upstream_id": "deep/m1", "price": {"input": "1.00", "output": "12"}, "context": 8_000, "max_output": 500},
-    ]},
+    {
+        "id": "maker/model-1.5",
+        "name": "Maker One",
+        "aliases": ["one"],
+        "context": 4_000,
+        "offers": [
+            {
+                "provider": "first",
+                "upstream_id": "m1",
+                "price": {"input": "1.25", "output": "10", "cache_read": "0.125"},
+                "tiers": [
+                    {"above": 200_000, "price": {"input": "2.50", "output": "15"}},
+                    {"service": "priority", "price": {"input": "2", "output": "20"}},
+                ],
+            },
+            {
+                "provider": "second",
+                "upstream_id": "deep/m1",
+                "price": {"input": "1.00", "output": "12"},
+                "context": 8_000,
+                "max_output": 500,
+            },
+        ],
+    },
     {"id": ODD, "offers": [{"provider": "second", "upstream_id": "m1:free", "free": True}]},
-    {"id": "maker/painter", "offers": [{"provider": "second", "upstream_id": "p", "price": {"images": "0.04"}, "serves": ["image"]}]},
+    {
+        "id": "maker/painter",
+        "offers": [
+            {
+                "provider": "second",
+                "upstream_id": "p",
+                "price": {"images": "0.04"},
+                "serves": ["image"],
+            }
+        ],
+    },
     {"id": "maker/unpriced", "offers": [{"provider": "first", "upstream_id": "u"}]},
     {"id": "maker/gone", "offers": [{"provider": "openai", "upstream_id": "gone", "price": PRICE}]},
 ]
@@ -32,9 +61,14 @@ OWN = {"models": MODELS, "catalog": {"sync_every_s": 0, "markup_bp": 1_000}}
 
 
 async def get(here, path, key=None, **headers):
-    async with aiohttp.ClientSession() as session, session.get(
-        f"{here.url}{path}", headers={"Authorization": f"Bearer {key or here.key}"} | headers, allow_redirects=False
-    ) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"{here.url}{path}",
+            headers={"Authorization": f"Bearer {key or here.key}"} | headers,
+            allow_redirects=False,
+        ) as answer,
+    ):
         body = await answer.read()
         return answer.status, answer.headers, json.loads(body) if body else None
 
@@ -48,9 +82,14 @@ async def ids(here, query=""):
 async def test_the_official_sdk_lists_and_retrieves(tmp_path):
     async with house(tmp_path, **OWN) as here:
         listed = [model async for model in await here.client().models.list()]
-        assert {"maker/model-1.5", ODD, "maker/painter", "maker/unpriced"} <= {model.id for model in listed}
+        assert {"maker/model-1.5", ODD, "maker/painter", "maker/unpriced"} <= {
+            model.id for model in listed
+        }
         assert "maker/gone" not in {model.id for model in listed}
-        assert all(model.object == "model" and isinstance(model.created, int) and model.owned_by for model in listed)
+        assert all(
+            model.object == "model" and isinstance(model.created, int) and model.owned_by
+            for model in listed
+        )
         for name in ("maker/model-1.5", ODD, "one", "deep/m1"):
             assert (await here.client().models.retrieve(name)).id in {"maker/model-1.5", ODD}
         for name in ("maker/gone", "maker/none", "first/anything", "maker/Model-1.5"):
@@ -59,19 +98,36 @@ async def test_the_official_sdk_lists_and_retrieves(tmp_path):
 
 
 async def test_anthropics_sdk_lists_pages_and_retrieves(tmp_path):
-    async with house(tmp_path, **OWN) as here, anthropic.AsyncAnthropic(base_url=here.url, api_key=here.key, max_retries=0) as client:
+    async with (
+        house(tmp_path, **OWN) as here,
+        anthropic.AsyncAnthropic(base_url=here.url, api_key=here.key, max_retries=0) as client,
+    ):
         everything = [model async for model in await client.models.list(limit=2)]
-        assert [model.id for model in everything] == [model.id async for model in await here.client().models.list()]
+        assert [model.id for model in everything] == [
+            model.id async for model in await here.client().models.list()
+        ]
         assert {model.type for model in everything} == {"model"}
         one = await client.models.retrieve("maker/model-1.5")
-        assert (one.id, one.display_name, one.created_at.year) == ("maker/model-1.5", "Maker One", 1970)
+        assert (one.id, one.display_name, one.created_at.year) == (
+            "maker/model-1.5",
+            "Maker One",
+            1970,
+        )
         ids = [model.id for model in everything]
         page = await client.models.list(before_id=ids[3], limit=2)
-        assert ([model.id for model in page.data], page.has_more, page.first_id, page.last_id) == (ids[1:3], True, ids[1], ids[2])
+        assert ([model.id for model in page.data], page.has_more, page.first_id, page.last_id) == (
+            ids[1:3],
+            True,
+            ids[1],
+            ids[2],
+        )
         assert (await client.models.list(after_id=ids[-1])).data == []
         with pytest.raises(anthropic.NotFoundError) as caught:
             await client.models.retrieve("maker/none")
-        assert (caught.value.body["type"], caught.value.body["error"]["type"]) == ("error", "not_found_error")
+        assert (caught.value.body["type"], caught.value.body["error"]["type"]) == (
+            "error",
+            "not_found_error",
+        )
         for wrong in ({"limit": 0}, {"limit": 5_000}, {"after_id": "maker/none"}):
             with pytest.raises(anthropic.BadRequestError):
                 await client.models.list(**wrong)
@@ -81,10 +137,33 @@ async def test_a_model_has_openrouters_fields(tmp_path):
     async with house(tmp_path, **OWN) as here:
         _, _, model = await get(here, "/v1/models/maker/model-1.5")
         assert model["pricing"] == {
-            "prompt": "0.000001375", "completion": "0.000011", "request": "0", "image": "0", "input_cache_read": "0.0000001375",
-            "overrides": [{"min_prompt_tokens": 200_000, "prompt": "0.00000275", "completion": "0.0000165", "request": "0", "image": "0", "input_cache_read": "0.000000275"}]}
-        assert model["top_provider"] == {"context_length": 8_000, "max_completion_tokens": 500, "is_moderated": False}
-        assert (model["name"], model["context_length"], model["providers"], model["aliases"]) == ("Maker One", 8_000, ["first", "second"], ["one"])
+            "prompt": "0.000001375",
+            "completion": "0.000011",
+            "request": "0",
+            "image": "0",
+            "input_cache_read": "0.0000001375",
+            "overrides": [
+                {
+                    "min_prompt_tokens": 200_000,
+                    "prompt": "0.00000275",
+                    "completion": "0.0000165",
+                    "request": "0",
+                    "image": "0",
+                    "input_cache_read": "0.000000275",
+                }
+            ],
+        }
+        assert model["top_provider"] == {
+            "context_length": 8_000,
+            "max_completion_tokens": 500,
+            "is_moderated": False,
+        }
+        assert (model["name"], model["context_length"], model["providers"], model["aliases"]) == (
+            "Maker One",
+            8_000,
+            ["first", "second"],
+            ["one"],
+        )
         assert model["architecture"]["modality"] == "text->text"
         assert {"temperature", "max_tokens"} <= set(model["supported_parameters"])
         _, _, free = await get(here, f"/v1/models/{ODD}")
@@ -96,14 +175,26 @@ async def test_a_model_has_openrouters_fields(tmp_path):
         assert painter["pricing"]["image"] == "0.044"
 
 
-@pytest.mark.parametrize("spelled", [ODD, quote(ODD, safe=""), quote(ODD, safe="/"), "maker%2Fmodel-1.5:free", "maker/model-1.5%3Afree"])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        ODD,
+        quote(ODD, safe=""),
+        quote(ODD, safe="/"),
+        "maker%2Fmodel-1.5:free",
+        "maker/model-1.5%3Afree",
+    ],
+)
 async def test_ids_may_be_spelled_with_slashes_and_colons_escaped_or_not(tmp_path, spelled):
     async with house(tmp_path, **OWN) as here:
         reader_path = f"/v1/models/{spelled}"
         async with aiohttp.ClientSession() as session:
             from yarl import URL
 
-            async with session.get(URL(here.url + reader_path, encoded=True), headers={"Authorization": f"Bearer {here.key}"}) as answer:
+            async with session.get(
+                URL(here.url + reader_path, encoded=True),
+                headers={"Authorization": f"Bearer {here.key}"},
+            ) as answer:
                 assert (answer.status, (await answer.json())["id"]) == (200, ODD)
 
 
@@ -116,7 +207,11 @@ async def test_filters_and_pages(tmp_path):
         assert await ids(here, "?q=MAKER+one") == ["maker/model-1.5"]
         assert await ids(here, "?free=true") == [ODD]
         assert await ids(here, "?free=false") == everything
-        assert await ids(here, "?supported_parameters=temperature,seed") == ["maker/model-1.5", ODD, "maker/unpriced"]
+        assert await ids(here, "?supported_parameters=temperature,seed") == [
+            "maker/model-1.5",
+            ODD,
+            "maker/unpriced",
+        ]
         assert await ids(here, "?supported_parameters=nothing") == []
         assert await ids(here, "?input_modalities=image") == []
         assert await ids(here, "?modality=text-%3Etext&q=unpriced") == ["maker/unpriced"]
@@ -125,10 +220,25 @@ async def test_filters_and_pages(tmp_path):
         assert ([model["id"] for model in page["data"]], page["total"]) == (everything[1:3], 4)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "limit=99999999999999999999999999", "offset=1.5", "limit=%C2%B2", "q=%FF", "q=" + "x" * 5_000, "&".join(["a=b"] * 60)])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=x",
+        "limit=-1",
+        "limit=99999999999999999999999999",
+        "offset=1.5",
+        "limit=%C2%B2",
+        "q=%FF",
+        "q=" + "x" * 5_000,
+        "&".join(["a=b"] * 60),
+    ],
+)
 async def test_a_filter_that_makes_no_sense_is_refused(tmp_path, query):
     async with house(tmp_path, **OWN) as here:
-        status, _, body = await get(here, f"/v1/models?{query}") if "%" not in query else await raw(here, query)
+        status, _, body = (
+            await get(here, f"/v1/models?{query}") if "%" not in query else await raw(here, query)
+        )
         assert status == 400, body
         assert body["error"]["type"] == "invalid_request_error"
 
@@ -136,9 +246,13 @@ async def test_a_filter_that_makes_no_sense_is_refused(tmp_path, query):
 async def raw(here, query):
     from yarl import URL
 
-    async with aiohttp.ClientSession() as session, session.get(
-        URL(f"{here.url}/v1/models?{query}", encoded=True), headers={"Authorization": f"Bearer {here.key}"}
-    ) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            URL(f"{here.url}/v1/models?{query}", encoded=True),
+            headers={"Authorization": f"Bearer {here.key}"},
+        ) as answer,
+    ):
         return answer.status, {}, await answer.json()
 
 
@@ -146,34 +260,77 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(tmp_path):
     async with house(tmp_path, **OWN) as here:
         _, first, _ = await get(here, "/v1/models")
         assert first["Cache-Control"] == "private, no-cache"
-        status, headers, body = await get(here, "/v1/models", **{"If-None-Match": f'"other", W/{first["ETag"]}'})
+        status, headers, body = await get(
+            here, "/v1/models", **{"If-None-Match": f'"other", W/{first["ETag"]}'}
+        )
         assert (status, headers["ETag"], body) == (304, first["ETag"], None)
         assert (await get(here, "/v1/models?q=one", **{"If-None-Match": first["ETag"]}))[0] == 200
-        here.built.shelf.restock([Model(id="new/model", offers=(Offer(model="new/model", provider="first", upstream_id="x"),))])
+        here.built.shelf.restock(
+            [
+                Model(
+                    id="new/model",
+                    offers=(Offer(model="new/model", provider="first", upstream_id="x"),),
+                )
+            ]
+        )
         status, headers, body = await get(here, "/v1/models", **{"If-None-Match": first["ETag"]})
         assert (status, [model["id"] for model in body["data"]]) == (200, ["new/model"])
         assert headers["ETag"] != first["ETag"]
 
 
 async def test_endpoints_show_the_offers_and_to_operators_also_those_that_are_off(tmp_path):
-    models = [*MODELS, {"id": "maker/both", "offers": [{"provider": "first", "upstream_id": "b", "price": PRICE}, {"provider": "openai", "upstream_id": "b", "price": PRICE}]}]
+    models = [
+        *MODELS,
+        {
+            "id": "maker/both",
+            "offers": [
+                {"provider": "first", "upstream_id": "b", "price": PRICE},
+                {"provider": "openai", "upstream_id": "b", "price": PRICE},
+            ],
+        },
+    ]
     async with house(tmp_path, **(OWN | {"models": models})) as here:
         _, _, body = await get(here, "/v1/models/maker/model-1.5/endpoints")
         first, second = body["data"]["endpoints"]
         assert body["data"]["id"] == "maker/model-1.5"
-        assert (first["tag"], first["upstream_id"], first["status"], first["price_source"], first["why_not"]) == ("first", "m1", 0, "settings", "")
-        assert (second["context_length"], second["max_completion_tokens"], second["pricing"]["prompt"]) == (8_000, 500, "0.0000011")
+        assert (
+            first["tag"],
+            first["upstream_id"],
+            first["status"],
+            first["price_source"],
+            first["why_not"],
+        ) == ("first", "m1", 0, "settings", "")
+        assert (
+            second["context_length"],
+            second["max_completion_tokens"],
+            second["pricing"]["prompt"],
+        ) == (8_000, 500, "0.0000011")
         _, _, seen = await get(here, "/v1/models/maker%2Fboth/endpoints")
-        assert [(one["tag"], one["why_not"]) for one in seen["data"]["endpoints"]] == [("first", ""), ("openai", "off: set OPENAI_API_KEY")]
+        assert [(one["tag"], one["why_not"]) for one in seen["data"]["endpoints"]] == [
+            ("first", ""),
+            ("openai", "off: set OPENAI_API_KEY"),
+        ]
         assert (await get(here, "/v1/models/maker/none/endpoints"))[0] == 404
 
 
 def pages(**more):
     from gatewayz.providers.spec import Provider
 
-    providers = {"me": Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x", auth="none")}
-    offers = [Offer(model=f"a/{name}", provider="me", upstream_id=name, price=price_from_pico({"input": 1_000_000, "output": 1_000_000})) for name in "bcd"]
-    return ModelPages(Shelf([Model(id=offer.model, offers=(offer,)) for offer in offers], providers), dict)
+    providers = {
+        "me": Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x", auth="none")
+    }
+    offers = [
+        Offer(
+            model=f"a/{name}",
+            provider="me",
+            upstream_id=name,
+            price=price_from_pico({"input": 1_000_000, "output": 1_000_000}),
+        )
+        for name in "bcd"
+    ]
+    return ModelPages(
+        Shelf([Model(id=offer.model, offers=(offer,)) for offer in offers], providers), dict
+    )
 
 
 async def test_a_key_bound_to_models_is_shown_only_those():
@@ -187,7 +344,10 @@ async def test_a_key_bound_to_models_is_shown_only_those():
 async def test_an_account_with_a_markup_of_its_own_sees_the_prices_that_it_pays():
     marked = Principal("account", "key", markup_bp=5_000)
     page = pages()
-    shown = [json.loads((await page.one(Asked(tail="a/b", principal=who))).body)["pricing"]["prompt"] for who in (None, marked, None)]
+    shown = [
+        json.loads((await page.one(Asked(tail="a/b", principal=who))).body)["pricing"]["prompt"]
+        for who in (None, marked, None)
+    ]
     assert shown == ["0.000001", "0.0000015", "0.000001"]
 
 

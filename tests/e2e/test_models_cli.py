@@ -13,9 +13,21 @@ from gatewayz.store.files.listings import FileListings
 
 
 async def run(folder, *words, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_TOKEN"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.endswith(("_API_KEY", "_TOKEN"))
+    }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gatewayz", *words, cwd=folder, env={**clean, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        sys.executable,
+        "-m",
+        "gatewayz",
+        *words,
+        cwd=folder,
+        env={**clean, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()
 
@@ -25,7 +37,10 @@ async def test_with_one_key_that_providers_models_are_listed_with_their_prices(t
     assert status == 0, error
     models = {model["id"]: model for model in json.loads(out)}
     offers = models["openai/gpt-4o"]["offers"]
-    (own,), others = [one for one in offers if not one["why_not"]], [one for one in offers if one["why_not"]]
+    (own,), others = (
+        [one for one in offers if not one["why_not"]],
+        [one for one in offers if one["why_not"]],
+    )
     assert (own["provider"], own["price"], own["why_not"]) == ("openai", "2.5 / 10", "")
     assert all(offer["why_not"].startswith("off: ") for offer in others)
     assert len(models) > 60
@@ -49,7 +64,9 @@ async def test_everything_that_is_known_can_be_listed_and_counted(tmp_path):
 async def test_lists_are_read_and_kept_by_command(tmp_path):
     async with Simulator() as upstream:
         upstream.script("/openrouter/v1/models", ["listing-openrouter", "hostile-half"])
-        (tmp_path / "gatewayz.yaml").write_text(f"providers: {{openrouter: {{base_url: '{upstream.url}/openrouter/v1', key: k}}}}")
+        (tmp_path / "gatewayz.yaml").write_text(
+            f"providers: {{openrouter: {{base_url: '{upstream.url}/openrouter/v1', key: k}}}}"
+        )
         status, out, error = await run(tmp_path, "models", "sync")
         assert (status, error) == (0, "")
         assert out == "openrouter: 3 models, 2 prices, 1 quarantined\n"
@@ -63,9 +80,18 @@ async def test_lists_are_read_and_kept_by_command(tmp_path):
 
 
 async def test_the_doctor_tells_what_is_not_sold_and_which_lists_are_old_or_doubted(tmp_path):
-    (tmp_path / "gatewayz.yaml").write_text("models: [{id: a/b, offers: [{provider: simulator, upstream_id: echo}, {provider: groq, upstream_id: b}]}]")
+    (tmp_path / "gatewayz.yaml").write_text(
+        "models: [{id: a/b, offers: [{provider: simulator, upstream_id: echo}, {provider: groq, upstream_id: b}]}]"
+    )
     kept = FileListings(tmp_path / "data")
-    kept.keep(Listing(provider="groq", read_s=1_700_000_000, offers=(), doubted="the unit of this list is in doubt"))
+    kept.keep(
+        Listing(
+            provider="groq",
+            read_s=1_700_000_000,
+            offers=(),
+            doubted="the unit of this list is in doubt",
+        )
+    )
     kept.keep(Listing(provider="openai", read_s=1_700_000_000, offers=()))
     status, out, error = await run(tmp_path, "doctor", GROQ_API_KEY="k")
     assert "models: " in out
@@ -76,7 +102,10 @@ async def test_the_doctor_tells_what_is_not_sold_and_which_lists_are_old_or_doub
     assert "list of openai" not in out
 
 
-@pytest.mark.parametrize(("words", "says"), [(("groq",), "groq has no list, or is off"), (("nobody",), "nobody has no list")])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("groq",), "groq has no list, or is off"), (("nobody",), "nobody has no list")],
+)
 async def test_a_provider_that_cannot_be_read_is_named(tmp_path, words, says):
     status, _, error = await run(tmp_path, "models", "sync", *words)
     assert status == 2

@@ -10,9 +10,19 @@ from pydantic import BaseModel
 
 from tests.support.house import house, offers
 
-TOOL = {"type": "function", "function": {
-    "name": "weather", "description": "Tells the weather", "strict": True,
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city", "days"]}}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tells the weather",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city", "days"],
+        },
+    },
+}
 HI = [{"role": "user", "content": "Tell me something, please"}]
 
 
@@ -51,7 +61,9 @@ async def test_text_whole_and_streamed(here):
 
 
 async def test_the_upstream_sees_its_own_key_and_none_of_the_clients(here):
-    await here.client(default_headers={"X-Strange": "1", "Cookie": "a=b"}).chat.completions.create(model="first/echo", messages=HI)
+    await here.client(default_headers={"X-Strange": "1", "Cookie": "a=b"}).chat.completions.create(
+        model="first/echo", messages=HI
+    )
     headers = here.upstream.requests[-1].headers
     assert headers["authorization"] == "Bearer sk-first-canary"
     assert here.key not in json.dumps(headers)
@@ -60,31 +72,47 @@ async def test_the_upstream_sees_its_own_key_and_none_of_the_clients(here):
     assert here.upstream.requests[-1].path == "/first/v1/chat/completions"
 
 
-@pytest.mark.parametrize(("asked", "arrives"), [
-    ({"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.25, "frequency_penalty": -0.5}, None),
-    ({"seed": 7}, None),
-    ({"stop": ["END", "STOP"]}, None),
-    ({"stop": "END"}, {"stop": ["END"]}),
-    ({"logit_bias": {"50256": -100}}, None),
-    ({"logprobs": True, "top_logprobs": 2}, None),
-    ({"max_tokens": 20}, None),
-    ({"max_completion_tokens": 20}, {"max_tokens": 20}),
-    ({"user": "someone"}, None),
-    ({"metadata": {"a": "b"}, "store": True}, None),
-    ({"service_tier": "flex"}, None),
-    ({"prediction": {"type": "content", "content": "Tell me"}}, None),
-    ({"modalities": ["text"]}, None),
-    ({"verbosity": "low", "prompt_cache_key": "k", "safety_identifier": "s"}, None),
-    ({"extra_body": {"brand_new_field": {"deep": [1, 2.5, "x"]}}}, {"brand_new_field": {"deep": [1, 2.5, "x"]}}),
-    ({"web_search_options": {"search_context_size": "low"}}, None),
-])
+@pytest.mark.parametrize(
+    ("asked", "arrives"),
+    [
+        (
+            {"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.25, "frequency_penalty": -0.5},
+            None,
+        ),
+        ({"seed": 7}, None),
+        ({"stop": ["END", "STOP"]}, None),
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"logit_bias": {"50256": -100}}, None),
+        ({"logprobs": True, "top_logprobs": 2}, None),
+        ({"max_tokens": 20}, None),
+        ({"max_completion_tokens": 20}, {"max_tokens": 20}),
+        ({"user": "someone"}, None),
+        ({"metadata": {"a": "b"}, "store": True}, None),
+        ({"service_tier": "flex"}, None),
+        ({"prediction": {"type": "content", "content": "Tell me"}}, None),
+        ({"modalities": ["text"]}, None),
+        ({"verbosity": "low", "prompt_cache_key": "k", "safety_identifier": "s"}, None),
+        (
+            {"extra_body": {"brand_new_field": {"deep": [1, 2.5, "x"]}}},
+            {"brand_new_field": {"deep": [1, 2.5, "x"]}},
+        ),
+        ({"web_search_options": {"search_context_size": "low"}}, None),
+    ],
+)
 async def test_a_parameter_reaches_the_upstream_as_it_was_given(here, asked, arrives):
     await here.client().chat.completions.create(model="first/echo", messages=HI, **asked)
-    assert {name: value for name, value in here.sent.items() if name not in {"model", "messages"}} == (arrives or asked)
+    assert {
+        name: value for name, value in here.sent.items() if name not in {"model", "messages"}
+    } == (arrives or asked)
 
 
 async def test_what_the_gateway_owns_is_consumed(here):
-    body = {"provider": {"order": ["first"]}, "models": ["first/hello"], "session_id": "s", "route": "fallback"}
+    body = {
+        "provider": {"order": ["first"]},
+        "models": ["first/hello"],
+        "session_id": "s",
+        "route": "fallback",
+    }
     await here.client().chat.completions.create(model="first/echo", messages=HI, extra_body=body)
     assert here.sent == {"model": "echo", "messages": HI}
 
@@ -101,20 +129,32 @@ async def test_one_tool_call(here):
 
 
 async def test_parallel_tool_calls_interleave(here):
-    other = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}}}
+    other = {
+        "type": "function",
+        "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}},
+    }
     # The SDK parses the arguments of a strict tool as soon as another call speaks, which only sequential calls survive.
     loose = {"type": "function", "function": {**TOOL["function"], "strict": False}}
     whole, streamed, _ = await both(here, "parallel-tools", tools=[loose, other])
     for reply in (whole, streamed):
-        assert [tool.function.name for tool in reply.choices[0].message.tool_calls] == ["weather", "clock"]
+        assert [tool.function.name for tool in reply.choices[0].message.tool_calls] == [
+            "weather",
+            "clock",
+        ]
         assert len({tool.id for tool in reply.choices[0].message.tool_calls}) == 2
-    await here.client().chat.completions.create(model="first/parallel-tools", messages=HI, tools=[TOOL], parallel_tool_calls=False)
+    await here.client().chat.completions.create(
+        model="first/parallel-tools", messages=HI, tools=[TOOL], parallel_tool_calls=False
+    )
     assert here.sent["parallel_tool_calls"] is False
 
 
-@pytest.mark.parametrize("choice", ["none", "auto", {"type": "function", "function": {"name": "weather"}}])
+@pytest.mark.parametrize(
+    "choice", ["none", "auto", {"type": "function", "function": {"name": "weather"}}]
+)
 async def test_tool_choice_in_every_form(here, choice):
-    await here.client().chat.completions.create(model="first/tools", messages=HI, tools=[TOOL], tool_choice=choice)
+    await here.client().chat.completions.create(
+        model="first/tools", messages=HI, tools=[TOOL], tool_choice=choice
+    )
     assert here.sent["tool_choice"] == choice
 
 
@@ -124,13 +164,24 @@ async def test_a_tool_loop(here):
     tool = first.choices[0].message.tool_calls[0]
     turn = first.choices[0].message.model_dump(exclude_none=True)
     result = {"role": "tool", "tool_call_id": tool.id, "content": "sunny"}
-    second = await client.chat.completions.create(model="first/tools", messages=[*HI, turn, result], tools=[TOOL])
+    second = await client.chat.completions.create(
+        model="first/tools", messages=[*HI, turn, result], tools=[TOOL]
+    )
     assert second.choices[0].message.content == "The tool said: sunny"
     assert here.sent["messages"][1]["tool_calls"][0]["id"] == tool.id
     assert here.sent["messages"][2] == result
 
 
-@pytest.mark.parametrize("scene", ["tools-no-index", "tools-zero-index", "tools-no-id", "tools-object-arguments", "tools-wrong-finish"])
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "tools-no-index",
+        "tools-zero-index",
+        "tools-no-id",
+        "tools-object-arguments",
+        "tools-wrong-finish",
+    ],
+)
 async def test_tool_calls_of_sloppy_providers_are_mended(here, scene):
     whole, streamed, _ = await both(here, scene, tools=[TOOL])
     for reply in (whole, streamed):
@@ -152,7 +203,9 @@ async def test_structured_output_is_parsed(here):
         city: str
         degrees: int
 
-    reply = await here.client().chat.completions.parse(model="first/json", messages=HI, response_format=Weather)
+    reply = await here.client().chat.completions.parse(
+        model="first/json", messages=HI, response_format=Weather
+    )
     assert reply.choices[0].message.parsed == Weather(city="Paris", degrees=7)
     assert here.sent["response_format"]["json_schema"]["strict"] is True
 
@@ -162,7 +215,10 @@ async def test_images_sound_and_files_go_on(here):
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "high"}},
         {"type": "input_audio", "input_audio": {"data": "BBBB", "format": "wav"}},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,CCCC"}},
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,CCCC"},
+        },
     ]
     whole, _, sent = await both(here, "vision", messages=[{"role": "user", "content": parts}])
     assert sent["messages"][0]["content"] == parts
@@ -170,11 +226,17 @@ async def test_images_sound_and_files_go_on(here):
 
 
 async def test_sound_comes_back(here):
-    whole, streamed, sent = await both(here, "audio", modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"})
+    whole, streamed, sent = await both(
+        here, "audio", modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}
+    )
     assert sent["audio"] == {"voice": "alloy", "format": "wav"}
     assert whole.choices[0].message.audio.data
     raw = await here.client().chat.completions.create(model="first/audio", messages=HI, stream=True)
-    audio = [chunk.choices[0].delta.audio async for chunk in raw if chunk.choices and getattr(chunk.choices[0].delta, "audio", None)]
+    audio = [
+        chunk.choices[0].delta.audio
+        async for chunk in raw
+        if chunk.choices and getattr(chunk.choices[0].delta, "audio", None)
+    ]
     assert "".join(piece.transcript or "" for piece in audio) == "I heard 0 sound(s): "
     assert "".join(piece.data or "" for piece in audio) == whole.choices[0].message.audio.data
 
@@ -194,17 +256,24 @@ async def test_several_choices(here):
 async def test_logprobs_come_back(here):
     whole, streamed, _ = await both(here, "logprobs", logprobs=True, top_logprobs=2)
     assert len(whole.choices[0].logprobs.content[0].top_logprobs) == 2
-    assert "".join(item.token for item in streamed.choices[0].logprobs.content) == "Tell me something, please"
+    assert (
+        "".join(item.token for item in streamed.choices[0].logprobs.content)
+        == "Tell me something, please"
+    )
 
 
-@pytest.mark.parametrize("scene", ["reasoning", "reasoning-field", "reasoning-details", "reasoning-parts"])
+@pytest.mark.parametrize(
+    "scene", ["reasoning", "reasoning-field", "reasoning-details", "reasoning-parts"]
+)
 async def test_reasoning_comes_out_in_one_place(here, scene):
     client = here.client()
     whole = await client.chat.completions.create(model=f"first/{scene}", messages=HI)
     assert whole.choices[0].message.reasoning_content.startswith("The user wants")
     assert whole.choices[0].message.content == HI[0]["content"]
     thought = text = ""
-    async for chunk in await client.chat.completions.create(model=f"first/{scene}", messages=HI, stream=True):
+    async for chunk in await client.chat.completions.create(
+        model=f"first/{scene}", messages=HI, stream=True
+    ):
         thought += getattr(chunk.choices[0].delta, "reasoning_content", None) or ""
         text += chunk.choices[0].delta.content or ""
     assert thought == whole.choices[0].message.reasoning_content
@@ -220,17 +289,23 @@ async def test_reasoning_in_tags_comes_out_in_one_place(tmp_path, scene, think):
         assert whole.choices[0].message.content == HI[0]["content"]
         assert whole.choices[0].message.reasoning_content.strip().startswith("The user wants")
         text = ""
-        async for chunk in await client.chat.completions.create(model=f"first/{scene}", messages=HI, stream=True):
+        async for chunk in await client.chat.completions.create(
+            model=f"first/{scene}", messages=HI, stream=True
+        ):
             text += chunk.choices[0].delta.content or ""
         assert text == HI[0]["content"]
 
 
 async def test_developer_messages_become_system_unless_the_provider_knows_them(here):
     messages = [{"role": "developer", "content": "Be brief"}, *HI]
-    await here.client().chat.completions.create(model="first/echo", messages=messages, reasoning_effort="high")
+    await here.client().chat.completions.create(
+        model="first/echo", messages=messages, reasoning_effort="high"
+    )
     assert here.sent["messages"][0]["role"] == "system"
     assert "reasoning_effort" not in here.sent
-    await here.client().chat.completions.create(model="simulator/echo", messages=messages, reasoning_effort="high")
+    await here.client().chat.completions.create(
+        model="simulator/echo", messages=messages, reasoning_effort="high"
+    )
     asked = here.built.simulator.requests[-1].content
     assert asked["messages"][0]["role"] == "developer"
     assert asked["reasoning_effort"] == "high"
@@ -244,25 +319,46 @@ async def test_refusals_and_annotations(here):
     assert cited.choices[0].message.annotations[0].url_citation.title == "France"
 
 
-@pytest.mark.parametrize(("scene", "finish"), [("length", "length"), ("filter", "content_filter"), ("eos", "stop")])
+@pytest.mark.parametrize(
+    ("scene", "finish"), [("length", "length"), ("filter", "content_filter"), ("eos", "stop")]
+)
 async def test_why_it_stopped(here, scene, finish):
     client = here.client()
     whole = await client.chat.completions.create(model=f"first/{scene}", messages=HI)
     assert whole.choices[0].finish_reason == finish
-    reasons = [chunk.choices[0].finish_reason async for chunk in await client.chat.completions.create(
-        model=f"first/{scene}", messages=HI, stream=True)]
+    reasons = [
+        chunk.choices[0].finish_reason
+        async for chunk in await client.chat.completions.create(
+            model=f"first/{scene}", messages=HI, stream=True
+        )
+    ]
     assert reasons[-1] == finish
 
 
 async def test_max_tokens_cuts(here):
-    reply = await here.client().chat.completions.create(model="first/long", messages=HI, max_tokens=5)
+    reply = await here.client().chat.completions.create(
+        model="first/long", messages=HI, max_tokens=5
+    )
     assert reply.choices[0].finish_reason == "length"
 
 
-@pytest.mark.parametrize("scene", ["unicode", "no-role", "nothing", "fault-invalid-utf8-2", "fault-bom-2", "fault-one-byte-2",
-                                   "fault-no-done", "fault-json-for-stream"])
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "unicode",
+        "no-role",
+        "nothing",
+        "fault-invalid-utf8-2",
+        "fault-bom-2",
+        "fault-one-byte-2",
+        "fault-no-done",
+        "fault-json-for-stream",
+    ],
+)
 async def test_odd_streams_are_read_to_their_end(here, scene):
-    stream = await here.client().chat.completions.create(model=f"first/{scene}", messages=HI, stream=True)
+    stream = await here.client().chat.completions.create(
+        model=f"first/{scene}", messages=HI, stream=True
+    )
     chunks = [chunk async for chunk in stream]
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -271,14 +367,19 @@ async def test_odd_streams_are_read_to_their_end(here, scene):
         assert text == "line\u2028sep\r\né\u0301👩‍👩‍👧data: not a frame\n\n\u0000ok"
 
 
-@pytest.mark.parametrize("place", ["echo", *(f"usage-{place}" for place in (1, 2, 3, 4, 5, 6, 7)), "usage-twice"])
+@pytest.mark.parametrize(
+    "place", ["echo", *(f"usage-{place}" for place in (1, 2, 3, 4, 5, 6, 7)), "usage-twice"]
+)
 async def test_usage_is_known_wherever_it_stands(here, place):
     model = f"first/{place}"
     stream = await here.client().chat.completions.create(
-        model=model, messages=HI, stream=True, stream_options={"include_usage": True})
+        model=model, messages=HI, stream=True, stream_options={"include_usage": True}
+    )
     shown = [chunk.usage async for chunk in stream if chunk.usage is not None]
     invoice = here.upstream.invoices[-1]
-    assert [(one.prompt_tokens, one.completion_tokens) for one in shown] == [(invoice.prompt_tokens, invoice.completion_tokens)]
+    assert [(one.prompt_tokens, one.completion_tokens) for one in shown] == [
+        (invoice.prompt_tokens, invoice.completion_tokens)
+    ]
     assert not here.last.usage.estimated
     quiet = await here.client().chat.completions.create(model=model, messages=HI, stream=True)
     assert [chunk.usage async for chunk in quiet if chunk.usage is not None] == []
@@ -288,14 +389,18 @@ async def test_usage_is_known_wherever_it_stands(here, place):
 
 
 async def test_missing_usage_is_estimated_and_marked(here):
-    async for _ in await here.client().chat.completions.create(model="first/usage-9", messages=HI, stream=True):
+    async for _ in await here.client().chat.completions.create(
+        model="first/usage-9", messages=HI, stream=True
+    ):
         pass
     assert here.last.usage.estimated
     invoice = here.upstream.invoices[-1]
     assert here.last.usage.completion == pytest.approx(invoice.completion_tokens, rel=0.5)
 
 
-@pytest.mark.parametrize("scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"])
+@pytest.mark.parametrize(
+    "scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"]
+)
 async def test_usage_that_makes_no_sense_is_repaired(here, scene):
     reply = await here.client().chat.completions.create(model=f"first/{scene}", messages=HI)
     usage = here.last.usage
@@ -322,7 +427,9 @@ async def test_models_are_listed_and_found(tmp_path):
 
 async def test_headers_tell_what_happened(tmp_path):
     async with house(tmp_path, models=[offers(("first", "echo"))]) as here:
-        raw = await here.client().chat.completions.with_raw_response.create(model="test/model", messages=HI)
+        raw = await here.client().chat.completions.with_raw_response.create(
+            model="test/model", messages=HI
+        )
         assert raw.headers["x-gatewayz-provider"] == "first"
         assert raw.headers["x-gatewayz-attempts"] == "1"
         assert float(raw.headers["x-gatewayz-cost"]) > 0
@@ -333,15 +440,22 @@ async def test_headers_tell_what_happened(tmp_path):
 async def test_a_clients_timeout_is_obeyed(here):
     with pytest.raises(openai.InternalServerError) as caught:
         await here.client().chat.completions.create(
-            model="first/fault-hang-headers", messages=HI, extra_headers={"X-Request-Timeout-Ms": "150"})
+            model="first/fault-hang-headers",
+            messages=HI,
+            extra_headers={"X-Request-Timeout-Ms": "150"},
+        )
     assert caught.value.status_code == 504
     await here.settled()
 
 
 async def test_log_and_metrics_tell_of_calls_and_hold_no_secret(here, tmp_path):
-    await here.client().chat.completions.create(model="first/echo", messages=[{"role": "user", "content": "PROMPT-CANARY"}])
+    await here.client().chat.completions.create(
+        model="first/echo", messages=[{"role": "user", "content": "PROMPT-CANARY"}]
+    )
     with pytest.raises(openai.APIError):
-        await here.client().chat.completions.create(model="first/fault-401", messages=[{"role": "user", "content": "PROMPT-CANARY"}])
+        await here.client().chat.completions.create(
+            model="first/fault-401", messages=[{"role": "user", "content": "PROMPT-CANARY"}]
+        )
     here.built.bus.flush()
     log = ""
     while log.count('"event":"call"') < 2:
@@ -352,7 +466,16 @@ async def test_log_and_metrics_tell_of_calls_and_hold_no_secret(here, tmp_path):
     assert lines[0]["provider"] == "first"
     assert "canary" not in log.lower()
     assert here.key not in log
-    async with aiohttp.ClientSession() as session, session.get(f"{here.url}/metrics", headers={"x-api-key": here.key}) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{here.url}/metrics", headers={"x-api-key": here.key}) as response,
+    ):
         page = await response.text()
-    assert 'gatewayz_calls_total{endpoint="/v1/chat/completions",fault="none",model="first/echo",provider="first",status="200"} 1.0' in page
-    assert 'gatewayz_attempts_total{endpoint="/v1/chat/completions",fault="upstream_auth",provider="first"} 1.0' in page
+    assert (
+        'gatewayz_calls_total{endpoint="/v1/chat/completions",fault="none",model="first/echo",provider="first",status="200"} 1.0'
+        in page
+    )
+    assert (
+        'gatewayz_attempts_total{endpoint="/v1/chat/completions",fault="upstream_auth",provider="first"} 1.0'
+        in page
+    )

@@ -14,19 +14,22 @@ async def here(tmp_path):
         yield one
 
 
-@pytest.mark.parametrize(("model", "error", "status"), [
-    ("nobody/knows", openai.NotFoundError, 404),
-    ("first/unknown-scene", openai.NotFoundError, 404),
-    ("first/fault-400", openai.BadRequestError, 400),
-    ("first/fault-422", openai.UnprocessableEntityError, 422),
-    ("first/fault-context", openai.BadRequestError, 400),
-    ("first/fault-429", openai.RateLimitError, 429),
-    ("first/fault-401", openai.InternalServerError, 503),
-    ("first/fault-402", openai.InternalServerError, 503),
-    ("first/fault-500", openai.InternalServerError, 502),
-    ("first/fault-503", openai.InternalServerError, 503),
-    ("first/fault-504", openai.InternalServerError, 504),
-])
+@pytest.mark.parametrize(
+    ("model", "error", "status"),
+    [
+        ("nobody/knows", openai.NotFoundError, 404),
+        ("first/unknown-scene", openai.NotFoundError, 404),
+        ("first/fault-400", openai.BadRequestError, 400),
+        ("first/fault-422", openai.UnprocessableEntityError, 422),
+        ("first/fault-context", openai.BadRequestError, 400),
+        ("first/fault-429", openai.RateLimitError, 429),
+        ("first/fault-401", openai.InternalServerError, 503),
+        ("first/fault-402", openai.InternalServerError, 503),
+        ("first/fault-500", openai.InternalServerError, 502),
+        ("first/fault-503", openai.InternalServerError, 503),
+        ("first/fault-504", openai.InternalServerError, 504),
+    ],
+)
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_each_error_is_the_sdks_class(here, model, error, status, streamed):
     with pytest.raises(error) as caught:
@@ -41,31 +44,56 @@ async def test_a_rejection_keeps_the_providers_words(here):
     with pytest.raises(openai.BadRequestError) as caught:
         await here.client().chat.completions.create(model="first/fault-400", messages=HI)
     assert caught.value.body == {
-        "message": "Invalid 'messages[0].content': string too weird.", "type": "invalid_request_error",
-        "param": "messages", "code": "invalid_value"}
+        "message": "Invalid 'messages[0].content': string too weird.",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "invalid_value",
+    }
 
 
 @pytest.mark.parametrize("key", ["", "sk-wrong", "gw_live_" + "a" * 49])
 async def test_a_bad_key_is_an_authentication_error(here, key):
     with pytest.raises((openai.AuthenticationError, openai.OpenAIError)) as caught:
-        await here.client(api_key=key or " ").chat.completions.create(model="first/echo", messages=HI)
+        await here.client(api_key=key or " ").chat.completions.create(
+            model="first/echo", messages=HI
+        )
     assert isinstance(caught.value, openai.AuthenticationError | openai.APIConnectionError)
 
 
-@pytest.mark.parametrize("body", [
-    {"messages": []}, {"messages": "hi"}, {"messages": [{"role": "user"}]}, {"messages": [{"role": "nobody", "content": "x"}]},
-    {"temperature": "hot"}, {"n": 100}, {"max_tokens": 0}, {"tools": {}}, {"stop": 5}, {"tool_choice": 7}, {"stream": "yes"},
-    {"response_format": {"type": "json_schema"}}, {"messages": [{"role": "tool", "content": "x"}]}, {"model": 5},
-    {"messages": [{"role": "assistant", "tool_calls": [{"id": 5}]}]}, {"provider": []}, {"top_logprobs": 99},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": []},
+        {"messages": "hi"},
+        {"messages": [{"role": "user"}]},
+        {"messages": [{"role": "nobody", "content": "x"}]},
+        {"temperature": "hot"},
+        {"n": 100},
+        {"max_tokens": 0},
+        {"tools": {}},
+        {"stop": 5},
+        {"tool_choice": 7},
+        {"stream": "yes"},
+        {"response_format": {"type": "json_schema"}},
+        {"messages": [{"role": "tool", "content": "x"}]},
+        {"model": 5},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": 5}]}]},
+        {"provider": []},
+        {"top_logprobs": 99},
+    ],
+)
 async def test_bad_input_is_a_bad_request_that_names_the_field(here, body):
     with pytest.raises(openai.BadRequestError) as caught:
-        await here.client().chat.completions.create(model="first/echo", messages=HI, extra_body=body)
+        await here.client().chat.completions.create(
+            model="first/echo", messages=HI, extra_body=body
+        )
     assert caught.value.param or caught.value.body["param"]
     assert not here.upstream.requests
 
 
 async def test_the_sdk_retries_a_limit_and_succeeds(here):
     here.upstream.script("echo", ["fault-429-retry-0", "echo"])
-    reply = await here.client(max_retries=2).chat.completions.create(model="first/echo", messages=HI)
+    reply = await here.client(max_retries=2).chat.completions.create(
+        model="first/echo", messages=HI
+    )
     assert reply.choices[0].message.content

@@ -16,24 +16,42 @@ async def here(tmp_path):
         yield one
 
 
-@pytest.mark.parametrize(("model", "error", "status"), [
-    ("fault-400", openai.BadRequestError, 400), ("fault-422", openai.BadRequestError, 400),
-    ("fault-context", openai.BadRequestError, 400), ("fault-413", openai.BadRequestError, 400),
-    ("fault-429", openai.RateLimitError, 429), ("fault-quota", openai.RateLimitError, 429),
-    ("fault-401", openai.InternalServerError, 503), ("exchange-error_400_key", openai.InternalServerError, 503),
-    ("fault-402", openai.InternalServerError, 503), ("fault-403", openai.InternalServerError, 503),
-    ("fault-500", openai.InternalServerError, 502), ("fault-503", openai.InternalServerError, 503),
-    ("fault-504", openai.InternalServerError, 504), ("nobody-knows", openai.NotFoundError, 404),
-    ("fault-html-200", openai.InternalServerError, 502), ("fault-half-json", openai.InternalServerError, 502),
-    ("fault-no-parts", openai.InternalServerError, 502), ("fault-no-choices", openai.InternalServerError, 502),
-    ("fault-error-200", openai.InternalServerError, 502), ("fault-empty-stream", openai.InternalServerError, 502),
-    ("fault-garbage-sse", openai.InternalServerError, 502), ("fault-sse-error-first", openai.InternalServerError, 503),
-    ("exchange-finish_malformed_function_call", openai.InternalServerError, 502),
-])
+@pytest.mark.parametrize(
+    ("model", "error", "status"),
+    [
+        ("fault-400", openai.BadRequestError, 400),
+        ("fault-422", openai.BadRequestError, 400),
+        ("fault-context", openai.BadRequestError, 400),
+        ("fault-413", openai.BadRequestError, 400),
+        ("fault-429", openai.RateLimitError, 429),
+        ("fault-quota", openai.RateLimitError, 429),
+        ("fault-401", openai.InternalServerError, 503),
+        ("exchange-error_400_key", openai.InternalServerError, 503),
+        ("fault-402", openai.InternalServerError, 503),
+        ("fault-403", openai.InternalServerError, 503),
+        ("fault-500", openai.InternalServerError, 502),
+        ("fault-503", openai.InternalServerError, 503),
+        ("fault-504", openai.InternalServerError, 504),
+        ("nobody-knows", openai.NotFoundError, 404),
+        ("fault-html-200", openai.InternalServerError, 502),
+        ("fault-half-json", openai.InternalServerError, 502),
+        ("fault-no-parts", openai.InternalServerError, 502),
+        ("fault-no-choices", openai.InternalServerError, 502),
+        ("fault-error-200", openai.InternalServerError, 502),
+        ("fault-empty-stream", openai.InternalServerError, 502),
+        ("fault-garbage-sse", openai.InternalServerError, 502),
+        ("fault-sse-error-first", openai.InternalServerError, 503),
+        ("exchange-finish_malformed_function_call", openai.InternalServerError, 502),
+    ],
+)
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_an_error_before_the_first_block_is_the_sdks_class(here, model, error, status, streamed):
+async def test_an_error_before_the_first_block_is_the_sdks_class(
+    here, model, error, status, streamed
+):
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(model=f"first/{model}", messages=HI, stream=streamed)
+        await here.client().chat.completions.create(
+            model=f"first/{model}", messages=HI, stream=streamed
+        )
     assert caught.value.status_code == status
     assert caught.value.body["message"]
     assert "canary" not in str(caught.value)
@@ -47,7 +65,9 @@ async def test_how_long_to_wait_is_passed_on(here):
 
 async def test_a_field_that_google_does_not_know_is_left_out_the_second_time(here):
     here.upstream.script("model", ["fault-unsupported-topK", "echo"])
-    await here.client().chat.completions.create(model="first/model", messages=HI, extra_body={"top_k": 40}, temperature=0.5)
+    await here.client().chat.completions.create(
+        model="first/model", messages=HI, extra_body={"top_k": 40}, temperature=0.5
+    )
     assert here.sent["generationConfig"] == {"temperature": 0.5}
 
 
@@ -55,33 +75,53 @@ async def test_a_field_that_google_does_not_know_is_left_out_the_second_time(her
 async def test_an_error_after_the_first_block_ends_the_stream_as_an_error(here, kind):
     text = ""
     with pytest.raises(openai.APIError):
-        async for chunk in await here.client().chat.completions.create(model=f"first/fault-{kind}-3", messages=HI, stream=True):
+        async for chunk in await here.client().chat.completions.create(
+            model=f"first/fault-{kind}-3", messages=HI, stream=True
+        ):
             text += chunk.choices[0].delta.content or ""
     assert text == " word0 word1 word2"
     assert here.last.fault in {"upstream_cut", "upstream_error"}
 
 
 async def test_a_broken_answer_fails_over_before_the_first_block(tmp_path):
-    models = [offers(("first", "fault-no-parts"), ("second", "exchange-finish_malformed_function_call"), ("third", "echo"))]
+    models = [
+        offers(
+            ("first", "fault-no-parts"),
+            ("second", "exchange-finish_malformed_function_call"),
+            ("third", "echo"),
+        )
+    ]
     async with house(tmp_path, dialect="gemini", models=models) as here:
         for streamed in (False, True):
-            reply = await here.client().chat.completions.create(model="test/model", messages=HI, stream=streamed)
+            reply = await here.client().chat.completions.create(
+                model="test/model", messages=HI, stream=streamed
+            )
             if streamed:
                 async for _ in reply:
                     pass
             assert here.last.served == "third"
 
 
-@pytest.mark.parametrize("scene", ["unicode", "fault-invalid-utf8-2", "fault-bom-2", "fault-one-byte-2", "fault-json-for-stream"])
+@pytest.mark.parametrize(
+    "scene",
+    ["unicode", "fault-invalid-utf8-2", "fault-bom-2", "fault-one-byte-2", "fault-json-for-stream"],
+)
 async def test_odd_streams_are_read_to_their_end(here, scene):
-    chunks = [chunk async for chunk in await here.client().chat.completions.create(model=f"first/{scene}", messages=HI, stream=True)]
+    chunks = [
+        chunk
+        async for chunk in await here.client().chat.completions.create(
+            model=f"first/{scene}", messages=HI, stream=True
+        )
+    ]
     assert chunks[-1].choices[0].finish_reason == "stop"
     if scene == "unicode":
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
         assert text == "line\u2028sep\r\né\u0301👩‍👩‍👧data: not a frame\n\n\u0000ok"
 
 
-@pytest.mark.parametrize("scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"])
+@pytest.mark.parametrize(
+    "scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"]
+)
 async def test_usage_that_makes_no_sense_is_repaired(here, scene):
     await here.client().chat.completions.create(model=f"first/{scene}", messages=HI)
     usage = here.last.usage
@@ -90,13 +130,17 @@ async def test_usage_that_makes_no_sense_is_repaired(here, scene):
 
 
 async def test_missing_usage_is_estimated_and_marked(here):
-    async for _ in await here.client().chat.completions.create(model="first/usage-9", messages=HI, stream=True):
+    async for _ in await here.client().chat.completions.create(
+        model="first/usage-9", messages=HI, stream=True
+    ):
         pass
     assert here.last.usage.estimated
 
 
 async def test_a_client_that_leaves_stops_the_provider_and_pays_what_was_sent(here):
-    stream = await here.client().chat.completions.create(model="first/slow", messages=HI, stream=True)
+    stream = await here.client().chat.completions.create(
+        model="first/slow", messages=HI, stream=True
+    )
     async for chunk in stream:
         if chunk.choices[0].delta.content == " tick3":
             break

@@ -45,7 +45,9 @@ async def test_workers_share_the_calls_and_book_each_once(tmp_path, location, ki
         assert here.served.said.count("serves http") == 1
 
 
-async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_path, database, location):
+async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(
+    tmp_path, database, location
+):
     data_dir = tmp_path / "run" / "data"
     async with process_on(location, data_dir, "till") as books:
         await account(database, books, "payer", paid=1_000 * USD)
@@ -67,7 +69,10 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_pa
         os.kill(victims[0], signal.SIGKILL)
         faults = await running
         # A stream whose bytes had begun cannot be sent again by anybody; all else the SDK sent again.
-        assert all(isinstance(fault, openai.APIError) and not isinstance(fault, openai.APIStatusError) for fault in faults)
+        assert all(
+            isinstance(fault, openai.APIError) and not isinstance(fault, openai.APIStatusError)
+            for fault in faults
+        )
         assert len(faults) < 30
         await here.all_up(2)
         over.set()
@@ -86,16 +91,30 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(tmp_pa
         assert (calls - before, most) == (40, 1)
         status, _ = await asyncio.to_thread(here.served.stop)
         assert status == 0
-        assert [line for line in here.log() if line["event"] == "workers" and "SIGKILL" in line["message"]]
+        assert [
+            line
+            for line in here.log()
+            if line["event"] == "workers" and "SIGKILL" in line["message"]
+        ]
     # What the dead one held is given back when it has been silent for a minute, by whoever lives then.
     async with process_on(location, data_dir, "later") as books:
         async with database.begin(reading=True) as connection:
-            assert (await connection.execute(select(func.count()).select_from(HOLDS))).scalar_one() > 0
+            assert (
+                await connection.execute(select(func.count()).select_from(HOLDS))
+            ).scalar_one() > 0
         later = LaterClock(OWNER_SILENT_S + 1)
-        await Upkeep(database, books.commits, books.journal, later, "later", lambda fact: None).expire()
+        await Upkeep(
+            database, books.commits, books.journal, later, "later", lambda fact: None
+        ).expire()
         async with database.begin(reading=True) as connection:
-            assert (await connection.execute(select(func.count()).select_from(HOLDS))).scalar_one() == 0
-            assert (await connection.execute(select(WALLETS.c.held).where(WALLETS.c.account_id == "payer"))).scalar_one() == 0
+            assert (
+                await connection.execute(select(func.count()).select_from(HOLDS))
+            ).scalar_one() == 0
+            assert (
+                await connection.execute(
+                    select(WALLETS.c.held).where(WALLETS.c.account_id == "payer")
+                )
+            ).scalar_one() == 0
         assert await violations(database, later.wall_ms()) == []
 
 
@@ -115,7 +134,9 @@ async def streams(here, stack, count, **more):
 
 
 async def rest(stream):
-    return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    return "".join(
+        [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+    )
 
 
 async def refused(here):
@@ -126,7 +147,9 @@ async def refused(here):
     return False
 
 
-async def test_streams_end_as_they_should_when_the_gateway_is_told_to_stop_and_the_next_takes_over(tmp_path, location):
+async def test_streams_end_as_they_should_when_the_gateway_is_told_to_stop_and_the_next_takes_over(
+    tmp_path, location
+):
     async with gateway(tmp_path / "run", location, 2) as here, AsyncExitStack() as stack:
         begun = await streams(here, stack, 8)
         here.served.process.send_signal(signal.SIGTERM)
@@ -144,7 +167,10 @@ async def test_streams_end_as_they_should_when_the_gateway_is_told_to_stop_and_t
 
 async def test_after_the_grace_a_stream_gets_its_typed_end(tmp_path, databases):
     location = databases.fresh("sqlite", tmp_path / "data")
-    async with gateway(tmp_path / "run", location, 2, grace_s=0.1) as here, AsyncExitStack() as stack:
+    async with (
+        gateway(tmp_path / "run", location, 2, grace_s=0.1) as here,
+        AsyncExitStack() as stack,
+    ):
         begun = await streams(here, stack, 4)
         here.served.process.send_signal(signal.SIGTERM)
         for stream, _ in begun:
@@ -172,13 +198,22 @@ async def test_workers_drain_when_their_supervisor_is_killed(tmp_path, databases
         workers = here.served.workers()
         here.served.process.kill()
         assert all([(await rest(stream)).endswith(" tick19") for stream, _ in begun])
-        await here.until(lambda: _true(not any(Path(f"/proc/{worker}").exists() for worker in workers)))
+        await here.until(
+            lambda: _true(not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        )
         await here.booked()
 
 
 def test_a_start_that_fails_says_why_once_and_ends(tmp_path):
-    status, _, said = run(tmp_path, "serve", "--workers", "2", "--port", str(free_port()), env={
-        "GATEWAYZ_DATABASE__URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none"})
+    status, _, said = run(
+        tmp_path,
+        "serve",
+        "--workers",
+        "2",
+        "--port",
+        str(free_port()),
+        env={"GATEWAYZ_DATABASE__URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none"},
+    )
     assert status == 2
     assert said.count("The store cannot be used") == 1
     assert "Traceback" not in said
@@ -190,13 +225,21 @@ def test_a_start_that_fails_says_why_once_and_ends(tmp_path):
 def test_a_worker_without_a_supervisor_ends_at_once(tmp_path):
     read, write = os.pipe()
     os.close(write)
-    done = subprocess.run([sys.executable, "-m", "gatewayz", "worker", str(read)], cwd=tmp_path, pass_fds=(read,), capture_output=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewayz", "worker", str(read)],
+        cwd=tmp_path,
+        pass_fds=(read,),
+        capture_output=True,
+        timeout=30,
+    )
     os.close(read)
     assert done.returncode != 0
 
 
 @pytest.mark.parametrize(("kind", "other"), [("sqlite", "postgresql"), ("postgresql", "sqlite")])
-async def test_a_backup_of_a_gateway_under_load_is_one_moment_of_clean_books(tmp_path, location, databases, kind, other):
+async def test_a_backup_of_a_gateway_under_load_is_one_moment_of_clean_books(
+    tmp_path, location, databases, kind, other
+):
     target = databases.empty(other, tmp_path / "other")
     place = {"env": {"GATEWAYZ_DATABASE__URL": url_of(location)}}
     async with gateway(tmp_path / "run", location, 2) as here:

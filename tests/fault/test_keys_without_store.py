@@ -34,11 +34,18 @@ async def refusal(client):
     return refused.value.status_code, refused.value.response.headers.get("retry-after")
 
 
-async def test_known_keys_go_on_while_the_database_is_stopped_and_unknown_ones_are_asked_to_come_back(tmp_path):
+async def test_known_keys_go_on_while_the_database_is_stopped_and_unknown_ones_are_asked_to_come_back(
+    tmp_path,
+):
     with running_postgres() as server:
         location = Location("postgresql", dsn=server.dsn())
-        async with house(tmp_path, database={"url": location.dsn}, models=[offers(("first", "echo"))]) as here:
-            made = [await keys.make(here.built.desk, keys.Wish(account="house", name=name)) for name in ("known", "new", "revoked")]
+        async with house(
+            tmp_path, database={"url": location.dsn}, models=[offers(("first", "echo"))]
+        ) as here:
+            made = [
+                await keys.make(here.built.desk, keys.Wish(account="house", name=name))
+                for name in ("known", "new", "revoked")
+            ]
             known, new, revoked = (here.client(api_key=key) for key, _ in made)
             stranger = here.client(api_key=key_from(secrets.token_bytes(RANDOM_BYTES)))
             assert await asked(known) == await asked(revoked)

@@ -47,13 +47,24 @@ class Compared:
 
 
 async def compared(run: Killing, store, database) -> Compared:
-    later = Upkeep(database, store.books.commits, store.journal, LaterClock(3_600), "later", lambda fact: None)
+    later = Upkeep(
+        database, store.books.commits, store.journal, LaterClock(3_600), "later", lambda fact: None
+    )
     await store.journal.replay(store.books.commits)
     await later.beat()
     await later.expire()
     async with database.begin(reading=True) as connection:
-        charged = {row.id: row.cost for row in await connection.execute(select(CALLS.c.id, CALLS.c.cost))}
-        usage = [row.call_id for row in await connection.execute(select(TRANSFERS.c.call_id).where(TRANSFERS.c.kind == "usage", TRANSFERS.c.debit.like("held:%")))]
+        charged = {
+            row.id: row.cost for row in await connection.execute(select(CALLS.c.id, CALLS.c.cost))
+        }
+        usage = [
+            row.call_id
+            for row in await connection.execute(
+                select(TRANSFERS.c.call_id).where(
+                    TRANSFERS.c.kind == "usage", TRANSFERS.c.debit.like("held:%")
+                )
+            )
+        ]
         held = [row.call_id for row in await connection.execute(select(HOLDS.c.call_id))]
     billed = run.billed()
     ended = [one for one in run.seen if one.ended]
@@ -62,40 +73,58 @@ async def compared(run: Killing, store, database) -> Compared:
     wrong = []
     for one in ended:
         invoice = billed[one.text]
-        due = -(-(invoice.prompt_tokens * PICO["input"] + invoice.completion_tokens * PICO["output"]) // 1_000)
+        due = -(
+            -(invoice.prompt_tokens * PICO["input"] + invoice.completion_tokens * PICO["output"])
+            // 1_000
+        )
         if one.call in charged and charged[one.call] != due:
             wrong.append(f"{one.call}: {charged[one.call]} instead of {due}")
-        if one.usage is not None and one.usage != (invoice.prompt_tokens, invoice.completion_tokens):
+        if one.usage is not None and one.usage != (
+            invoice.prompt_tokens,
+            invoice.completion_tokens,
+        ):
             wrong.append(f"{one.call}: shown {one.usage}")
     return Compared(
         answered=len(ended),
         lost=[one.call for one in ended if one.call not in charged or not charged[one.call]],
         wrong=wrong,
         twice=[call for call, count in Counter(usage).items() if count > 1] + more,
-        unended=held + [one.call for one in run.seen if run.left_alone(one) and not charged.get(one.call)],
+        unended=held
+        + [one.call for one in run.seen if run.left_alone(one) and not charged.get(one.call)],
         unpaid_upstream=len(billed) - len(ended),
         violations=await violations(database, SystemClock().wall_ms()),
     )
 
 
-async def killed(store, database, location, tmp_path, key, kills, **more) -> tuple[Killing, Compared]:
+async def killed(
+    store, database, location, tmp_path, key, kills, **more
+) -> tuple[Killing, Compared]:
     run = Killing(tmp_path / "data", location, key, **more)
     await run.run(kills)
     found = await compared(run, store, database)
-    said = {name: len(getattr(found, name)) for name in ("lost", "wrong", "twice", "unended", "violations")}
-    sys.stderr.write(f"{location.kind}: {len(run.killed_at)} kills, {len(run.seen)} calls, {found.answered} answered, {said}\n")
+    said = {
+        name: len(getattr(found, name))
+        for name in ("lost", "wrong", "twice", "unended", "violations")
+    }
+    sys.stderr.write(
+        f"{location.kind}: {len(run.killed_at)} kills, {len(run.seen)} calls, {found.answered} answered, {said}\n"
+    )
     return run, found
 
 
 @pytest.mark.timeout(300)
-async def test_nothing_is_lost_or_charged_twice_when_the_gateway_is_killed(store, database, location, tmp_path, payer_key, capsys):
+async def test_nothing_is_lost_or_charged_twice_when_the_gateway_is_killed(
+    store, database, location, tmp_path, payer_key, capsys
+):
     with capsys.disabled():
         run, found = await killed(store, database, location, tmp_path, payer_key, KILLS)
     assert found == Compared(found.answered, [], [], [], [], found.unpaid_upstream, [])
     assert len(run.killed_at) == KILLS
     assert found.answered > 100
     async with database.begin(reading=True) as connection:
-        wallet = (await connection.execute(select(WALLETS).where(WALLETS.c.account_id == "payer"))).one()
+        wallet = (
+            await connection.execute(select(WALLETS).where(WALLETS.c.account_id == "payer"))
+        ).one()
     assert 0 <= wallet.paid < PAID
     assert wallet.held == 0
 
@@ -106,17 +135,33 @@ async def test_a_gateway_with_a_mistake_in_its_settlement_is_caught(mutant, data
     """On SQLite alone: the mistakes are in the engine's half, which is the same for both databases."""
     location = databases.fresh("sqlite", tmp_path / "data")
     async with AsyncExitStack() as stack:
-        store = await opened(location, tmp_path / "data", SystemClock(), lambda fact: None, stack, serving=False)
+        store = await opened(
+            location, tmp_path / "data", SystemClock(), lambda fact: None, stack, serving=False
+        )
         await account(store.database, store.books, "payer", paid=PAID)
         key = await key_for(store.database, "payer", tmp_path / "data")
         command = ("-m", "tests.support.mutants", mutant, "serve")
-        _, found = await killed(store, store.database, location, tmp_path, key, 2, command=command, leaving=0.3, quiet_s=4.0)
+        _, found = await killed(
+            store,
+            store.database,
+            location,
+            tmp_path,
+            key,
+            2,
+            command=command,
+            leaving=0.3,
+            quiet_s=4.0,
+        )
         assert not found.clean
 
 
 @pytest.mark.long(reason="500 kills a database")
 @pytest.mark.timeout(0)
-async def test_nothing_is_lost_over_many_kills(store, database, location, tmp_path, payer_key, capsys):
+async def test_nothing_is_lost_over_many_kills(
+    store, database, location, tmp_path, payer_key, capsys
+):
     with capsys.disabled():
-        _, found = await killed(store, database, location, tmp_path, payer_key, MANY, seed=int.from_bytes(os.urandom(4)))
+        _, found = await killed(
+            store, database, location, tmp_path, payer_key, MANY, seed=int.from_bytes(os.urandom(4))
+        )
     assert found.clean

@@ -16,16 +16,24 @@ HI = [{"role": "user", "content": "Hello there"}]
 async def raw_stream(here, model, **asked):
     """Status and the raw bytes of a streamed answer."""
     body = {"model": model, "messages": HI, "stream": True, **asked}
-    async with aiohttp.ClientSession() as session, session.post(
-        f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {here.key}"}
-    ) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{here.url}/v1/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {here.key}"},
+        ) as response,
+    ):
         return response.status, await response.read()
 
 
 @pytest.mark.parametrize("kind", ["cut", "rst", "end", "sse-error"])
 async def test_a_cut_after_block_k_is_a_typed_error_for_every_k(tmp_path, kind):
-    async with house(tmp_path, models=[offers(*((name, "model") for name in ("first",)))],
-                     routing={"breaker": {"failures": 1000, "window_outcomes": 100000}}) as here:
+    async with house(
+        tmp_path,
+        models=[offers(*((name, "model") for name in ("first",)))],
+        routing={"breaker": {"failures": 1000, "window_outcomes": 100000}},
+    ) as here:
         for count in range(1, 41):
             here.upstream.script("model", [f"fault-{kind}-{count}"])
             status, raw = await raw_stream(here, "test/model")
@@ -36,8 +44,13 @@ async def test_a_cut_after_block_k_is_a_typed_error_for_every_k(tmp_path, kind):
             assert last["choices"][0]["finish_reason"] == "error"
             assert last["error"]["code"] in {"upstream_cut", "upstream_error"}
             assert b"[DONE]" not in raw
-            text = [json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"].get("content") for event in events[:-2]]
-            assert "".join(filter(None, text)) == "".join(f" word{number}" for number in range(count))
+            text = [
+                json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"].get("content")
+                for event in events[:-2]
+            ]
+            assert "".join(filter(None, text)) == "".join(
+                f" word{number}" for number in range(count)
+            )
             assert here.last.fault
             assert here.last.usage.estimated
 
@@ -45,7 +58,9 @@ async def test_a_cut_after_block_k_is_a_typed_error_for_every_k(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["cut", "rst", "sse-error"])
 async def test_the_sdk_sees_a_cut_as_an_error(tmp_path, kind):
     async with house(tmp_path) as here:
-        stream = await here.client().chat.completions.create(model=f"first/fault-{kind}-3", messages=HI, stream=True)
+        stream = await here.client().chat.completions.create(
+            model=f"first/fault-{kind}-3", messages=HI, stream=True
+        )
         with pytest.raises(openai.APIError):
             async for _ in stream:
                 pass
@@ -53,14 +68,18 @@ async def test_the_sdk_sees_a_cut_as_an_error(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["cut-5", "rst-5", "end-5", "sse-error-5"])
 async def test_for_a_json_client_a_cut_at_any_block_fails_over(tmp_path, kind):
-    async with house(tmp_path, models=[offers(("first", "fault-half-json"), ("second", "echo"))]) as here:
+    async with house(
+        tmp_path, models=[offers(("first", "fault-half-json"), ("second", "echo"))]
+    ) as here:
         reply = await here.client().chat.completions.create(model="test/model", messages=HI)
         assert reply.choices[0].message.content == "Hello there"
         assert here.last.served == "second"
 
 
 async def test_no_text_of_two_providers_is_mixed(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "fault-cut-4"), ("second", "echo"))]) as here:
+    async with house(
+        tmp_path, models=[offers(("first", "fault-cut-4"), ("second", "echo"))]
+    ) as here:
         _, raw = await raw_stream(here, "test/model")
         assert b"Hello" not in raw
         assert len(here.upstream.requests) == 1
@@ -76,10 +95,16 @@ async def test_silence_before_the_first_event_is_a_failover(tmp_path, fault, str
     async with house(tmp_path, models=models, routing={"deadlines": deadlines}) as here:
         client = here.client()
         if streamed:
-            stream = await client.chat.completions.create(model="test/model", messages=HI, stream=True)
+            stream = await client.chat.completions.create(
+                model="test/model", messages=HI, stream=True
+            )
             text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         else:
-            text = (await client.chat.completions.create(model="test/model", messages=HI)).choices[0].message.content
+            text = (
+                (await client.chat.completions.create(model="test/model", messages=HI))
+                .choices[0]
+                .message.content
+            )
         assert text == "Hello there"
         assert here.last.attempts[0].fault == "upstream_timeout"
         await here.settled()
@@ -89,7 +114,10 @@ async def test_silence_in_the_middle_is_a_typed_end(tmp_path):
     async with house(tmp_path, routing={"deadlines": {"idle_s": 0.2}}) as here:
         status, raw = await raw_stream(here, "first/fault-hang-3")
         assert status == 200
-        assert json.loads(raw.split(b"\n\n")[-2].removeprefix(b"data: "))["error"]["code"] == "upstream_timeout"
+        assert (
+            json.loads(raw.split(b"\n\n")[-2].removeprefix(b"data: "))["error"]["code"]
+            == "upstream_timeout"
+        )
         await here.settled()
 
 
@@ -99,7 +127,8 @@ async def left(here, model, *, streamed, after):
     body = json.dumps({"model": model, "messages": HI, "stream": streamed}).encode()
     writer.write(
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
     )
     await writer.drain()
     if after is None:
@@ -111,12 +140,22 @@ async def left(here, model, *, streamed, after):
     writer.transport.abort()
 
 
-@pytest.mark.parametrize(("model", "streamed", "after"), [
-    ("first/fault-hang-before", True, None), ("first/fault-hang-before", False, None),
-    ("first/fault-hang-headers", True, None), ("first/fault-hang-headers", False, None),
-    ("first/slow", True, 1), ("first/slow", True, 5), ("first/slow", False, None), ("first/fault-hang-3", True, 4),
-])
-async def test_a_client_that_leaves_stops_the_upstream_in_every_phase(tmp_path, model, streamed, after):
+@pytest.mark.parametrize(
+    ("model", "streamed", "after"),
+    [
+        ("first/fault-hang-before", True, None),
+        ("first/fault-hang-before", False, None),
+        ("first/fault-hang-headers", True, None),
+        ("first/fault-hang-headers", False, None),
+        ("first/slow", True, 1),
+        ("first/slow", True, 5),
+        ("first/slow", False, None),
+        ("first/fault-hang-3", True, 4),
+    ],
+)
+async def test_a_client_that_leaves_stops_the_upstream_in_every_phase(
+    tmp_path, model, streamed, after
+):
     async with house(tmp_path) as here:
         await left(here, model, streamed=streamed, after=after)
         began = time.monotonic()
@@ -136,18 +175,29 @@ async def test_ten_thousand_cancelled_streams_leave_nothing_behind(tmp_path):
     async with house(tmp_path, observe={"log": "off"}) as here:
         waves, size = 100, 100
         for wave in range(waves):
-            phase = (("first/fault-hang-before", None), ("first/fault-hang-headers", None), ("first/fault-hang-2", 3))[wave % 3]
-            await asyncio.gather(*(left(here, phase[0], streamed=True, after=phase[1]) for _ in range(size)))
+            phase = (
+                ("first/fault-hang-before", None),
+                ("first/fault-hang-headers", None),
+                ("first/fault-hang-2", 3),
+            )[wave % 3]
+            await asyncio.gather(
+                *(left(here, phase[0], streamed=True, after=phase[1]) for _ in range(size))
+            )
         await here.settled()
         assert len(here.built.gateway._settling.endings) == 0
         for number in range(20):
             reply = await here.client().chat.completions.create(
-                model="first/echo", messages=[{"role": "user", "content": f"again {number}"}])
+                model="first/echo", messages=[{"role": "user", "content": f"again {number}"}]
+            )
             assert reply.choices[0].message.content == f"again {number}"
         await asyncio.sleep(0.1)
         assert here.built.books.calls == waves * size + 20
         assert not here.built.gateway._limiter._leases
-        tasks = [task for task in asyncio.all_tasks() if "_left" in repr(task) or "run_asgi" in repr(task)]
+        tasks = [
+            task
+            for task in asyncio.all_tasks()
+            if "_left" in repr(task) or "run_asgi" in repr(task)
+        ]
         assert tasks == []
 
 
@@ -160,10 +210,18 @@ async def test_five_hundred_calls_a_second_notice_no_dead_provider(tmp_path):
 
             async def one(number):
                 await asyncio.sleep(number / 500)
-                body = {"model": "test/model", "messages": [{"role": "user", "content": f"n{number}"}], "stream": number % 2 == 0}
+                body = {
+                    "model": "test/model",
+                    "messages": [{"role": "user", "content": f"n{number}"}],
+                    "stream": number % 2 == 0,
+                }
                 async with session.post(url, json=body, headers=headers) as response:
                     raw = await response.read()
-                    return response.status == 200 and b"error" not in raw and f"n{number}".encode() in raw
+                    return (
+                        response.status == 200
+                        and b"error" not in raw
+                        and f"n{number}".encode() in raw
+                    )
 
             results = await asyncio.gather(*(one(number) for number in range(1_500)))
         assert results.count(False) == 0
@@ -173,15 +231,22 @@ async def test_five_hundred_calls_a_second_notice_no_dead_provider(tmp_path):
 
 async def test_draining_lets_calls_end_and_then_ends_them_with_a_typed_end(tmp_path):
     async with house(tmp_path, web={"grace_s": 0.4}) as here:
-        quick = asyncio.create_task(here.client().chat.completions.create(model="first/echo", messages=HI))
+        quick = asyncio.create_task(
+            here.client().chat.completions.create(model="first/echo", messages=HI)
+        )
         hung = asyncio.create_task(raw_stream(here, "first/fault-hang-3"))
-        whole = asyncio.create_task(here.client().chat.completions.create(model="first/fault-hang-before", messages=HI))
+        whole = asyncio.create_task(
+            here.client().chat.completions.create(model="first/fault-hang-before", messages=HI)
+        )
         await asyncio.sleep(0.15)
         here.built.server.should_exit = True
         assert (await quick).choices[0].message.content == "Hello there"
         status, raw = await hung
         assert status == 200
-        assert json.loads(raw.split(b"\n\n")[-2].removeprefix(b"data: "))["error"]["code"] == "unavailable"
+        assert (
+            json.loads(raw.split(b"\n\n")[-2].removeprefix(b"data: "))["error"]["code"]
+            == "unavailable"
+        )
         with pytest.raises(openai.InternalServerError) as caught:
             await whole
         assert caught.value.status_code == 503
@@ -195,7 +260,9 @@ async def test_a_client_that_does_not_read_is_given_up(tmp_path):
 
     async with house(tmp_path) as here:
         inference = here.built.app.inference
-        inference._rules = type(inference._rules)(pace=Pace(unread_s=0.3, look_s=0.1), deadlines=inference._rules.deadlines)
+        inference._rules = type(inference._rules)(
+            pace=Pace(unread_s=0.3, look_s=0.1), deadlines=inference._rules.deadlines
+        )
         here.upstream.script("flood", ["flood"])
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -203,9 +270,17 @@ async def test_a_client_that_does_not_read_is_given_up(tmp_path):
         loop = asyncio.get_running_loop()
         await loop.sock_connect(raw, ("127.0.0.1", int(here.url.rpartition(":")[2])))
         words = " ".join(["word"] * 400_000)
-        body = json.dumps({"model": "first/echo", "messages": [{"role": "user", "content": words}], "stream": True}).encode()
-        head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n")
+        body = json.dumps(
+            {
+                "model": "first/echo",
+                "messages": [{"role": "user", "content": words}],
+                "stream": True,
+            }
+        ).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
         await loop.sock_sendall(raw, head.encode() + body)
         for _ in range(400):
             await asyncio.sleep(0.05)
@@ -223,7 +298,9 @@ async def test_a_quiet_stream_is_kept_open_and_may_still_fail_over(tmp_path):
     deadlines = {"first_event_s": 0.5, "idle_s": 0.5}
     async with house(tmp_path, models=models, routing={"deadlines": deadlines}) as here:
         inference = here.built.app.inference
-        inference._rules = type(inference._rules)(pace=Pace(keep_alive_s=0.1, look_s=0.05), deadlines=inference._rules.deadlines)
+        inference._rules = type(inference._rules)(
+            pace=Pace(keep_alive_s=0.1, look_s=0.05), deadlines=inference._rules.deadlines
+        )
         status, raw = await raw_stream(here, "test/model")
         assert status == 200
         assert raw.startswith(b": keep-alive\n\n")

@@ -46,18 +46,32 @@ class Bench:
         table = providers_from(rows(), {}, {})
         held = (Credential(id="key#1", key=Secret("sk-canary")),)
         self.providers = table | {
-            name: replace(table[name], base_url=f"{upstream.url}/{name}/v1", credentials=held, off="") for name in NAMES
+            name: replace(
+                table[name], base_url=f"{upstream.url}/{name}/v1", credentials=held, off=""
+            )
+            for name in NAMES
         }
         self.kept = FileListings(folder)
         self.lists = Lists(seed(), self.kept.load(), ())
         self.shelf = Shelf(merged(self.lists, self.providers), self.providers)
-        self.sync = Sync(transport=transport, formats=formats(), lists=self.lists, shelf=self.shelf, kept=self.kept, clock=SystemClock(), bus=self.bus, dice=lambda: 0.5)
+        self.sync = Sync(
+            transport=transport,
+            formats=formats(),
+            lists=self.lists,
+            shelf=self.shelf,
+            kept=self.kept,
+            clock=SystemClock(),
+            bus=self.bus,
+            dice=lambda: 0.5,
+        )
 
     def play(self, name, *outcomes):
         self.upstream.script(f"/{name}/v1/models", list(outcomes))
 
     def offer(self, model, provider):
-        return next(offer for offer in self.shelf.models[model].offers if offer.provider == provider)
+        return next(
+            offer for offer in self.shelf.models[model].offers if offer.provider == provider
+        )
 
 
 @pytest.fixture
@@ -75,7 +89,10 @@ async def test_listings_are_read_gated_kept_and_put_on_the_shelf(bench):
     before = bench.shelf.stock.version
     facts = {fact.provider: fact for fact in await bench.sync.run()}
     assert {name: (fact.models, fact.quarantined, fact.fault) for name, fact in facts.items()} == {
-        "openrouter": (3, 1, ""), "vercel-ai-gateway": (2, 0, ""), "together": (1, 0, "")}
+        "openrouter": (3, 1, ""),
+        "vercel-ai-gateway": (2, 0, ""),
+        "together": (1, 0, ""),
+    }
     assert bench.shelf.stock.version == before + 1
     assert bench.shelf.models["anthropic/claude-sonnet-4.5"].name == "Anthropic: Claude Sonnet 4.5"
     assert bench.offer("anthropic/claude-sonnet-4.5", "openrouter").parameters[0] == "max_tokens"
@@ -90,15 +107,36 @@ async def test_a_list_is_asked_for_with_a_key_only_where_it_needs_one(bench):
     for name in NAMES:
         bench.play(name, "hostile-good" if name != "together" else "listing-together")
     await bench.sync.run()
-    sent = {asked.path.split("/")[1]: asked.headers.get("authorization") for asked in bench.upstream.requests}
+    sent = {
+        asked.path.split("/")[1]: asked.headers.get("authorization")
+        for asked in bench.upstream.requests
+    }
     assert sent == {"openrouter": None, "vercel-ai-gateway": None, "together": "Bearer sk-canary"}
 
 
-@pytest.mark.parametrize("outcome", [
-    "hostile-huge", "hostile-half", "hostile-deep", "hostile-empty", "hostile-no-rows", "fault-html-200", "fault-null-200", "fault-empty-200",
-    "fault-rst-before", "fault-close-before", "fault-no-http", "fault-redirect", "fault-gzip-bomb", "fault-gzip-truncated", "fault-500", "fault-401",
-    "fault-wrong-length", "fault-chunk-overflow",
-])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "hostile-huge",
+        "hostile-half",
+        "hostile-deep",
+        "hostile-empty",
+        "hostile-no-rows",
+        "fault-html-200",
+        "fault-null-200",
+        "fault-empty-200",
+        "fault-rst-before",
+        "fault-close-before",
+        "fault-no-http",
+        "fault-redirect",
+        "fault-gzip-bomb",
+        "fault-gzip-truncated",
+        "fault-500",
+        "fault-401",
+        "fault-wrong-length",
+        "fault-chunk-overflow",
+    ],
+)
 async def test_whatever_a_list_is_the_last_good_one_holds(bench, outcome):
     bench.play("openrouter", "listing-openrouter", outcome)
     bench.play("together", "listing-together")
@@ -112,17 +150,25 @@ async def test_whatever_a_list_is_the_last_good_one_holds(bench, outcome):
     assert bench.shelf.models["anthropic/claude-sonnet-4.5"].name == "Anthropic: Claude Sonnet 4.5"
 
 
-@pytest.mark.parametrize("outcome", ["hostile-million-times", "hostile-wrong-types", "hostile-again-500", "hostile-many"])
+@pytest.mark.parametrize(
+    "outcome", ["hostile-million-times", "hostile-wrong-types", "hostile-again-500", "hostile-many"]
+)
 async def test_a_list_full_of_nonsense_changes_no_price(bench, outcome):
     known = {key: offer.price for key, offer in bench.shelf.stock.places.items()}
     bench.play("openrouter", outcome)
     (fact,) = await bench.sync.run(["openrouter"])
     assert fact.fault == ""
-    moved = [key for key, price in known.items() if price is not None and bench.shelf.stock.places[key].price.output > 5 * price.output > 0]
+    moved = [
+        key
+        for key, price in known.items()
+        if price is not None and bench.shelf.stock.places[key].price.output > 5 * price.output > 0
+    ]
     assert moved == []
     if outcome == "hostile-million-times":
         assert fact.quarantined == 14
-        assert {key: offer.price for key, offer in bench.shelf.stock.places.items() if key in known} == known
+        assert {
+            key: offer.price for key, offer in bench.shelf.stock.places.items() if key in known
+        } == known
 
 
 @pytest.mark.parametrize("outcome", ["fault-hang-before", "fault-hang-headers", "hostile-drip"])
@@ -142,7 +188,14 @@ async def test_a_list_that_hangs_is_given_up_in_time_and_holds_nobody_up(bench, 
 
 async def test_only_so_many_lists_are_read_at_once(bench):
     bench.sync.read_s = 0.3
-    many = {f"p{number}": replace(bench.providers["openrouter"], id=f"p{number}", base_url=f"{bench.upstream.url}/p{number}/v1") for number in range(12)}
+    many = {
+        f"p{number}": replace(
+            bench.providers["openrouter"],
+            id=f"p{number}",
+            base_url=f"{bench.upstream.url}/p{number}/v1",
+        )
+        for number in range(12)
+    }
     bench.shelf.providers = bench.providers | many
     bench.sync.formats = dict.fromkeys(many, formats()["openrouter"])
     for name in many:
@@ -159,7 +212,9 @@ async def test_only_so_many_lists_are_read_at_once(bench):
 async def test_listings_are_there_again_after_a_restart(bench, tmp_path):
     bench.play("openrouter", "listing-openrouter")
     await bench.sync.run(["openrouter"])
-    again = Shelf(merged(Lists(seed(), FileListings(tmp_path).load(), ()), bench.providers), bench.providers)
+    again = Shelf(
+        merged(Lists(seed(), FileListings(tmp_path).load(), ()), bench.providers), bench.providers
+    )
     assert again.models == bench.shelf.models
 
 
@@ -182,7 +237,10 @@ async def test_a_worker_that_ends_by_itself_is_told_and_stops_quietly(bench):
             break
         await asyncio.sleep(0.01)
     (fact,) = bench.bus.facts
-    assert (fact.subject, fact.message) == ("worker_ended", "catalog: RuntimeError: nobody expected this")
+    assert (fact.subject, fact.message) == (
+        "worker_ended",
+        "catalog: RuntimeError: nobody expected this",
+    )
     await bench.sync.stop()
 
 
@@ -191,8 +249,12 @@ def test_a_file_that_cannot_be_read_is_as_if_it_were_not_there(tmp_path):
     assert kept.load() == {}
     kept.keep(Listing(provider="good", read_s=1, offers=()))
     folder = tmp_path / "listings"
-    (folder / "half.json").write_bytes(msgspec.json.encode(Listing(provider="half", read_s=1, offers=()))[:-4])
-    (folder / "other.json").write_bytes(msgspec.json.encode(Listing(provider="else", read_s=1, offers=())))
+    (folder / "half.json").write_bytes(
+        msgspec.json.encode(Listing(provider="half", read_s=1, offers=()))[:-4]
+    )
+    (folder / "other.json").write_bytes(
+        msgspec.json.encode(Listing(provider="else", read_s=1, offers=()))
+    )
     with (folder / "big.json").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     assert set(kept.load()) == {"good"}
@@ -206,8 +268,12 @@ async def test_a_running_gateway_reads_lists_by_itself_and_not_again_when_they_a
     async with Simulator() as upstream:
         upstream.script("/openrouter/v1/models", ["listing-openrouter"])
         given = {
-            "data_dir": str(tmp_path), "observe": {"log": "off"}, "database": {"url": "memory:"},
-            "providers": {"openrouter": {"base_url": f"{upstream.url}/openrouter/v1", "key": "sk-x"}},
+            "data_dir": str(tmp_path),
+            "observe": {"log": "off"},
+            "database": {"url": "memory:"},
+            "providers": {
+                "openrouter": {"base_url": f"{upstream.url}/openrouter/v1", "key": "sk-x"}
+            },
         }
         async with assembled(loaded("", given | {"catalog": {"sync_every_s": 0}})) as built:
             built.sync.first_after_s = 0.0

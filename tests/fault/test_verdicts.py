@@ -55,8 +55,12 @@ STREAMED = [
     ("fault-cut-0", True, "closed", "closed", 502),
     ("fault-rst-0", True, "closed", "closed", 502),
 ]
-CASES = [(row, streamed) for row in TABLE for streamed in (False, True)
-         if not (streamed and row[0] in {"fault-wrong-length"})] + [(row, True) for row in STREAMED]
+CASES = [
+    (row, streamed)
+    for row in TABLE
+    for streamed in (False, True)
+    if not (streamed and row[0] in {"fault-wrong-length"})
+] + [(row, True) for row in STREAMED]
 
 
 def state(here, provider, upstream_id):
@@ -71,15 +75,26 @@ def credential_state(here, provider):
 async def text_of(client, model, *, streamed, text="Hello there"):
     messages = [{"role": "user", "content": text}]
     if not streamed:
-        return (await client.chat.completions.create(model=model, messages=messages)).choices[0].message.content
+        return (
+            (await client.chat.completions.create(model=model, messages=messages))
+            .choices[0]
+            .message.content
+        )
     stream = await client.chat.completions.create(model=model, messages=messages, stream=True)
     return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
 
-@pytest.mark.parametrize(("row", "streamed"), CASES, ids=lambda value: value[0] if isinstance(value, tuple) else str(value))
+@pytest.mark.parametrize(
+    ("row", "streamed"),
+    CASES,
+    ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
+)
 async def test_a_row_of_the_table(tmp_path, row, streamed):
     fault, goes_on, offer, credential, status = row
-    models = [offers(("first", fault), ("second", "echo"), model="m/both"), offers(("first", fault), model="m/alone")]
+    models = [
+        offers(("first", fault), ("second", "echo"), model="m/both"),
+        offers(("first", fault), model="m/alone"),
+    ]
     async with house(tmp_path, models=models) as here:
         client = here.client()
         if goes_on:
@@ -107,13 +122,21 @@ async def test_a_row_of_the_table(tmp_path, row, streamed):
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_filter_is_the_dialects_filter_stop(tmp_path, streamed):
-    async with house(tmp_path, models=[offers(("first", "fault-filter"), ("second", "echo"))]) as here:
+    async with house(
+        tmp_path, models=[offers(("first", "fault-filter"), ("second", "echo"))]
+    ) as here:
         client = here.client()
         if streamed:
-            stream = await client.chat.completions.create(model="test/model", messages=HI, stream=True)
+            stream = await client.chat.completions.create(
+                model="test/model", messages=HI, stream=True
+            )
             reasons = [chunk.choices[0].finish_reason async for chunk in stream]
         else:
-            reasons = [(await client.chat.completions.create(model="test/model", messages=HI)).choices[0].finish_reason]
+            reasons = [
+                (await client.chat.completions.create(model="test/model", messages=HI))
+                .choices[0]
+                .finish_reason
+            ]
         assert reasons[-1] == "content_filter"
         assert len(here.upstream.requests) == 1
         assert here.last.cost == 0
@@ -122,18 +145,25 @@ async def test_a_filter_is_the_dialects_filter_stop(tmp_path, streamed):
 async def test_a_parameter_that_is_named_as_unsupported_is_left_out_once(tmp_path):
     async with house(tmp_path, models=[offers(("first", "model"))]) as here:
         here.upstream.script("model", ["fault-unsupported-temperature", "echo"])
-        reply = await here.client().chat.completions.create(model="test/model", messages=HI, temperature=0.5)
+        reply = await here.client().chat.completions.create(
+            model="test/model", messages=HI, temperature=0.5
+        )
         assert reply.choices[0].message.content == "Hello there"
         assert here.upstream.requests[0].content["temperature"] == 0.5
         assert "temperature" not in here.sent
         assert here.last.dropped == ("temperature",)
         here.upstream.script("model", ["fault-unsupported-temperature"])
         with pytest.raises(openai.BadRequestError):
-            await here.client().chat.completions.create(model="test/model", messages=HI, temperature=0.5)
+            await here.client().chat.completions.create(
+                model="test/model", messages=HI, temperature=0.5
+            )
 
 
 async def test_too_long_goes_only_to_a_larger_context(tmp_path):
-    small, large = offers(("first", "fault-context"), ("second", "echo"), context=1_000), offers(("third", "hello"), context=9_000)
+    small, large = (
+        offers(("first", "fault-context"), ("second", "echo"), context=1_000),
+        offers(("third", "hello"), context=9_000),
+    )
     model = {**small, "offers": [*small["offers"], *large["offers"]]}
     async with house(tmp_path, models=[model]) as here:
         reply = await here.client().chat.completions.create(model="test/model", messages=HI)
@@ -143,8 +173,12 @@ async def test_too_long_goes_only_to_a_larger_context(tmp_path):
 
 async def test_at_most_three_attempts_that_failed_there_but_refused_ones_are_free(tmp_path):
     names = tuple(f"p{number}" for number in range(8))
-    dead = offers(*((name, "fault-401") for name in names[:7]), (names[7], "echo"), model="m/refused")
-    broken = offers(*((name, "fault-500") for name in names[:7]), (names[7], "echo"), model="m/broken")
+    dead = offers(
+        *((name, "fault-401") for name in names[:7]), (names[7], "echo"), model="m/refused"
+    )
+    broken = offers(
+        *((name, "fault-500") for name in names[:7]), (names[7], "echo"), model="m/broken"
+    )
     async with house(tmp_path, providers=names, models=[dead]) as here:
         reply = await here.client().chat.completions.create(model="m/refused", messages=HI)
         assert reply.choices[0].message.content == "Hello there"
@@ -157,12 +191,19 @@ async def test_at_most_three_attempts_that_failed_there_but_refused_ones_are_fre
 
 async def test_the_breaker_opens_after_five_and_lets_one_probe_through(tmp_path):
     models = [offers(("first", "model"), ("second", "echo"))]
-    async with house(tmp_path, models=models, routing={"breaker": {"failures": 5, "open_s": 0.3, "jitter": 0.0, "slow_start_s": 0.01}}) as here:
+    async with house(
+        tmp_path,
+        models=models,
+        routing={"breaker": {"failures": 5, "open_s": 0.3, "jitter": 0.0, "slow_start_s": 0.01}},
+    ) as here:
         here.upstream.script("model", ["fault-500"])
         client = here.client()
         for number in range(7):
             # Another conversation each time: the same one would stay with the provider that served it.
-            assert await text_of(client, "test/model", streamed=False, text=f"talk {number}") == f"talk {number}"
+            assert (
+                await text_of(client, "test/model", streamed=False, text=f"talk {number}")
+                == f"talk {number}"
+            )
         asked = [one.path.split("/")[1] for one in here.upstream.requests]
         assert asked.count("first") == 5
         assert state(here, "first", "model") == "open"
@@ -230,7 +271,9 @@ async def test_a_limited_provider_rests_until_it_said(tmp_path):
         assert asked.count("first") == 1
 
 
-@pytest.mark.parametrize(("said", "shown"), [("7", 7), ("0", 1), ("-1", 1), ("1e9", 3600), ("soon", 1)])
+@pytest.mark.parametrize(
+    ("said", "shown"), [("7", 7), ("0", 1), ("-1", 1), ("1e9", 3600), ("soon", 1)]
+)
 async def test_every_form_of_retry_after_is_survived(tmp_path, said, shown):
     async with house(tmp_path, models=[offers(("first", f"fault-429-retry-{said}"))]) as here:
         with pytest.raises(openai.RateLimitError) as caught:

@@ -10,14 +10,25 @@ from gatewayz.simulator.exchanges import exchange_names, load_exchange
 from tests.support.wires import BODY, CLIENT, STREAM, call, events_of, frames_of
 
 STREAMS = [load_exchange(name).content() for name in exchange_names() if load_exchange(name).frames]
-changes = st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(["flip", "drop", "double", "cut"]), st.integers(0, 255)), max_size=6)
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 10**6),
+        st.sampled_from(["flip", "drop", "double", "cut"]),
+        st.integers(0, 255),
+    ),
+    max_size=6,
+)
 
 
 def changed(data, plan):
     for place, what, byte in plan:
         at = place % max(len(data), 1)
-        data = {"flip": data[:at] + bytes([byte]) + data[at + 1 :], "drop": data[:at] + data[at + 9 :],
-                "double": data[:at] + data[at : at + 40] + data[at:], "cut": data[:at]}[what]
+        data = {
+            "flip": data[:at] + bytes([byte]) + data[at + 1 :],
+            "drop": data[:at] + data[at + 9 :],
+            "double": data[:at] + data[at : at + 40] + data[at:],
+            "cut": data[:at],
+        }[what]
     return data
 
 

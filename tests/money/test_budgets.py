@@ -19,13 +19,17 @@ MODEL = "test/model"
 
 
 async def put(here, account, subject, nanos, period="day"):
-    await budgets.put(here.built.desk, account, subject, budgets.Limit(amount=Nanos(nanos), period=period))
+    await budgets.put(
+        here.built.desk, account, subject, budgets.Limit(amount=Nanos(nanos), period=period)
+    )
     await asyncio.sleep(HEARD_S)
 
 
 async def spent(here, subject):
     await here.settled()
-    return (await here.rows(select(BUDGETS.c.spent, BUDGETS.c.held).where(BUDGETS.c.subject == subject)))[0]
+    return (
+        await here.rows(select(BUDGETS.c.spent, BUDGETS.c.held).where(BUDGETS.c.subject == subject))
+    )[0]
 
 
 async def test_a_budget_of_a_key_ends_its_calls_and_no_others(tmp_path, location):
@@ -57,7 +61,9 @@ async def test_calls_in_parallel_cannot_spend_a_budget_twice(tmp_path, location,
             key, _ = await keys.make(here.built.desk, keys.Wish(account="house", name="one"))
         await put(here, account, budgets.of_account(account), 10 * 4_000_000, "month")
         client = here.client(api_key=key)
-        said = await asyncio.gather(*(asked(client, max_tokens=1_800) for _ in range(40)), return_exceptions=True)
+        said = await asyncio.gather(
+            *(asked(client, max_tokens=1_800) for _ in range(40)), return_exceptions=True
+        )
         admitted = [one for one in said if isinstance(one, str)]
         assert {type(one) for one in said if not isinstance(one, str)} == {openai.RateLimitError}
         assert 10 <= len(admitted) <= 11
@@ -87,7 +93,9 @@ async def test_a_budget_that_is_taken_away_and_set_again_knows_what_is_held(tmp_
         while not (await here.rows(select(BUDGETS.c.held)))[0][0]:
             await asyncio.sleep(0.01)
         await budgets.remove(here.built.desk, here.account, subject)
-        await budgets.put(here.built.desk, here.account, subject, budgets.Limit(amount=Nanos(10**9), period="day"))
+        await budgets.put(
+            here.built.desk, here.account, subject, budgets.Limit(amount=Nanos(10**9), period="day")
+        )
         assert await call
         used, held = await spent(here, subject)
         assert (used > 0, held) == (True, 0)
@@ -98,16 +106,35 @@ async def test_a_new_period_begins_with_nothing_spent(database):
     clock = ManualClock()
     desk = desk_at(database, clock)
     async with database.begin() as connection:
-        await connection.execute(text("INSERT INTO accounts (id, name, billing, status) VALUES ('a', 'a', 'prepaid', 'active')"))
-        await connection.execute(text("INSERT INTO wallets (account_id, billing) VALUES ('a', 'prepaid')"))
+        await connection.execute(
+            text(
+                "INSERT INTO accounts (id, name, billing, status) VALUES ('a', 'a', 'prepaid', 'active')"
+            )
+        )
+        await connection.execute(
+            text("INSERT INTO wallets (account_id, billing) VALUES ('a', 'prepaid')")
+        )
     for name, period in (("d", "day"), ("t", "total")):
-        await budgets.put(desk, "a", budgets.of_end_user("a", name), budgets.Limit(amount=Nanos(10), period=period))
+        await budgets.put(
+            desk,
+            "a",
+            budgets.of_end_user("a", name),
+            budgets.Limit(amount=Nanos(10), period=period),
+        )
     async with database.begin() as connection:
         await connection.execute(text("UPDATE budgets SET spent = 7"))
     assert [one.spent for one in await budgets.listed(database, "a", clock.wall_ms())] == [7, 7]
     clock.pass_s(86_400)
     assert [one.spent for one in await budgets.listed(database, "a", clock.wall_ms())] == [0, 7]
-    await budgets.put(desk, "a", budgets.of_end_user("a", "t"), budgets.Limit(amount=Nanos(99), period="total"))
-    assert [(one.limit, one.spent) for one in await budgets.listed(database, "a", clock.wall_ms())][1] == (99, 7)
-    await budgets.put(desk, "a", budgets.of_end_user("a", "t"), budgets.Limit(amount=Nanos(5), period="month"))
-    assert [(one.limit, one.spent) for one in await budgets.listed(database, "a", clock.wall_ms())][1] == (5, 0)
+    await budgets.put(
+        desk, "a", budgets.of_end_user("a", "t"), budgets.Limit(amount=Nanos(99), period="total")
+    )
+    assert [(one.limit, one.spent) for one in await budgets.listed(database, "a", clock.wall_ms())][
+        1
+    ] == (99, 7)
+    await budgets.put(
+        desk, "a", budgets.of_end_user("a", "t"), budgets.Limit(amount=Nanos(5), period="month")
+    )
+    assert [(one.limit, one.spent) for one in await budgets.listed(database, "a", clock.wall_ms())][
+        1
+    ] == (5, 0)

@@ -14,7 +14,10 @@ from gatewayz.store.sql import accounts
 from tests.support.paying import asked, paying
 
 HI = [{"role": "user", "content": "Tell me something, please"}]
-KEYED = {"openai": {"base_url": "SIM/openai/v1", "key": "sk-x"}, "groq": {"base_url": "SIM/groq/v1", "key": "sk-x"}}
+KEYED = {
+    "openai": {"base_url": "SIM/openai/v1", "key": "sk-x"},
+    "groq": {"base_url": "SIM/groq/v1", "key": "sk-x"},
+}
 QUIET = {"catalog": {"sync_every_s": 0}}
 
 
@@ -27,26 +30,64 @@ async def charged(here, model, **more):
     return await here.call()
 
 
-async def test_one_providers_key_is_enough_to_sell_its_models_at_the_seeds_prices(tmp_path, location):
+async def test_one_providers_key_is_enough_to_sell_its_models_at_the_seeds_prices(
+    tmp_path, location
+):
     async with paying(tmp_path, location, more=KEYED, **QUIET) as here:
         here.upstream.script("gpt-4o", ["echo"])
         call = await charged(here, "gpt-4o")
-        usage = Usage(**{name: count for name, count in call["usage"].items() if name in {"input", "output", "cache_read"}})
+        usage = Usage(
+            **{
+                name: count
+                for name, count in call["usage"].items()
+                if name in {"input", "output", "cache_read"}
+            }
+        )
         assert call["model"] == "openai/gpt-4o"
-        assert call["cost"] == cost(usage, price_from_usd({"input": "2.50", "output": "10.00", "cache_read": "1.25"})) > 0
+        assert (
+            call["cost"]
+            == cost(
+                usage, price_from_usd({"input": "2.50", "output": "10.00", "cache_read": "1.25"})
+            )
+            > 0
+        )
         assert await here.spent() == call["cost"]
 
 
-@pytest.mark.parametrize(("model", "says"), [
-    ("openai/unheard-of", "price: {input"), ("openai/gpt-4o:free", "unpriced"), ("gpt-4o:free", None), ("zero/model", "unpriced"),
-    ("held/model", "quarantined: input is 10.0 times above"),
-])
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("openai/unheard-of", "price: {input"),
+        ("openai/gpt-4o:free", "unpriced"),
+        ("gpt-4o:free", None),
+        ("zero/model", "unpriced"),
+        ("held/model", "quarantined: input is 10.0 times above"),
+    ],
+)
 async def test_what_is_not_sold_never_reaches_a_provider(tmp_path, location, model, says):
-    zero = {"id": "zero/model", "offers": [{"provider": "first", "upstream_id": "zero", "price": {"input": "0", "output": "0"}}]}
-    held = Listing(provider="openai", read_s=1, offers=(Offer(model="held/model", provider="openai", upstream_id="held", held="input is 10.0 times above the others"),))
+    zero = {
+        "id": "zero/model",
+        "offers": [
+            {"provider": "first", "upstream_id": "zero", "price": {"input": "0", "output": "0"}}
+        ],
+    }
+    held = Listing(
+        provider="openai",
+        read_s=1,
+        offers=(
+            Offer(
+                model="held/model",
+                provider="openai",
+                upstream_id="held",
+                held="input is 10.0 times above the others",
+            ),
+        ),
+    )
     async with paying(tmp_path, location, more=KEYED, **(QUIET | {"models": [zero]})) as here:
         if model == "held/model":
-            here.built.shelf.restock(merged(Lists(seed(), {"openai": held}, ()), here.built.providers))
+            here.built.shelf.restock(
+                merged(Lists(seed(), {"openai": held}, ()), here.built.providers)
+            )
         with pytest.raises((openai.InternalServerError, openai.NotFoundError)) as caught:
             await charged(here, model)
         assert caught.value.status_code == (404 if says is None else 503)
@@ -57,10 +98,17 @@ async def test_what_is_not_sold_never_reaches_a_provider(tmp_path, location, mod
 
 async def test_a_price_that_changes_touches_no_call_that_was_admitted(tmp_path, location):
     async with paying(tmp_path, location, model="slow", dollars=10, **QUIET) as here:
-        stream = await here.client().chat.completions.create(model="test/model", messages=HI, stream=True, stream_options={"include_usage": True})
+        stream = await here.client().chat.completions.create(
+            model="test/model", messages=HI, stream=True, stream_options={"include_usage": True}
+        )
         await anext(aiter(stream))
         model = here.built.shelf.models["test/model"]
-        dear = Offer(model="test/model", provider="first", upstream_id="slow", price=Price(input=10**9, output=10**9, version="dear"))
+        dear = Offer(
+            model="test/model",
+            provider="first",
+            upstream_id="slow",
+            price=Price(input=10**9, output=10**9, version="dear"),
+        )
         here.built.shelf.restock([type(model)(id="test/model", offers=(dear,))])
         async for _ in stream:
             pass
@@ -75,8 +123,14 @@ async def test_a_price_that_changes_touches_no_call_that_was_admitted(tmp_path, 
 
 async def test_tiers_are_charged_by_prompt_and_by_the_service_that_served(tmp_path, location):
     price = {"input": "1", "output": "2"}
-    tiers = [{"above": 1_000, "price": {"input": "3", "output": "4"}}, {"service": "priority", "price": {"input": "10", "output": "20"}}]
-    model = {"id": "test/model", "offers": [{"provider": "first", "upstream_id": "echo", "price": price, "tiers": tiers}]}
+    tiers = [
+        {"above": 1_000, "price": {"input": "3", "output": "4"}},
+        {"service": "priority", "price": {"input": "10", "output": "20"}},
+    ]
+    model = {
+        "id": "test/model",
+        "offers": [{"provider": "first", "upstream_id": "echo", "price": price, "tiers": tiers}],
+    }
     async with paying(tmp_path, location, models=[model], dollars=10, **QUIET) as here:
         short, long = await charged(here, "test/model"), None
         await asked(here.client(), text="word " * 2_000)
@@ -84,7 +138,9 @@ async def test_tiers_are_charged_by_prompt_and_by_the_service_that_served(tmp_pa
         dear = await charged(here, "test/model", service_tier="priority")
         for call, (into, out) in ((short, (1, 2)), (long, (3, 4)), (dear, (10, 20))):
             usage = call["usage"]
-            assert call["cost"] == 1_000 * (usage.get("input", 0) * into + usage.get("output", 0) * out), usage
+            assert call["cost"] == 1_000 * (
+                usage.get("input", 0) * into + usage.get("output", 0) * out
+            ), usage
 
 
 async def test_an_accounts_own_markup_is_charged(tmp_path, location):
@@ -96,12 +152,23 @@ async def test_an_accounts_own_markup_is_charged(tmp_path, location):
 
 
 async def test_a_call_that_fails_over_is_charged_at_the_price_of_who_served(tmp_path, location):
-    model = {"id": "test/model", "offers": [
-        {"provider": "first", "upstream_id": "fault-500", "price": {"input": "1", "output": "1"}},
-        {"provider": "second", "upstream_id": "echo", "price": {"input": "7", "output": "9"}}]}
+    model = {
+        "id": "test/model",
+        "offers": [
+            {
+                "provider": "first",
+                "upstream_id": "fault-500",
+                "price": {"input": "1", "output": "1"},
+            },
+            {"provider": "second", "upstream_id": "echo", "price": {"input": "7", "output": "9"}},
+        ],
+    }
     async with paying(tmp_path, location, models=[model], **QUIET) as here:
         call = await charged(here, "test/model")
-        assert (call["provider"], call["cost"]) == ("second", 1_000 * (call["usage"]["input"] * 7 + call["usage"]["output"] * 9))
+        assert (call["provider"], call["cost"]) == (
+            "second",
+            1_000 * (call["usage"]["input"] * 7 + call["usage"]["output"] * 9),
+        )
         await here.balanced()
 
 

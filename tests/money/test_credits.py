@@ -58,14 +58,21 @@ async def purse(store):
 
 
 async def test_a_payment_is_booked_once_whatever_comes_again(purse):
-    done = await asyncio.gather(*(purse.teller.topup("payer", Nanos(500), "stripe", "pi_1") for _ in range(5)))
+    done = await asyncio.gather(
+        *(purse.teller.topup("payer", Nanos(500), "stripe", "pi_1") for _ in range(5))
+    )
     assert sorted(one.fresh for one in done) == [False] * 4 + [True]
     assert {one.amount for one in done} == {500}
     assert await purse.has() == (500, 0, 0)
     await accounts.create(purse.desk, "Other", "prepaid", account="other")
-    assert "$0.0000005 of the account payer" in await purse.refused(purse.teller.topup("other", Nanos(500), "stripe", "pi_1"))
+    assert "$0.0000005 of the account payer" in await purse.refused(
+        purse.teller.topup("other", Nanos(500), "stripe", "pi_1")
+    )
     await purse.refused(purse.teller.topup("payer", Nanos(501), "stripe", "pi_1"))
-    assert [(one.id, one.amount, one.status) for one in await credits.payments(purse.store.database, "payer")] == [("stripe:pi_1", 500, "paid")]
+    assert [
+        (one.id, one.amount, one.status)
+        for one in await credits.payments(purse.store.database, "payer")
+    ] == [("stripe:pi_1", 500, "paid")]
     assert await credits.payments(purse.store.database, "other") == []
 
 
@@ -74,7 +81,9 @@ async def test_a_grant_is_promo_and_an_adjustment_never_takes_more_than_there_is
     assert not (await purse.teller.grant("payer", Nanos(300), None, "trial")).fresh
     await purse.teller.adjust("payer", Nanos(200), "we were wrong")
     assert await purse.has() == (200, 300, 0)
-    assert "only $0.0000002" in await purse.refused(purse.teller.adjust("payer", Nanos(-201), "too much"))
+    assert "only $0.0000002" in await purse.refused(
+        purse.teller.adjust("payer", Nanos(-201), "too much")
+    )
     await purse.teller.adjust("payer", Nanos(-200), "all of it")
     assert await purse.has() == (0, 300, 0)
     await purse.refused(purse.teller.adjust("payer", Nanos(5), ""))
@@ -95,10 +104,14 @@ async def test_a_call_is_refunded_to_where_it_was_taken_from_and_never_twice(pur
     assert (await purse.teller.refund_call("payer", call)).amount == 50
     assert await purse.has() == (1_000, 100, 0)
     await purse.refused(purse.teller.refund_call("payer", call))
-    await purse.refused(purse.teller.refund_call("payer", "01HZZZZZZZZZZZZZZZZZZZZZZZ"), "unknown_route")
+    await purse.refused(
+        purse.teller.refund_call("payer", "01HZZZZZZZZZZZZZZZZZZZZZZZ"), "unknown_route"
+    )
 
 
-async def test_refunds_at_the_same_time_give_back_what_was_taken_and_to_where_it_was_taken_from(purse):
+async def test_refunds_at_the_same_time_give_back_what_was_taken_and_to_where_it_was_taken_from(
+    purse,
+):
     for _ in range(10):
         await purse.teller.grant("payer", Nanos(50))
         await purse.teller.topup("payer", Nanos(100), "bank")
@@ -145,7 +158,9 @@ async def test_a_payment_goes_back_as_far_as_the_wallet_reaches_once_a_name_and_
     again = await purse.teller.refund_payment("payer", "stripe:pi_1", Nanos(400), "r1")
     assert (done.amount, done.fresh, again.amount, again.fresh) == (400, True, 400, False)
     await purse.refused(purse.teller.refund_payment("payer", "stripe:pi_1", Nanos(601)))
-    clamped = await purse.teller.refund_payment("payer", "stripe:pi_1", name="dispute", chargeback=True)
+    clamped = await purse.teller.refund_payment(
+        "payer", "stripe:pi_1", name="dispute", chargeback=True
+    )
     assert clamped.amount == 300
     assert await purse.has() == (0, 0, 0)
     (payment,) = await credits.payments(purse.store.database, "payer")
@@ -157,7 +172,9 @@ async def test_one_refund_of_a_payment_at_a_time(purse, database):
     await purse.teller.topup("payer", Nanos(1_000), "stripe", "pi_1")
     await purse.teller.topup("payer", Nanos(1_000), "bank")
     async with database.begin() as connection:
-        await connection.execute(text("UPDATE payments SET status = 'refunding:r1' WHERE id = 'stripe:pi_1'"))
+        await connection.execute(
+            text("UPDATE payments SET status = 'refunding:r1' WHERE id = 'stripe:pi_1'")
+        )
     await purse.refused(purse.teller.refund_payment("payer", "stripe:pi_1", name="r2"), "in_flight")
     assert (await purse.teller.refund_payment("payer", "stripe:pi_1", name="r1")).amount == 1_000
     assert (await purse.teller.refund_payment("payer", "stripe:pi_1", name="r1")).fresh is False
@@ -175,10 +192,14 @@ async def test_a_payment_whose_booking_was_broken_off_is_completed_by_asking_aga
 async def test_money_that_moved_without_a_word_is_found(purse, database, store):
     await purse.teller.topup("payer", Nanos(700), "bank", "b1")
     async with database.begin() as connection:
-        await connection.execute(text("UPDATE transfers SET id = 'topup:bank:b2' WHERE id = 'topup:bank:b1'"))
+        await connection.execute(
+            text("UPDATE transfers SET id = 'topup:bank:b2' WHERE id = 'topup:bank:b1'")
+        )
     _, found = await audit.verified(database, purse.desk.peppers)
-    assert [(one.check, one.subject) for one in found] == [("money_moves_are_told", "topup:bank:b2")]
+    assert [(one.check, one.subject) for one in found] == [
+        ("money_moves_are_told", "topup:bank:b2")
+    ]
     async with database.begin() as connection:
-        await connection.execute(text("UPDATE transfers SET id = 'topup:bank:b1' WHERE id = 'topup:bank:b2'"))
-
-
+        await connection.execute(
+            text("UPDATE transfers SET id = 'topup:bank:b1' WHERE id = 'topup:bank:b2'")
+        )

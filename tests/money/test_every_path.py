@@ -29,7 +29,12 @@ def asked(path, **more):
 
 
 async def moved(here, account):
-    kinds = [one.kind for one in await here.rows(select(TRANSFERS).where(TRANSFERS.c.account_id == account, TRANSFERS.c.call_id != ""))]
+    kinds = [
+        one.kind
+        for one in await here.rows(
+            select(TRANSFERS).where(TRANSFERS.c.account_id == account, TRANSFERS.c.call_id != "")
+        )
+    ]
     return Counter(kinds)
 
 
@@ -42,7 +47,10 @@ async def test_a_call_is_held_settled_and_recorded_once(tmp_path, location, path
         (record,) = await here.calls()
         assert (record.endpoint, record.fault, record.provider) == (path, "", "first")
         kinds = await moved(here, here.account)
-        assert (kinds["hold"], kinds["usage"] + kinds["overrun"] >= 1 if record.cost else kinds["usage"]) == (1 if record.held else 0, bool(record.cost))
+        assert (
+            kinds["hold"],
+            kinds["usage"] + kinds["overrun"] >= 1 if record.cost else kinds["usage"],
+        ) == (1 if record.held else 0, bool(record.cost))
         assert await here.spent() == record.cost
         assert (record.cost > 0) is (path != COUNT)
         await here.balanced()
@@ -61,7 +69,9 @@ async def test_so_is_a_streamed_one(tmp_path, location, path):
 
 
 @pytest.mark.parametrize("path", ASKED)
-async def test_a_call_that_is_refused_or_fails_has_a_record_and_costs_nothing(tmp_path, location, path):
+async def test_a_call_that_is_refused_or_fails_has_a_record_and_costs_nothing(
+    tmp_path, location, path
+):
     async with paying(tmp_path, location, models=models()) as here:
         failed = await post(here, path, asked(path, model="m/fault-500"))
         assert failed.status_code == 502

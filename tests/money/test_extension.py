@@ -18,7 +18,12 @@ STEP = 4_096 * OUTPUT
 
 
 async def kinds(here, call):
-    return [one.kind for one in await here.rows(select(TRANSFERS).where(TRANSFERS.c.call_id == call).order_by(TRANSFERS.c.id))]
+    return [
+        one.kind
+        for one in await here.rows(
+            select(TRANSFERS).where(TRANSFERS.c.call_id == call).order_by(TRANSFERS.c.id)
+        )
+    ]
 
 
 async def test_a_hold_without_a_limit_is_extended_as_the_answer_grows(tmp_path, location):
@@ -35,7 +40,11 @@ async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_pa
     async with paying(tmp_path, location, model="echo-slow", dollars=0.02) as here:
         client = here.client()
         stream = await client.chat.completions.create(
-            model="test/model", messages=[{"role": "user", "content": WORDS}], stream=True, stream_options={"include_usage": True})
+            model="test/model",
+            messages=[{"role": "user", "content": WORDS}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
         chunks = [chunk async for chunk in stream]
         record, invoice = await here.call(), here.upstream.invoices[-1]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -44,29 +53,51 @@ async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_pa
         assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "length"
         assert chunks[-1].usage.cost * 10**9 == pytest.approx(record["cost"])
         assert invoice.aborted
-        assert (record["fault"], record["stop"], record["estimated"], record["status"]) == ("", "length", True, 200)
+        assert (record["fault"], record["stop"], record["estimated"], record["status"]) == (
+            "",
+            "length",
+            True,
+            200,
+        )
         assert record["usage"]["output"] == pytest.approx(invoice.sent_tokens, rel=0.15)
         assert record["cost"] <= record["held"]
         assert (await here.attempts(record["id"]))[0].fault == ""
-        assert here.built.gateway._health.breakers().get(("first", "echo-slow"), "closed") == "closed"
+        assert (
+            here.built.gateway._health.breakers().get(("first", "echo-slow"), "closed") == "closed"
+        )
         await here.balanced()
 
 
 async def test_the_broken_off_answer_has_one_marker_and_its_blocks_are_closed(tmp_path, location):
     async with paying(tmp_path, location, model="echo-slow", dollars=0.02) as here:
-        body = {"model": "test/model", "messages": [{"role": "user", "content": WORDS}], "stream": True}
-        async with aiohttp.ClientSession() as session, session.post(
-            f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {here.key}"}
-        ) as response:
+        body = {
+            "model": "test/model",
+            "messages": [{"role": "user", "content": WORDS}],
+            "stream": True,
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{here.url}/v1/chat/completions",
+                json=body,
+                headers={"Authorization": f"Bearer {here.key}"},
+            ) as response,
+        ):
             events = (await response.read()).split(b"\n\n")
         assert events[-2:] == [b"data: [DONE]", b""]
         last = json.loads(events[-3].removeprefix(b"data: "))
-        assert last["choices"] == [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "length"}]
+        assert last["choices"] == [
+            {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "length"}
+        ]
         assert sum(b'"finish_reason":"length"' in event for event in events) == 1
 
 
-@pytest.mark.parametrize(("given", "model"), [({"max_tokens": 8_000}, {}), ({}, {"max_output": 4_096})])
-async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(tmp_path, location, given, model):
+@pytest.mark.parametrize(
+    ("given", "model"), [({"max_tokens": 8_000}, {}), ({}, {"max_output": 4_096})]
+)
+async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(
+    tmp_path, location, given, model
+):
     listed = offers(("first", "echo"))
     listed["offers"][0] |= model
     async with paying(tmp_path, location, models=[listed]) as here:
@@ -88,21 +119,39 @@ async def test_reasoning_and_every_choice_count_as_output(tmp_path, location):
 
 async def test_the_house_and_free_offers_are_never_broken_off(tmp_path, location):
     async with paying(tmp_path, location, model="echo", dollars=0) as here:
-        for client, model in ((here.client(api_key=here.house_key), "test/model"), (here.client(), "simulator/echo")):
+        for client, model in (
+            (here.client(api_key=here.house_key), "test/model"),
+            (here.client(), "simulator/echo"),
+        ):
             assert await asked(client, model, text=WORDS, stream=True) == WORDS
         await here.balanced()
 
 
-async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted_over_http(tmp_path, location):
+async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted_over_http(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="fault-hang-2") as here:
-        body = {"model": "test/model", "messages": [{"role": "user", "content": "Hello there"}], "stream": True, "max_tokens": 500}
+        body = {
+            "model": "test/model",
+            "messages": [{"role": "user", "content": "Hello there"}],
+            "stream": True,
+            "max_tokens": 500,
+        }
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
 
             async def call(key):
-                response = await session.post(f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"})
+                response = await session.post(
+                    f"{here.url}/v1/chat/completions",
+                    json=body,
+                    headers={"Authorization": f"Bearer {key}"},
+                )
                 if response.status != 200:
-                    return response.status, response.headers.get("retry-after"), (await response.json())["error"]["code"]
+                    return (
+                        response.status,
+                        response.headers.get("retry-after"),
+                        (await response.json())["error"]["code"],
+                    )
                 await response.content.readany()
                 return (200, None, response)
 
@@ -126,9 +175,14 @@ async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admit
         await here.balanced()
 
 
-async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unknown_does_not(tmp_path, location):
+async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unknown_does_not(
+    tmp_path, location
+):
     limits = {"key_rpm": 60, "burst": 3}
-    models = [offers(("first", "echo")), {"id": "test/unpriced", "offers": [{"provider": "first", "upstream_id": "echo"}]}]
+    models = [
+        offers(("first", "echo")),
+        {"id": "test/unpriced", "offers": [{"provider": "first", "upstream_id": "echo"}]},
+    ]
     async with paying(tmp_path, location, dollars=0, models=models, limits=limits) as here:
         statuses = []
         for model in ("test/model", "test/unpriced", "test/missing", "test/model", "test/model"):
@@ -140,6 +194,9 @@ async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unkno
         assert statuses == [402, 503, 404, 429, 429]
         await here.settled()
         assert [(one.status, one.fault, one.cost) for one in await here.calls()] == [
-            (402, "insufficient_credit", 0), (503, "unpriced", 0), (404, "unknown_model", 0)]
+            (402, "insufficient_credit", 0),
+            (503, "unpriced", 0),
+            (404, "unknown_model", 0),
+        ]
         assert here.upstream.requests == here.upstream.requests.__class__()
         await here.balanced()

@@ -19,7 +19,11 @@ BODIES = {
     "/v1/images/generations": ("m/picture", {"prompt": "a cat"}),
     "/v1/embeddings": ("m/vectors", {"input": "hi"}),
 }
-MODELS = [offers(("first", "echo"), model="m/chat"), offers(("first", "picture"), model="m/picture"), offers(("first", "vectors"), model="m/vectors")]
+MODELS = [
+    offers(("first", "echo"), model="m/chat"),
+    offers(("first", "picture"), model="m/picture"),
+    offers(("first", "vectors"), model="m/vectors"),
+]
 
 
 class Answer:
@@ -38,8 +42,14 @@ class Answer:
 
 
 async def post(here, body, key="once", path="/v1/chat/completions", bearer=""):
-    headers = {"Authorization": f"Bearer {bearer or here.key}", **({"Idempotency-Key": key} if key else {})}
-    async with aiohttp.ClientSession() as session, session.post(f"{here.url}{path}", json=body, headers=headers) as response:
+    headers = {
+        "Authorization": f"Bearer {bearer or here.key}",
+        **({"Idempotency-Key": key} if key else {}),
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{here.url}{path}", json=body, headers=headers) as response,
+    ):
         return Answer(response.status, response.headers, await response.read())
 
 
@@ -49,14 +59,28 @@ def chat(model="test/model", **more):
 
 async def test_the_same_request_has_the_same_answer_and_is_made_once(tmp_path, location):
     async with paying(tmp_path, location, model="tools") as here:
-        tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+        tool = {
+            "type": "function",
+            "function": {
+                "name": "weather",
+                "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+            },
+        }
         first = await post(here, chat(tools=[tool]))
         await here.settled()
         second = await post(here, {"tools": [tool], "messages": HI, "model": "test/model"})
-        assert (first.status, first.replayed, second.status, second.replayed) == (200, False, 200, True)
+        assert (first.status, first.replayed, second.status, second.replayed) == (
+            200,
+            False,
+            200,
+            True,
+        )
         mine, again = json.loads(first.raw), json.loads(second.raw)
         assert (again["id"], again["model"], again["usage"]["cost"]) == (
-            mine["id"], mine["model"], mine["usage"]["cost"])
+            mine["id"],
+            mine["model"],
+            mine["usage"]["cost"],
+        )
         assert again == mine
         assert again["choices"][0]["finish_reason"] == "tool_calls"
         assert second.headers["x-gatewayz-provider"] == "first"
@@ -67,9 +91,17 @@ async def test_the_same_request_has_the_same_answer_and_is_made_once(tmp_path, l
 
 
 @pytest.mark.parametrize("first_streamed", [True, False])
-async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(tmp_path, location, first_streamed):
+async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(
+    tmp_path, location, first_streamed
+):
     async with paying(tmp_path, location, model="reasoning") as here:
-        await post(here, chat(stream=first_streamed, **({"stream_options": {"include_usage": True}} if first_streamed else {})))
+        await post(
+            here,
+            chat(
+                stream=first_streamed,
+                **({"stream_options": {"include_usage": True}} if first_streamed else {}),
+            ),
+        )
         await here.settled()
         record = await here.call()
         whole = await post(here, chat())
@@ -78,11 +110,17 @@ async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(tmp_path, lo
         assert streamed.replayed
         message = json.loads(whole.raw)["choices"][0]["message"]
         assert message["content"] == HI[0]["content"]
-        chunks = [json.loads(event.removeprefix(b"data: ")) for event in streamed.raw.split(b"\n\n")[:-2]]
+        chunks = [
+            json.loads(event.removeprefix(b"data: ")) for event in streamed.raw.split(b"\n\n")[:-2]
+        ]
         assert streamed.raw.endswith(b"data: [DONE]\n\n")
         deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
         assert "".join(delta.get("content") or "" for delta in deltas) == message["content"]
-        assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == message["reasoning_content"] != ""
+        assert (
+            "".join(delta.get("reasoning_content") or "" for delta in deltas)
+            == message["reasoning_content"]
+            != ""
+        )
         for name in ("prompt_tokens", "completion_tokens", "total_tokens", "cost"):
             assert chunks[-1]["usage"][name] == json.loads(whole.raw)["usage"][name]
         assert round(chunks[-1]["usage"]["cost"] * 10**9) == record["cost"] == await here.spent()
@@ -106,11 +144,15 @@ async def test_every_path_keeps_its_answers(tmp_path, location, path):
 
 async def test_of_fifty_at_once_one_is_made(tmp_path, location):
     async with paying(tmp_path, location, model="slow") as here:
-        answers = await asyncio.gather(*(post(here, chat(stream=number % 2 == 0)) for number in range(50)))
+        answers = await asyncio.gather(
+            *(post(here, chat(stream=number % 2 == 0)) for number in range(50))
+        )
         served = [one for one in answers if one.status == 200]
         others = [one for one in answers if one.status != 200]
         assert len([one for one in served if not one.replayed]) == 1
-        assert {(one.status, one.code, one.headers["retry-after"]) for one in others} == {(409, "request_in_progress", "1")}
+        assert {(one.status, one.code, one.headers["retry-after"]) for one in others} == {
+            (409, "request_in_progress", "1")
+        }
         assert len(here.upstream.requests) == 1
         again = await post(here, chat())
         assert again.replayed
@@ -121,18 +163,24 @@ async def test_of_fifty_at_once_one_is_made(tmp_path, location):
 async def test_the_sdk_waits_for_a_request_in_flight_and_gets_its_answer(tmp_path, location):
     async with paying(tmp_path, location, model="slow") as here:
         client = here.client(max_retries=4)
-        texts = await asyncio.gather(*(asked(client, extra_headers={"Idempotency-Key": "k"}) for _ in range(3)))
+        texts = await asyncio.gather(
+            *(asked(client, extra_headers={"Idempotency-Key": "k"}) for _ in range(3))
+        )
         assert len(set(texts)) == 1
         assert len(here.upstream.requests) == 1
         await here.balanced()
 
 
-async def test_another_request_under_the_same_key_is_refused_and_other_accounts_have_keys_of_their_own(tmp_path, location):
+async def test_another_request_under_the_same_key_is_refused_and_other_accounts_have_keys_of_their_own(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="echo") as here:
         await post(here, chat())
         other = await post(here, chat(temperature=0.5))
         assert (other.status, other.code) == (422, "idempotency_key_reused")
-        elsewhere = await post(here, {"model": "test/model", "prompt": "hi"}, path="/v1/completions")
+        elsewhere = await post(
+            here, {"model": "test/model", "prompt": "hi"}, path="/v1/completions"
+        )
         assert elsewhere.status == 422
         _, key = await here.open(1)
         for bearer in (key, here.house_key):
@@ -144,10 +192,14 @@ async def test_another_request_under_the_same_key_is_refused_and_other_accounts_
 @pytest.mark.parametrize("key", ["x" * 256, "tab\there", "über"])
 async def test_a_key_that_is_none_is_a_bad_request(tmp_path, location, key):
     async with paying(tmp_path, location) as here:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(here.url.rpartition(":")[2])
+        )
         body = json.dumps(chat()).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\nConnection: close\r\n"
-        writer.write(f"{head}Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        writer.write(
+            f"{head}Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -196,10 +248,16 @@ async def test_a_long_answer_is_given_but_not_kept(tmp_path, location):
         await here.balanced()
 
 
-async def test_the_answer_that_a_client_did_not_wait_for_is_there_when_it_comes_back(tmp_path, location):
-    async with paying(tmp_path, location, model="slow", quirks={"cancel_stops_billing": False}) as here:
+async def test_the_answer_that_a_client_did_not_wait_for_is_there_when_it_comes_back(
+    tmp_path, location
+):
+    async with paying(
+        tmp_path, location, model="slow", quirks={"cancel_stops_billing": False}
+    ) as here:
         for streamed, after in ((True, 3), (False, None)):
-            await leaves(here, streamed=streamed, after=after, key=f"k{streamed}", text=HI[0]["content"])
+            await leaves(
+                here, streamed=streamed, after=after, key=f"k{streamed}", text=HI[0]["content"]
+            )
             await here.settled()
             again = await post(here, chat(), key=f"k{streamed}")
             assert again.replayed
@@ -208,7 +266,9 @@ async def test_the_answer_that_a_client_did_not_wait_for_is_there_when_it_comes_
         await here.balanced()
 
 
-async def test_a_client_that_left_with_nothing_may_ask_again_and_one_that_had_a_part_may_not(tmp_path, location):
+async def test_a_client_that_left_with_nothing_may_ask_again_and_one_that_had_a_part_may_not(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="model") as here:
         here.upstream.script("model", ["fault-hang-headers", "echo", "fault-hang-3", "echo"])
         await leaves(here, streamed=True, after=None, key="early", text=HI[0]["content"])
@@ -227,8 +287,18 @@ async def test_a_claim_whose_owner_died_is_taken_over_and_one_that_lives_is_not(
         async def claim(owner, expires_ms):
             async with database.begin() as connection:
                 await connection.execute(delete(IDEMPOTENCY))
-                await connection.execute(IDEMPOTENCY.insert().values(
-                    account_id=here.account, key="once", fingerprint=mine, call_id="older", owner=owner, state="running", created_ms=1, expires_ms=expires_ms))
+                await connection.execute(
+                    IDEMPOTENCY.insert().values(
+                        account_id=here.account,
+                        key="once",
+                        fingerprint=mine,
+                        call_id="older",
+                        owner=owner,
+                        state="running",
+                        created_ms=1,
+                        expires_ms=expires_ms,
+                    )
+                )
 
         await post(here, chat())
         await here.settled()
@@ -242,7 +312,9 @@ async def test_a_claim_whose_owner_died_is_taken_over_and_one_that_lives_is_not(
         assert (await post(here, chat())).status == 200
         await claim("silent", later)
         async with database.begin() as connection:
-            await connection.execute(OWNERS.insert().values(id="silent", started_ms=1, beat_ms=later - 600_000 - 61_000))
+            await connection.execute(
+                OWNERS.insert().values(id="silent", started_ms=1, beat_ms=later - 600_000 - 61_000)
+            )
         answers = await asyncio.gather(*(post(here, chat()) for _ in range(10)))
         assert len([one for one in answers if one.status == 200 and not one.replayed]) == 1
         assert len(here.upstream.requests) == 4
@@ -259,12 +331,16 @@ async def test_what_is_kept_is_encrypted_for_its_place_and_kept_for_a_day(tmp_pa
         now = here.built.gateway._clock.wall_ms()
         assert one.expires_ms == pytest.approx(now + 86_400_000, abs=60_000)
         async with here.built.store.database.begin() as connection:
-            await connection.execute(update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "one").values(answer=two.answer))
+            await connection.execute(
+                update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "one").values(answer=two.answer)
+            )
         swapped = await post(here, chat(), key="one")
         assert (swapped.status, swapped.code) == (409, "replay_unavailable")
         assert (await post(here, chat(), key="two")).replayed
         async with here.built.store.database.begin() as connection:
-            await connection.execute(update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "two").values(expires_ms=1))
+            await connection.execute(
+                update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "two").values(expires_ms=1)
+            )
         assert not (await post(here, chat(), key="two")).replayed
         await here.balanced()
 
@@ -273,9 +349,16 @@ async def test_without_a_database_keys_hold_in_memory(tmp_path):
     async with house(tmp_path) as here:
         body = chat("first/echo")
         first, again = await post(here, body), await post(here, body)
-        assert (first.status, first.replayed, again.status, again.replayed) == (200, False, 200, True)
+        assert (first.status, first.replayed, again.status, again.replayed) == (
+            200,
+            False,
+            200,
+            True,
+        )
         assert (await post(here, chat("first/echo", temperature=1))).status == 422
         with pytest.raises(openai.InternalServerError):
-            await asked(here.client(), "first/fault-500", extra_headers={"Idempotency-Key": "other"})
+            await asked(
+                here.client(), "first/fault-500", extra_headers={"Idempotency-Key": "other"}
+            )
         assert not [name for name in here.built.books.replays._claims if name[1] == "other"]
         assert here.built.books.calls == 2

@@ -10,10 +10,23 @@ from tests.support.paying import DOLLAR, paying
 
 MODELS = [
     made_by(("deepinfra", "picture", PER_IMAGE)),
-    made_by(("deepinfra", "fault-500", {"images": "0.01"}), ("together", "picture", PER_IMAGE), model="test/failing"),
+    made_by(
+        ("deepinfra", "fault-500", {"images": "0.01"}),
+        ("together", "picture", PER_IMAGE),
+        model="test/failing",
+    ),
     made_by(("fal", "fal-ai/flux/picture-forever", PER_IMAGE), model="test/queued"),
-    made_by(("openai", "vectors", {"input": "0.02"}), model="test/embedder") | {
-        "offers": [{"provider": "openai", "upstream_id": "vectors", "price": {"input": "0.02"}, "serves": ["embedding"]}]},
+    made_by(("openai", "vectors", {"input": "0.02"}), model="test/embedder")
+    | {
+        "offers": [
+            {
+                "provider": "openai",
+                "upstream_id": "vectors",
+                "price": {"input": "0.02"},
+                "serves": ["embedding"],
+            }
+        ]
+    },
 ]
 
 
@@ -54,7 +67,9 @@ async def test_a_queued_request_that_its_client_left_costs_nothing(here):
 
 
 async def test_embeddings_are_charged_by_the_token(here):
-    made = await here.client().embeddings.create(model="test/embedder", input=["a text of some length"] * 50)
+    made = await here.client().embeddings.create(
+        model="test/embedder", input=["a text of some length"] * 50
+    )
     assert await here.spent() == made.usage.prompt_tokens * 20
     assert made.usage.cost == pytest.approx(made.usage.prompt_tokens * 20 / DOLLAR)
     await here.balanced()
@@ -63,9 +78,16 @@ async def test_embeddings_are_charged_by_the_token(here):
 @pytest.mark.parametrize(("size", "kept"), [(8, True), (4_096, False)])
 async def test_vectors_that_are_too_many_are_not_kept_for_a_repeated_request(here, size, kept):
     for _ in range(2):
-        given = {"model": "test/embedder", "input": ["fog"] * 20, "dimensions": size, "encoding_format": "float"}
+        given = {
+            "model": "test/embedder",
+            "input": ["fog"] * 20,
+            "dimensions": size,
+            "encoding_format": "float",
+        }
         try:
-            await here.client().embeddings.create(**given, extra_headers={"Idempotency-Key": "once"})
+            await here.client().embeddings.create(
+                **given, extra_headers={"Idempotency-Key": "once"}
+            )
         except openai.ConflictError as refused:
             assert refused.code == "replay_unavailable"
             assert not kept

@@ -34,9 +34,13 @@ async def tidied(here):
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize(("text", "streamed"), [(SHORT, True), (SHORT, False), (LONG, True)])
-async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(tmp_path, location, how, text, streamed):
+async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(
+    tmp_path, location, how, text, streamed
+):
     for number, what in enumerate(BATCHES[text], 1):
-        async with paying(tmp_path / what, location, model="echo-slow" if text is LONG else "echo") as here:
+        async with paying(
+            tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
+        ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, how)
             try:
@@ -57,9 +61,13 @@ async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(tmp_path, loc
 
 
 @pytest.mark.parametrize(("text", "streamed"), [(SHORT, True), (SHORT, False), (LONG, True)])
-async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(tmp_path, location, text, streamed):
+async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(
+    tmp_path, location, text, streamed
+):
     for number, what in enumerate(BATCHES[text], 1):
-        async with paying(tmp_path / what, location, model="echo-slow" if text is LONG else "echo") as here:
+        async with paying(
+            tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
+        ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, "waits")
             await leaves(here, streamed=streamed, after=None, text=text, until=ledger.reached)
@@ -78,7 +86,9 @@ async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(tmp_
 
 @pytest.mark.parametrize("how", ["fault", "lost"])
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_a_named_request_survives_a_settlement_that_goes_wrong(tmp_path, location, how, streamed):
+async def test_a_named_request_survives_a_settlement_that_goes_wrong(
+    tmp_path, location, how, streamed
+):
     async with paying(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, how)
@@ -90,7 +100,9 @@ async def test_a_named_request_survives_a_settlement_that_goes_wrong(tmp_path, l
         await tidied(here)
 
 
-async def test_a_named_request_whose_settlement_went_to_the_journal_is_kept_from_there(tmp_path, location):
+async def test_a_named_request_whose_settlement_went_to_the_journal_is_kept_from_there(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "silent")

@@ -13,7 +13,12 @@ from tests.support.together import gateway
 
 CALLS_AT_ONCE = 200
 ADMITTED = 10
-BODY = {"model": "test/fault-hang-2", "messages": [{"role": "user", "content": "Hello there"}], "stream": True, "max_tokens": 500}
+BODY = {
+    "model": "test/fault-hang-2",
+    "messages": [{"role": "user", "content": "Hello there"}],
+    "stream": True,
+    "max_tokens": 500,
+}
 
 
 async def asked(here, stack, key):
@@ -21,7 +26,9 @@ async def asked(here, stack, key):
     has begun goes on until the stack is closed.
     """
     session = await stack.enter_async_context(aiohttp.ClientSession())
-    asking = session.post(f"{here.url}/v1/chat/completions", json=BODY, headers={"Authorization": f"Bearer {key}"})
+    asking = session.post(
+        f"{here.url}/v1/chat/completions", json=BODY, headers={"Authorization": f"Bearer {key}"}
+    )
     response = await stack.enter_async_context(asking)
     if response.status == 200:
         await response.content.readany()
@@ -29,7 +36,9 @@ async def asked(here, stack, key):
     return response.status, (await response.json())["error"]["code"]
 
 
-async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted(tmp_path, database, location):
+async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted(
+    tmp_path, database, location
+):
     data_dir = tmp_path / "run" / "data"
 
     async def rows(statement):
@@ -41,13 +50,20 @@ async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wal
             await account(database, books, "rich", paid=1_000 * USD)
             async with AsyncExitStack() as stack:
                 await asked(here, stack, await key_for(database, "rich", data_dir))
-                [(ceiling,)] = await rows(select(HOLDS.c.paid + HOLDS.c.promo).where(HOLDS.c.account_id == "rich"))
+                [(ceiling,)] = await rows(
+                    select(HOLDS.c.paid + HOLDS.c.promo).where(HOLDS.c.account_id == "rich")
+                )
             await account(database, books, "payer", paid=ADMITTED * ceiling)
         key = await key_for(database, "payer", data_dir)
         async with AsyncExitStack() as stack:
             answers = await asyncio.gather(*(asked(here, stack, key) for _ in range(CALLS_AT_ONCE)))
-            assert Counter(answers) == {(200, ""): ADMITTED, (429, "credit_held"): CALLS_AT_ONCE - ADMITTED}
-            assert await rows(select(WALLETS.c.paid, WALLETS.c.held).where(WALLETS.c.account_id == "payer")) == [(0, ADMITTED * ceiling)]
+            assert Counter(answers) == {
+                (200, ""): ADMITTED,
+                (429, "credit_held"): CALLS_AT_ONCE - ADMITTED,
+            }
+            assert await rows(
+                select(WALLETS.c.paid, WALLETS.c.held).where(WALLETS.c.account_id == "payer")
+            ) == [(0, ADMITTED * ceiling)]
 
         async def nothing_is_held():
             return await rows(select(HOLDS.c.call_id)) == []
@@ -60,7 +76,11 @@ async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wal
     records = await rows(select(CALLS.c.status, CALLS.c.cost).where(CALLS.c.account_id == "payer"))
     assert len(records) == CALLS_AT_ONCE
     assert sum(status == 429 for status, _ in records) == CALLS_AT_ONCE - ADMITTED
-    usage = select(func.sum(TRANSFERS.c.amount)).where(TRANSFERS.c.account_id == "payer", TRANSFERS.c.kind == "usage")
+    usage = select(func.sum(TRANSFERS.c.amount)).where(
+        TRANSFERS.c.account_id == "payer", TRANSFERS.c.kind == "usage"
+    )
     [(spent,)] = await rows(usage)
     assert spent == sum(cost for _, cost in records)
-    assert await rows(select(WALLETS.c.paid, WALLETS.c.held).where(WALLETS.c.account_id == "payer")) == [(ADMITTED * ceiling - spent, 0)]
+    assert await rows(
+        select(WALLETS.c.paid, WALLETS.c.held).where(WALLETS.c.account_id == "payer")
+    ) == [(ADMITTED * ceiling - spent, 0)]

@@ -14,16 +14,25 @@ pytestmark = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 
 
 def sold(price):
-    return [{"id": "test/model", "offers": [{"provider": "first", "upstream_id": "search", "price": price}]}]
+    return [
+        {
+            "id": "test/model",
+            "offers": [{"provider": "first", "upstream_id": "search", "price": price}],
+        }
+    ]
 
 
 def house(tmp_path, location, price, dollars=1.0):
-    return paying(tmp_path, location, dialect="anthropic_messages", models=sold(price), dollars=dollars)
+    return paying(
+        tmp_path, location, dialect="anthropic_messages", models=sold(price), dollars=dollars
+    )
 
 
 async def searched(here, **tool):
     tools = [{"type": "web_search_20250305", "name": "web_search", **tool}]
-    return await here.claude().messages.create(model="test/model", messages=HI, max_tokens=100, tools=tools)
+    return await here.claude().messages.create(
+        model="test/model", messages=HI, max_tokens=100, tools=tools
+    )
 
 
 async def test_a_search_is_paid_to_the_nano_dollar_and_shown(tmp_path, location):
@@ -34,14 +43,22 @@ async def test_a_search_is_paid_to_the_nano_dollar_and_shown(tmp_path, location)
         assert call["usage"]["searches"] == 1
         assert call["cost"] == await here.spent() == owed
         http = here.claude()._client
-        shown = (await http.get(f"{here.url}/v1/calls/{call['id']}", headers={"authorization": f"Bearer {here.key}"})).json()
+        shown = (
+            await http.get(
+                f"{here.url}/v1/calls/{call['id']}", headers={"authorization": f"Bearer {here.key}"}
+            )
+        ).json()
         (line,) = [line for line in shown["reckoning"]["lines"] if line["bucket"] == "searches"]
         assert (line["units"], line["price"], line["amount"], line["per"]) == (1, "0.01", "0.01", 1)
         await here.balanced()
 
 
-@pytest.mark.parametrize(("tool", "dollars"), [({"max_uses": 5}, 0.04), ({}, 0.09), ({"max_uses": 10**15}, 1.0)])
-async def test_searches_that_the_wallet_cannot_pay_are_refused_before_anybody_is_asked(tmp_path, location, tool, dollars):
+@pytest.mark.parametrize(
+    ("tool", "dollars"), [({"max_uses": 5}, 0.04), ({}, 0.09), ({"max_uses": 10**15}, 1.0)]
+)
+async def test_searches_that_the_wallet_cannot_pay_are_refused_before_anybody_is_asked(
+    tmp_path, location, tool, dollars
+):
     async with house(tmp_path, location, PRICE | {"searches": "0.01"}, dollars) as here:
         with pytest.raises(anthropic.APIStatusError) as refused:
             await searched(here, **tool)

@@ -15,9 +15,14 @@ HI = [{"role": "user", "content": "Tell me something, please"}]
 async def told(here, **asked):
     """Headers and the raw bytes of an answer."""
     body = {"model": "test/model", "messages": HI, **asked}
-    async with aiohttp.ClientSession() as session, session.post(
-        f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {here.key}"}
-    ) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{here.url}/v1/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {here.key}"},
+        ) as response,
+    ):
         return response.headers, await response.read()
 
 
@@ -27,7 +32,19 @@ def cost_in(raw):
     return shown.decode()
 
 
-@pytest.mark.parametrize("scene", ["echo", "usage-1", "usage-3", "usage-5", "usage-6", "usage-twice", "usage-cached-over", "think-tags"])
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "echo",
+        "usage-1",
+        "usage-3",
+        "usage-5",
+        "usage-6",
+        "usage-twice",
+        "usage-cached-over",
+        "think-tags",
+    ],
+)
 async def test_the_cost_stands_beside_the_usage_in_the_echo(tmp_path, scene):
     async with house(tmp_path, models=[offers(("first", scene))]) as here:
         headers, raw = await told(here)
@@ -41,7 +58,11 @@ async def test_the_cost_stands_beside_the_usage_in_the_echo(tmp_path, scene):
 async def test_a_providers_own_figure_is_not_the_clients(tmp_path):
     async with house(tmp_path, models=[offers(("first", "usage-their-cost"))]) as here:
         for streamed in (False, True):
-            _, raw = await told(here, stream=streamed, **({"stream_options": {"include_usage": True}} if streamed else {}))
+            _, raw = await told(
+                here,
+                stream=streamed,
+                **({"stream_options": {"include_usage": True}} if streamed else {}),
+            )
             assert cost_in(raw) == usd_text(here.last.cost)
             assert b"upstream_inference_cost" not in raw
             assert here.last.upstream_cost_usd == "0.000123"
@@ -60,8 +81,18 @@ async def test_without_a_price_no_cost_is_shown_and_for_free_it_is_nothing(tmp_p
 def test_a_cost_is_a_json_number_of_at_most_nine_decimals(nanos):
     text = usd_text(Nanos(nanos))
     assert re.fullmatch(r"[0-9]+(\.[0-9]{1,9})?", text)
-    assert int(json.loads(text, parse_float=lambda said: said.ljust(len(said.split(".")[0]) + 10, "0").replace(".", ""),
-                          parse_int=lambda said: said + "0" * 9)) == nanos
+    assert (
+        int(
+            json.loads(
+                text,
+                parse_float=lambda said: said.ljust(len(said.split(".")[0]) + 10, "0").replace(
+                    ".", ""
+                ),
+                parse_int=lambda said: said + "0" * 9,
+            )
+        )
+        == nanos
+    )
 
 
 async def test_the_usage_leaves_before_the_marker(tmp_path):
@@ -78,5 +109,8 @@ async def test_a_request_has_a_price_of_its_own(tmp_path):
     async with house(tmp_path, models=[model]) as here:
         await told(here)
         invoice = here.upstream.invoices[-1]
-        assert here.last.cost == 1_000 * invoice.prompt_tokens + 2_000 * invoice.completion_tokens + 5_000_000
+        assert (
+            here.last.cost
+            == 1_000 * invoice.prompt_tokens + 2_000 * invoice.completion_tokens + 5_000_000
+        )
         assert here.last.usage.requests == 1

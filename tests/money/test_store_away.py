@@ -30,7 +30,14 @@ class Heard:
     """What a client saw of one call: whose it was, its id, its status, and whether it saw the end."""
 
     def __init__(self, who, call, status, retry, ended, at):
-        self.who, self.call, self.status, self.retry, self.ended, self.at = who, call, status, retry, ended, at
+        self.who, self.call, self.status, self.retry, self.ended, self.at = (
+            who,
+            call,
+            status,
+            retry,
+            ended,
+            at,
+        )
 
 
 class Load:
@@ -38,22 +45,53 @@ class Load:
 
     def __init__(self, here):
         self._here = here
-        self._who = {"paid": (here.key, "test/model"), "house": (here.house_key, "test/model"), "free": (here.key, "simulator/echo")}
+        self._who = {
+            "paid": (here.key, "test/model"),
+            "house": (here.house_key, "test/model"),
+            "free": (here.key, "simulator/echo"),
+        }
         self.heard = []
         self.over = False
 
     async def run(self):
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-            await asyncio.gather(*(self._one(session, who, streamed) for who in self._who for streamed in (True, False) for _ in range(2)))
+            await asyncio.gather(
+                *(
+                    self._one(session, who, streamed)
+                    for who in self._who
+                    for streamed in (True, False)
+                    for _ in range(2)
+                )
+            )
 
     async def _one(self, session, who, streamed):
         key, model = self._who[who]
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello there"}], "stream": streamed, "max_tokens": 20}
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hello there"}],
+            "stream": streamed,
+            "max_tokens": 20,
+        }
         while not self.over:
-            async with session.post(f"{self._here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}) as response:
+            async with session.post(
+                f"{self._here.url}/v1/chat/completions",
+                json=body,
+                headers={"Authorization": f"Bearer {key}"},
+            ) as response:
                 raw = await response.read()
-                ended = response.status == 200 and (raw.endswith(b"data: [DONE]\n\n") if streamed else b'"finish_reason":' in raw)
-                self.heard.append(Heard(who, response.headers["x-request-id"], response.status, response.headers.get("retry-after"), ended, time.monotonic()))
+                ended = response.status == 200 and (
+                    raw.endswith(b"data: [DONE]\n\n") if streamed else b'"finish_reason":' in raw
+                )
+                self.heard.append(
+                    Heard(
+                        who,
+                        response.headers["x-request-id"],
+                        response.status,
+                        response.headers.get("retry-after"),
+                        ended,
+                        time.monotonic(),
+                    )
+                )
             await asyncio.sleep(0.05)
 
 
@@ -64,14 +102,18 @@ async def booked(here, load):
             break
         await asyncio.sleep(0.01)
     await here.balanced()
-    records = {one.id: one for account in (here.account, "house") for one in await here.calls(account)}
+    records = {
+        one.id: one for account in (here.account, "house") for one in await here.calls(account)
+    }
     for one in load.heard:
         if one.ended:
             assert one.call in records
         if one.ended and one.who != "free":
             assert records[one.call].cost > 0
     invoices = [one for one in here.upstream.invoices if one.finished]
-    assert sum(one.cost for one in records.values()) == sum(one.prompt_tokens * INPUT + one.completion_tokens * OUTPUT for one in invoices)
+    assert sum(one.cost for one in records.values()) == sum(
+        one.prompt_tokens * INPUT + one.completion_tokens * OUTPUT for one in invoices
+    )
     assert await here.spent() == sum(one.cost for one in await here.calls())
 
 
@@ -139,7 +181,9 @@ async def under_load(tmp_path, location, away, away_s):
         load.over = True
         await running
         meanwhile = [one for one in load.heard if began + 0.5 < one.at < back]
-        assert {(one.status, one.retry) for one in meanwhile if one.who == "paid" and not one.ended} == {(503, "2")}
+        assert {
+            (one.status, one.retry) for one in meanwhile if one.who == "paid" and not one.ended
+        } == {(503, "2")}
         assert all(one.ended for one in load.heard if one.who != "paid")
         assert {one.who for one in meanwhile if one.ended} >= {"house", "free"}
         await booked(here, load)
@@ -147,7 +191,9 @@ async def under_load(tmp_path, location, away, away_s):
 
 @pytest.mark.parametrize("how", [stopped, killed])
 async def test_a_postgres_that_is_away_under_load_costs_nobody_anything(tmp_path, own_server, how):
-    await under_load(tmp_path, Location("postgresql", dsn=own_server.dsn()), how(own_server), AWAY_S)
+    await under_load(
+        tmp_path, Location("postgresql", dsn=own_server.dsn()), how(own_server), AWAY_S
+    )
 
 
 async def test_a_file_that_is_locked_under_load_costs_nobody_anything(tmp_path, databases):
@@ -162,15 +208,25 @@ async def test_a_minute_without_postgres(tmp_path, own_server, how):
 
 
 async def raw_stream(here, key, model="test/model"):
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello there"}], "stream": True, "stream_options": {"include_usage": True}}
-    async with aiohttp.ClientSession() as session, session.post(
-        f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
-    ) as response:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hello there"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{here.url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+        ) as response,
+    ):
         async for piece in response.content.iter_any():
             yield piece
 
 
-async def test_content_finish_and_usage_leave_at_once_and_the_marker_after_the_commit(tmp_path, location):
+async def test_content_finish_and_usage_leave_at_once_and_the_marker_after_the_commit(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "waits")
@@ -192,7 +248,9 @@ async def test_a_slow_settlement_is_waited_for_under_keep_alives(tmp_path, locat
 
     async with paying(tmp_path, location, model="echo") as here:
         inference = here.built.app.inference
-        inference._rules = type(inference._rules)(pace=Pace(keep_alive_s=0.1, look_s=0.05), deadlines=inference._rules.deadlines)
+        inference._rules = type(inference._rules)(
+            pace=Pace(keep_alive_s=0.1, look_s=0.05), deadlines=inference._rules.deadlines
+        )
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "waits")
         asyncio.get_running_loop().call_later(0.5, ledger.go_on.set)
@@ -203,7 +261,9 @@ async def test_a_slow_settlement_is_waited_for_under_keep_alives(tmp_path, locat
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(tmp_path, location, streamed):
+async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(
+    tmp_path, location, streamed
+):
     async with paying(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         here.built.store.journal.most_bytes = 10
@@ -212,7 +272,10 @@ async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(t
         if streamed:
             events = b"".join([piece async for piece in raw_stream(here, here.key)]).split(b"\n\n")
             last = json.loads(events[-2].removeprefix(b"data: "))
-            assert (last["choices"][0]["finish_reason"], last["error"]["code"]) == ("error", "unavailable")
+            assert (last["choices"][0]["finish_reason"], last["error"]["code"]) == (
+                "error",
+                "unavailable",
+            )
             assert not any(b"[DONE]" in event for event in events)
         else:
             with pytest.raises(openai.InternalServerError) as caught:
@@ -225,7 +288,9 @@ async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(t
         await here.books.finished()
 
 
-async def test_without_a_store_the_house_and_free_calls_go_on_and_are_booked_later(tmp_path, databases):
+async def test_without_a_store_the_house_and_free_calls_go_on_and_are_booked_later(
+    tmp_path, databases
+):
     location = databases.fresh("sqlite", tmp_path / "data")
     async with paying(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
@@ -235,7 +300,15 @@ async def test_without_a_store_the_house_and_free_calls_go_on_and_are_booked_lat
         assert caught.value.code == "unavailable"
         assert await asked(here.client(), "simulator/echo") == "Hello there"
         assert await asked(here.client(api_key=here.house_key), stream=True) == "Hello there"
-        assert len((tmp_path / "data" / FOLDER).joinpath(f"{here.books.owner}.jsonl").read_bytes().splitlines()) == 2
+        assert (
+            len(
+                (tmp_path / "data" / FOLDER)
+                .joinpath(f"{here.books.owner}.jsonl")
+                .read_bytes()
+                .splitlines()
+            )
+            == 2
+        )
         ledger.away = False
         await here.built.store.upkeep.replay()
         assert len(await here.calls("house")) == 1

@@ -15,11 +15,25 @@ BILLS_ON = {"cancel_stops_billing": False}
 
 def bill(invoice, *, sent=None):
     """What the simulator's invoice comes to, whole or for what was sent, in nano-dollars."""
-    return invoice.prompt_tokens * INPUT + (invoice.completion_tokens if sent is None else sent) * OUTPUT
+    return (
+        invoice.prompt_tokens * INPUT
+        + (invoice.completion_tokens if sent is None else sent) * OUTPUT
+    )
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("scene", ["fault-401", "fault-500", "fault-rst-before", "fault-empty-200", "fault-error-200", "fault-400", "fault-usage-8"])
+@pytest.mark.parametrize(
+    "scene",
+    [
+        "fault-401",
+        "fault-500",
+        "fault-rst-before",
+        "fault-empty-200",
+        "fault-error-200",
+        "fault-400",
+        "fault-usage-8",
+    ],
+)
 async def test_what_nobody_accepted_costs_nothing(tmp_path, location, scene, streamed):
     async with paying(tmp_path, location, model=scene) as here:
         with pytest.raises(openai.APIStatusError):
@@ -34,8 +48,13 @@ async def test_what_nobody_accepted_costs_nothing(tmp_path, location, scene, str
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_an_empty_answer_costs_nothing_but_hidden_reasoning_does(tmp_path, location, streamed):
-    models = [offers(("first", "nothing"), model="m/empty"), offers(("first", "reasoning-hidden"), model="m/hidden")]
+async def test_an_empty_answer_costs_nothing_but_hidden_reasoning_does(
+    tmp_path, location, streamed
+):
+    models = [
+        offers(("first", "nothing"), model="m/empty"),
+        offers(("first", "reasoning-hidden"), model="m/hidden"),
+    ]
     async with paying(tmp_path, location, models=models) as here:
         assert not await asked(here.client(), "m/empty", stream=streamed)
         assert (await here.call())["cost"] == 0
@@ -59,14 +78,23 @@ async def test_an_answer_that_its_provider_broke_off_is_paid_by_nobody(tmp_path,
         await here.balanced()
 
 
-async def test_a_client_that_leaves_before_the_first_block_pays_nothing_where_cancelling_ends_the_bill(tmp_path, location):
-    models = [offers(("first", f"fault-{name}"), model=f"m/{name}") for name in ("hang-before", "hang-headers", "hang-0")]
+async def test_a_client_that_leaves_before_the_first_block_pays_nothing_where_cancelling_ends_the_bill(
+    tmp_path, location
+):
+    models = [
+        offers(("first", f"fault-{name}"), model=f"m/{name}")
+        for name in ("hang-before", "hang-headers", "hang-0")
+    ]
     async with paying(tmp_path, location, models=models) as here:
         for name in ("hang-before", "hang-headers", "hang-0"):
             for streamed in (True, False):
                 await leaves(here, f"m/{name}", streamed=streamed, after=None)
                 record = await here.call()
-                assert (record["cost"], record["fault"], record["status"]) == (0, "client_gone", 499)
+                assert (record["cost"], record["fault"], record["status"]) == (
+                    0,
+                    "client_gone",
+                    499,
+                )
                 assert here.upstream.invoices[-1].aborted
         await here.balanced()
         assert await here.spent() == 0
@@ -82,18 +110,29 @@ async def test_a_client_that_leaves_at_any_block_pays_what_was_delivered(tmp_pat
             assert record["fault"] == "client_gone"
             assert record["estimated"]
             assert record["usage"]["output"] == pytest.approx(invoice.sent_tokens, rel=0.15, abs=1)
-            assert record["cost"] == pytest.approx(bill(invoice, sent=invoice.sent_tokens), rel=0.15)
+            assert record["cost"] == pytest.approx(
+                bill(invoice, sent=invoice.sent_tokens), rel=0.15
+            )
         assert await here.spent() == sum(one.cost for one in await here.calls())
         await here.balanced()
 
 
-@pytest.mark.parametrize(("streamed", "after"), [(True, None), (True, 1), (True, 2), (True, 9), (True, 19), (False, None)])
-async def test_where_a_provider_bills_on_the_client_pays_its_whole_bill(tmp_path, location, streamed, after):
+@pytest.mark.parametrize(
+    ("streamed", "after"),
+    [(True, None), (True, 1), (True, 2), (True, 9), (True, 19), (False, None)],
+)
+async def test_where_a_provider_bills_on_the_client_pays_its_whole_bill(
+    tmp_path, location, streamed, after
+):
     async with paying(tmp_path, location, model="slow", quirks=BILLS_ON) as here:
         await leaves(here, streamed=streamed, after=after)
         record, invoice = await here.call(), here.upstream.invoices[-1]
         assert invoice.finished
-        assert (record["fault"], record["estimated"], record["cost"]) == ("client_gone", False, bill(invoice))
+        assert (record["fault"], record["estimated"], record["cost"]) == (
+            "client_gone",
+            False,
+            bill(invoice),
+        )
         assert len(here.upstream.requests) == 1
         assert (await here.attempts(record["id"]))[0].fault == ""
         assert await here.spent() == record["cost"]
@@ -101,7 +140,9 @@ async def test_where_a_provider_bills_on_the_client_pays_its_whole_bill(tmp_path
         await here.balanced()
 
 
-async def test_reasoning_that_was_never_shown_is_on_the_bill_of_a_client_that_left(tmp_path, location):
+async def test_reasoning_that_was_never_shown_is_on_the_bill_of_a_client_that_left(
+    tmp_path, location
+):
     async with paying(tmp_path, location, model="reasoning-hidden-slow", quirks=BILLS_ON) as here:
         await leaves(here, streamed=True, after=2, text=LONG)
         record, invoice = await here.call(), here.upstream.invoices[-1]
@@ -113,7 +154,9 @@ async def test_reasoning_that_was_never_shown_is_on_the_bill_of_a_client_that_le
 
 async def test_who_bills_on_takes_at_most_what_was_held(tmp_path, location):
     # The answer has 200 words; a limit that the provider does not heed makes the hold smaller than the bill.
-    async with paying(tmp_path, location, model="long-slow", quirks={**BILLS_ON, "drop": ["max_tokens"]}) as here:
+    async with paying(
+        tmp_path, location, model="long-slow", quirks={**BILLS_ON, "drop": ["max_tokens"]}
+    ) as here:
         await leaves(here, streamed=True, after=3, max_tokens=10)
         record, invoice = await here.call(), here.upstream.invoices[-1]
         assert record["held"] < bill(invoice)
@@ -162,7 +205,9 @@ async def test_a_server_that_stops_ends_what_nobody_hears_and_books_it(tmp_path,
 async def test_a_client_that_has_left_is_not_failed_over(tmp_path, location):
     models = [offers(("first", "fault-hang-headers"), ("second", "echo"))]
     deadlines = {"first_event_s": 0.3, "idle_s": 0.3}
-    async with paying(tmp_path, location, models=models, quirks=BILLS_ON, routing={"deadlines": deadlines}) as here:
+    async with paying(
+        tmp_path, location, models=models, quirks=BILLS_ON, routing={"deadlines": deadlines}
+    ) as here:
         await leaves(here, streamed=True, after=None)
         record = await here.call()
         assert (record["cost"], record["fault"]) == (0, "client_gone")
@@ -210,7 +255,9 @@ async def test_free_offers_and_the_house_hold_nothing(tmp_path, location, stream
         await here.balanced()
 
 
-@pytest.mark.parametrize("place", ["echo", *(f"usage-{number}" for number in range(1, 8)), "usage-twice"])
+@pytest.mark.parametrize(
+    "place", ["echo", *(f"usage-{number}" for number in range(1, 8)), "usage-twice"]
+)
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_every_place_of_usage_makes_the_right_bill(tmp_path, location, place, streamed):
     async with paying(tmp_path, location, model=place) as here:
@@ -221,21 +268,52 @@ async def test_every_place_of_usage_makes_the_right_bill(tmp_path, location, pla
         await here.balanced()
 
 
-TOOL = {"type": "function", "function": {
-    "name": "weather", "description": "Tells what the weather will be like in a city, for so many days from today",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "Where"}, "days": {"type": "integer"}},
-                   "required": ["city"]}}}
-SMALL = [{"type": "image_url", "image_url": {"url": "https://example.org/small.png", "detail": "low"}}, {"type": "text", "text": LONG}]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tells what the weather will be like in a city, for so many days from today",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "description": "Where"},
+                "days": {"type": "integer"},
+            },
+            "required": ["city"],
+        },
+    },
+}
+SMALL = [
+    {"type": "image_url", "image_url": {"url": "https://example.org/small.png", "detail": "low"}},
+    {"type": "text", "text": LONG},
+]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize(("scene", "more"), [
-    ("usage-9", {}), ("usage-9-unicode", {}), ("usage-9-reasoning", {}), ("usage-9-tools", {"tools": [TOOL, {**TOOL, "function": {**TOOL["function"], "name": "climate"}}]}),
-    ("usage-9", {"messages": [{"role": "user", "content": SMALL}]}), ("usage-9", {"n": 2}),
-])
-async def test_without_usage_the_estimate_is_near_the_invoice_and_marked(tmp_path, location, scene, more, streamed):
+@pytest.mark.parametrize(
+    ("scene", "more"),
+    [
+        ("usage-9", {}),
+        ("usage-9-unicode", {}),
+        ("usage-9-reasoning", {}),
+        (
+            "usage-9-tools",
+            {"tools": [TOOL, {**TOOL, "function": {**TOOL["function"], "name": "climate"}}]},
+        ),
+        ("usage-9", {"messages": [{"role": "user", "content": SMALL}]}),
+        ("usage-9", {"n": 2}),
+    ],
+)
+async def test_without_usage_the_estimate_is_near_the_invoice_and_marked(
+    tmp_path, location, scene, more, streamed
+):
     async with paying(tmp_path, location, model=scene) as here:
-        given = {"model": "test/model", "messages": [{"role": "user", "content": LONG}], "stream": streamed, **more}
+        given = {
+            "model": "test/model",
+            "messages": [{"role": "user", "content": LONG}],
+            "stream": streamed,
+            **more,
+        }
         answer = await here.client().chat.completions.create(**given)
         if streamed:
             async for _ in answer:
@@ -247,7 +325,9 @@ async def test_without_usage_the_estimate_is_near_the_invoice_and_marked(tmp_pat
         await here.balanced()
 
 
-@pytest.mark.parametrize("scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"])
+@pytest.mark.parametrize(
+    "scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"]
+)
 async def test_usage_that_makes_no_sense_never_pays_the_client(tmp_path, location, scene):
     async with paying(tmp_path, location, model=scene) as here:
         await asked(here.client())
@@ -259,10 +339,14 @@ async def test_usage_that_makes_no_sense_never_pays_the_client(tmp_path, locatio
         await here.balanced()
 
 
-async def test_an_agent_with_four_calls_and_no_limit_on_one_dollar_is_not_refused(tmp_path, location):
+async def test_an_agent_with_four_calls_and_no_limit_on_one_dollar_is_not_refused(
+    tmp_path, location
+):
     model = offers(("first", "slow"))
     model["offers"][0]["price"] = {"input": "3.00", "output": "15.00"}
     async with paying(tmp_path, location, models=[model]) as here:
-        texts = await asyncio.gather(*(asked(here.client(), text=LONG, stream=True) for _ in range(4)))
+        texts = await asyncio.gather(
+            *(asked(here.client(), text=LONG, stream=True) for _ in range(4))
+        )
         assert all(text.startswith(" tick0") for text in texts)
         await here.balanced()

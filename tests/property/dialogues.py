@@ -24,25 +24,42 @@ from gatewayz.core.requests import ChatRequest, Effort, Format, Sampling
 from tests.property.strategies import extras, json_values, words
 
 NAME = "anthropic_messages"
-texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12).map(lambda text: f"·{text}·")
+texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12).map(
+    lambda text: f"·{text}·"
+)
 """Texts that begin and end in ink: blanks at the edges are not the same everywhere."""
-objects = st.dictionaries(words, json_values, max_size=3).map(lambda value: msgspec.json.encode(value).decode())
+objects = st.dictionaries(words, json_values, max_size=3).map(
+    lambda value: msgspec.json.encode(value).decode()
+)
 ids = st.text(string.ascii_letters + string.digits + "_-", min_size=4, max_size=10)
-images = st.builds(Image, st.sampled_from(["data:image/png;base64,iVBORw0KGgo=", "https://example.org/a.png"]))
+images = st.builds(
+    Image, st.sampled_from(["data:image/png;base64,iVBORw0KGgo=", "https://example.org/a.png"])
+)
 pages = texts.map(lambda text: "data:text/plain;base64," + base64.b64encode(text.encode()).decode())
 files = st.builds(File, st.just(""), words, st.just("data:application/pdf;base64,JVBERi0=") | pages)
-schemas = st.dictionaries(words, json_values, max_size=2).map(lambda value: {**value, "type": "object"})
+schemas = st.dictionaries(words, json_values, max_size=2).map(
+    lambda value: {**value, "type": "object"}
+)
 
 
 @st.composite
 def dialogues(draw, marks=st.just({})):
     """Messages: a system prompt, then turns in which every call has its result. `marks` are the extras of blocks."""
     said = st.builds(Text, texts, marks)
-    messages = [Message("system", tuple(draw(st.lists(said, min_size=1, max_size=2))))] if draw(st.booleans()) else []
+    messages = (
+        [Message("system", tuple(draw(st.lists(said, min_size=1, max_size=2))))]
+        if draw(st.booleans())
+        else []
+    )
     taken = draw(st.lists(ids, min_size=8, max_size=8, unique=True))
     for _ in range(draw(st.integers(1, 3))):
-        messages.append(Message("user", tuple(draw(st.lists(said | images | files, min_size=1, max_size=3)))))
-        calls = [ToolCall(taken.pop(), draw(words), draw(objects), draw(marks)) for _ in range(draw(st.integers(0, 2)))]
+        messages.append(
+            Message("user", tuple(draw(st.lists(said | images | files, min_size=1, max_size=3))))
+        )
+        calls = [
+            ToolCall(taken.pop(), draw(words), draw(objects), draw(marks))
+            for _ in range(draw(st.integers(0, 2)))
+        ]
         spoken = draw(st.lists(said, min_size=0 if calls else 1, max_size=2))
         messages.append(Message("assistant", (*spoken, *calls)))
         messages += [Message("tool", (draw(results(call.id, marks)),)) for call in calls]
@@ -60,18 +77,42 @@ def results(draw, call_id, marks):
 
 marks = st.just({}) | st.just({"cache_control": {"type": "ephemeral"}}) | extras
 own_tools = st.builds(Tool, words, texts | st.just(""), schemas, st.none() | st.booleans(), marks)
-server_tools = st.just(OpaqueTool(NAME, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, searches=3))
-choices = st.sampled_from(["auto", "required"]).map(ToolChoice) | words.map(lambda name: ToolChoice("named", name))
+server_tools = st.just(
+    OpaqueTool(
+        NAME, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, searches=3
+    )
+)
+choices = st.sampled_from(["auto", "required"]).map(ToolChoice) | words.map(
+    lambda name: ToolChoice("named", name)
+)
 efforts = st.one_of(
     st.builds(Effort, effort=st.sampled_from(["low", "high", "max"])),
-    st.builds(Effort, budget=st.integers(1_024, 9_000), enabled=st.just(True), hidden=st.booleans()),
-    st.builds(Effort, effort=st.just("") | st.just("medium"), enabled=st.booleans(), hidden=st.booleans()),
+    st.builds(
+        Effort, budget=st.integers(1_024, 9_000), enabled=st.just(True), hidden=st.booleans()
+    ),
+    st.builds(
+        Effort, effort=st.just("") | st.just("medium"), enabled=st.booleans(), hidden=st.booleans()
+    ),
 )
-samplings = st.builds(Sampling, temperature=st.none() | st.floats(0, 1), top_p=st.none() | st.floats(0, 1),
-                      top_k=st.none() | st.integers(0, 100), stop=st.lists(texts, max_size=3).map(tuple))
+samplings = st.builds(
+    Sampling,
+    temperature=st.none() | st.floats(0, 1),
+    top_p=st.none() | st.floats(0, 1),
+    top_k=st.none() | st.integers(0, 100),
+    stop=st.lists(texts, max_size=3).map(tuple),
+)
 thoughts = st.one_of(
-    st.builds(lambda text, seal: Reasoning(text, ({"type": "reasoning.text", "text": text, "signature": f"gwz.maker.{seal}"},)), texts, ids),
-    st.builds(lambda seal: Reasoning("", ({"type": "reasoning.encrypted", "data": f"gwz.maker.{seal}"},)), ids),
+    st.builds(
+        lambda text, seal: Reasoning(
+            text, ({"type": "reasoning.text", "text": text, "signature": f"gwz.maker.{seal}"},)
+        ),
+        texts,
+        ids,
+    ),
+    st.builds(
+        lambda seal: Reasoning("", ({"type": "reasoning.encrypted", "data": f"gwz.maker.{seal}"},)),
+        ids,
+    ),
 )
 opaque = json_values.map(lambda value: Opaque(NAME, {"type": "x_block", "value": value}))
 
@@ -82,10 +123,20 @@ def anthropic_requests(draw):
     messages = [_with(draw, message) for message in draw(dialogues(marks))]
     choice = draw(st.none() | choices)
     return ChatRequest(
-        dialect=NAME, model=draw(words), messages=tuple(messages), tools=tuple(draw(st.lists(own_tools | server_tools, max_size=2))),
-        tool_choice=choice, parallel_tools=draw(st.none() | st.booleans()) if choice is not None else None, sampling=draw(samplings),
-        max_output=draw(st.integers(10_000, 10**6)), format=draw(st.none() | st.builds(Format, kind=st.just("json_schema"), schema=schemas)),
-        reasoning=draw(st.none() | efforts), user=draw(st.just("") | words), streamed=draw(st.booleans()), wants_usage=True, extra=draw(extras),
+        dialect=NAME,
+        model=draw(words),
+        messages=tuple(messages),
+        tools=tuple(draw(st.lists(own_tools | server_tools, max_size=2))),
+        tool_choice=choice,
+        parallel_tools=draw(st.none() | st.booleans()) if choice is not None else None,
+        sampling=draw(samplings),
+        max_output=draw(st.integers(10_000, 10**6)),
+        format=draw(st.none() | st.builds(Format, kind=st.just("json_schema"), schema=schemas)),
+        reasoning=draw(st.none() | efforts),
+        user=draw(st.just("") | words),
+        streamed=draw(st.booleans()),
+        wants_usage=True,
+        extra=draw(extras),
     )
 
 
@@ -94,7 +145,9 @@ def _with(draw, message):
     if message.role == "user" and draw(st.booleans()):
         return msgspec.structs.replace(message, parts=(*message.parts, draw(opaque)))
     if message.role == "assistant" and draw(st.booleans()):
-        return msgspec.structs.replace(message, parts=(*draw(st.lists(thoughts, min_size=1, max_size=2)), *message.parts))
+        return msgspec.structs.replace(
+            message, parts=(*draw(st.lists(thoughts, min_size=1, max_size=2)), *message.parts)
+        )
     return message
 
 
@@ -120,6 +173,14 @@ def essence(request):
                     seen.append((name, content))
     tools = [(tool.name, tool.description, tool.parameters) for tool in request.tools]
     choice = request.tool_choice
-    return {"system": system, "said": said, "calls": calls, "answers": answers, "seen": sorted(seen, key=str), "tools": tools,
-            "choice": (choice.mode, choice.name) if choice is not None and tools else None, "stop": request.sampling.stop,
-            "limit": request.max_output}
+    return {
+        "system": system,
+        "said": said,
+        "calls": calls,
+        "answers": answers,
+        "seen": sorted(seen, key=str),
+        "tools": tools,
+        "choice": (choice.mode, choice.name) if choice is not None and tools else None,
+        "stop": request.sampling.stop,
+        "limit": request.max_output,
+    }

@@ -28,12 +28,25 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 words = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8)
 counts = st.integers(0, 10**6)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=6,
 )
-usages = st.builds(Usage, input=counts, cache_read=counts, cache_write=counts, audio_input=counts, image_input=counts,
-                   output=counts, reasoning=counts, audio_output=counts).filter(lambda usage: usage.reasoning <= usage.output + usage.reasoning)
+usages = st.builds(
+    Usage,
+    input=counts,
+    cache_read=counts,
+    cache_write=counts,
+    audio_input=counts,
+    image_input=counts,
+    output=counts,
+    reasoning=counts,
+    audio_output=counts,
+).filter(lambda usage: usage.reasoning <= usage.output + usage.reasoning)
 
 
 @st.composite
@@ -47,8 +60,15 @@ def choices(draw):
     elif draw(st.booleans()):
         blocks.append(Block(Kind.REFUSAL, draw(texts)))
     names = draw(st.lists(words, max_size=3))
-    blocks += [Block(Kind.TOOL, json.dumps(draw(st.dictionaries(words, json_values, max_size=2))), f"call_{number}_{name}", name)
-               for number, name in enumerate(names)]
+    blocks += [
+        Block(
+            Kind.TOOL,
+            json.dumps(draw(st.dictionaries(words, json_values, max_size=2))),
+            f"call_{number}_{name}",
+            name,
+        )
+        for number, name in enumerate(names)
+    ]
     stop = Stop.TOOL if names else draw(st.sampled_from([Stop.END, Stop.LENGTH, Stop.FILTER]))
     return Choice(tuple(blocks), stop)
 
@@ -56,15 +76,25 @@ def choices(draw):
 @st.composite
 def replies(draw):
     found = draw(st.lists(choices(), min_size=1, max_size=3))
-    return Reply(id=draw(words), model=draw(words), choices=tuple(found), usage=draw(st.none() | usages))
+    return Reply(
+        id=draw(words), model=draw(words), choices=tuple(found), usage=draw(st.none() | usages)
+    )
 
 
-extras = st.dictionaries(words.map(lambda word: f"x_{word}"), json_values.filter(lambda value: value is not None), max_size=2)
+extras = st.dictionaries(
+    words.map(lambda word: f"x_{word}"),
+    json_values.filter(lambda value: value is not None),
+    max_size=2,
+)
 text_parts = st.builds(Text, texts, extras)
-media = (st.builds(Image, texts, st.sampled_from(["", "low", "high"]))
-         | st.builds(Audio, words, st.sampled_from(["wav", "mp3"]))
-         | st.builds(File, words, words, words)
-         | st.builds(lambda value: Opaque("openai_chat", {"type": "x_part", "value": value}), json_values))
+media = (
+    st.builds(Image, texts, st.sampled_from(["", "low", "high"]))
+    | st.builds(Audio, words, st.sampled_from(["wav", "mp3"]))
+    | st.builds(File, words, words, words)
+    | st.builds(
+        lambda value: Opaque("openai_chat", {"type": "x_part", "value": value}), json_values
+    )
+)
 
 
 @st.composite
@@ -82,33 +112,68 @@ def messages(draw):
         parts += draw(st.lists(text_parts, max_size=2))
         parts += draw(st.lists(st.builds(ToolCall, words, words, texts), max_size=2))
         return Message("assistant", tuple(parts), draw(st.just("") | words), draw(extras))
-    parts = tuple(draw(st.lists(text_parts | media if role == "user" else text_parts, min_size=1, max_size=3)))
+    parts = tuple(
+        draw(st.lists(text_parts | media if role == "user" else text_parts, min_size=1, max_size=3))
+    )
     return Message(role, parts, draw(st.just("") | words), draw(extras))
 
 
 schemas = st.dictionaries(words, json_values, max_size=3)
 tools = st.builds(Tool, words, texts | st.just(""), st.none() | schemas, st.none() | st.booleans())
 samplings = st.builds(
-    Sampling, temperature=st.none() | st.floats(0, 2), top_p=st.none() | st.floats(0, 1), top_k=st.none() | st.integers(0, 100),
-    seed=st.none() | st.integers(-(2**63), 2**63 - 1), presence_penalty=st.none() | st.floats(-2, 2),
-    frequency_penalty=st.none() | st.floats(-2, 2), logit_bias=st.none() | st.dictionaries(words, st.integers(-100, 100), max_size=2),
-    logprobs=st.none() | st.booleans(), top_logprobs=st.none() | st.integers(0, 20),
-    stop=st.lists(texts, max_size=3).map(tuple), n=st.integers(1, 8),
+    Sampling,
+    temperature=st.none() | st.floats(0, 2),
+    top_p=st.none() | st.floats(0, 1),
+    top_k=st.none() | st.integers(0, 100),
+    seed=st.none() | st.integers(-(2**63), 2**63 - 1),
+    presence_penalty=st.none() | st.floats(-2, 2),
+    frequency_penalty=st.none() | st.floats(-2, 2),
+    logit_bias=st.none() | st.dictionaries(words, st.integers(-100, 100), max_size=2),
+    logprobs=st.none() | st.booleans(),
+    top_logprobs=st.none() | st.integers(0, 20),
+    stop=st.lists(texts, max_size=3).map(tuple),
+    n=st.integers(1, 8),
 )
 formats = st.builds(Format, kind=st.sampled_from(["text", "json_object"])) | st.builds(
-    Format, kind=st.just("json_schema"), name=words, description=st.just("") | texts, schema=schemas, strict=st.none() | st.booleans())
-tool_choices = st.sampled_from(["auto", "none", "required"]).map(ToolChoice) | words.map(lambda name: ToolChoice("named", name)) | st.builds(
-    lambda mode, names: ToolChoice(mode, allowed=tuple(names)), st.sampled_from(["auto", "required"]), st.lists(words, min_size=1, max_size=2))
-efforts = st.builds(Effort, effort=st.just("") | st.sampled_from(["low", "high"]), budget=st.none() | st.integers(1, 9000),
-                    enabled=st.none() | st.booleans(), hidden=st.booleans()).filter(lambda one: one != Effort())
+    Format,
+    kind=st.just("json_schema"),
+    name=words,
+    description=st.just("") | texts,
+    schema=schemas,
+    strict=st.none() | st.booleans(),
+)
+tool_choices = (
+    st.sampled_from(["auto", "none", "required"]).map(ToolChoice)
+    | words.map(lambda name: ToolChoice("named", name))
+    | st.builds(
+        lambda mode, names: ToolChoice(mode, allowed=tuple(names)),
+        st.sampled_from(["auto", "required"]),
+        st.lists(words, min_size=1, max_size=2),
+    )
+)
+efforts = st.builds(
+    Effort,
+    effort=st.just("") | st.sampled_from(["low", "high"]),
+    budget=st.none() | st.integers(1, 9000),
+    enabled=st.none() | st.booleans(),
+    hidden=st.booleans(),
+).filter(lambda one: one != Effort())
 
 
 @st.composite
 def requests(draw):
     return ChatRequest(
-        dialect="openai_chat", model=draw(words), messages=tuple(draw(st.lists(messages(), min_size=1, max_size=4))),
-        tools=tuple(draw(st.lists(tools, max_size=2))), tool_choice=draw(st.none() | tool_choices),
-        parallel_tools=draw(st.none() | st.booleans()), sampling=draw(samplings),
-        max_output=draw(st.none() | st.integers(1, 10**6)), format=draw(st.none() | formats),
-        reasoning=draw(st.none() | efforts), user=draw(st.just("") | words), streamed=draw(st.booleans()), extra=draw(extras),
+        dialect="openai_chat",
+        model=draw(words),
+        messages=tuple(draw(st.lists(messages(), min_size=1, max_size=4))),
+        tools=tuple(draw(st.lists(tools, max_size=2))),
+        tool_choice=draw(st.none() | tool_choices),
+        parallel_tools=draw(st.none() | st.booleans()),
+        sampling=draw(samplings),
+        max_output=draw(st.none() | st.integers(1, 10**6)),
+        format=draw(st.none() | formats),
+        reasoning=draw(st.none() | efforts),
+        user=draw(st.just("") | words),
+        streamed=draw(st.booleans()),
+        extra=draw(extras),
     )

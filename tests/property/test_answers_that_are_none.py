@@ -17,27 +17,90 @@ REQUESTS = {
     "image": ImageRequest(dialect="openai_images", model="m", prompt="p", form="bytes"),
     "embedding": EmbeddingRequest(dialect="openai_embeddings", model="m", texts=("text",)),
 }
-ROLES = [(name, surface) for name, role in UPSTREAMS.items() for surface in REQUESTS if surface in role.serves]
-NAMES = ("data", "images", "image", "url", "b64_json", "predictions", "candidates", "content", "parts", "inlineData", "embedding", "usage", "error",
-         "index", "width", "height", "has_nsfw_concepts", "input_tokens", "prompt_tokens", "status_url", "response_url", "cancel_url", "status", "video", "detail")
-SCALARS = (st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
-           | st.sampled_from(["https://files.example/a", "data:image/png;base64,AA", "AAAA", "iVBORw0KGgo", "COMPLETED", "file:///x"]))
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4), max_leaves=12)
+ROLES = [
+    (name, surface)
+    for name, role in UPSTREAMS.items()
+    for surface in REQUESTS
+    if surface in role.serves
+]
+NAMES = (
+    "data",
+    "images",
+    "image",
+    "url",
+    "b64_json",
+    "predictions",
+    "candidates",
+    "content",
+    "parts",
+    "inlineData",
+    "embedding",
+    "usage",
+    "error",
+    "index",
+    "width",
+    "height",
+    "has_nsfw_concepts",
+    "input_tokens",
+    "prompt_tokens",
+    "status_url",
+    "response_url",
+    "cancel_url",
+    "status",
+    "video",
+    "detail",
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(
+        [
+            "https://files.example/a",
+            "data:image/png;base64,AA",
+            "AAAA",
+            "iVBORw0KGgo",
+            "COMPLETED",
+            "file:///x",
+        ]
+    )
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 BODIES = st.binary(max_size=20) | VALUES.map(lambda value: json.dumps(value).encode())
 MOST_STEPS = 40
 
 
 @pytest.mark.parametrize(("name", "surface"), ROLES)
-@given(bodies=st.lists(BODIES, min_size=1, max_size=3), status=st.sampled_from([200, 200, 200, 202, 302, 404, 500]))
+@given(
+    bodies=st.lists(BODIES, min_size=1, max_size=3),
+    status=st.sampled_from([200, 200, 200, 202, 302, 404, 500]),
+)
 def test_any_body_is_an_answer_or_a_fault(name, surface, bodies, status):
-    asking = Asking(provider="p", upstream_id="owner/model", streamed=False, queue_url="https://q" if name == "fal_images" else "")
+    asking = Asking(
+        provider="p",
+        upstream_id="owner/model",
+        streamed=False,
+        queue_url="https://q" if name == "fal_images" else "",
+    )
     steps, answer, said = UPSTREAMS[name].steps(REQUESTS[surface], asking), None, []
     try:
         for number in range(MOST_STEPS):
             step = steps.send(answer)
             answer = None
             if isinstance(step, Send):
-                answer = Answer(status if number else 200, {"location": "/b", "content-type": "image/png"}, bodies[min(number, len(bodies) - 1)])
+                answer = Answer(
+                    status if number else 200,
+                    {"location": "/b", "content-type": "image/png"},
+                    bodies[min(number, len(bodies) - 1)],
+                )
             elif not isinstance(step, Wait | Owe):
                 said += [event for frame in step for event in frame.events]
     except StopIteration:

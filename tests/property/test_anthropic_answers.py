@@ -33,9 +33,19 @@ from tests.support.wires import BODY, STREAM, call
 
 NAME = "anthropic_messages"
 CLIENT, UPSTREAM = CLIENTS["/v1/messages"], UPSTREAMS[NAME]
-STREAMS = [name for name in exchange_names(NAME) if load_exchange(name, NAME).frames is not None and "fault" not in load_exchange(name, NAME).means]
-BODIES = [name for name in exchange_names(NAME) if load_exchange(name, NAME).status == 200 and "text" in load_exchange(name, NAME).means
-          and load_exchange(name, NAME).frames is None]
+STREAMS = [
+    name
+    for name in exchange_names(NAME)
+    if load_exchange(name, NAME).frames is not None
+    and "fault" not in load_exchange(name, NAME).means
+]
+BODIES = [
+    name
+    for name in exchange_names(NAME)
+    if load_exchange(name, NAME).status == 200
+    and "text" in load_exchange(name, NAME).means
+    and load_exchange(name, NAME).frames is None
+]
 
 
 def asked(*, streamed):
@@ -59,7 +69,11 @@ def events_in(wire):
 
 def tagged(text):
     """What the gateway alone may change in a wire: the seals, and the id and model that are the client's."""
-    text = re.sub(rb'"(signature|encrypted_content|encrypted_index)":\s*"([^"]+)"', rb'"\1": "gwz.maker.\2"', text)
+    text = re.sub(
+        rb'"(signature|encrypted_content|encrypted_index)":\s*"([^"]+)"',
+        rb'"\1": "gwz.maker.\2"',
+        text,
+    )
     return re.sub(rb'("redacted_thinking", "data"): "', rb'\1: "gwz.maker.', text)
 
 
@@ -78,7 +92,9 @@ def test_the_echo_of_a_stream_keeps_every_byte_but_id_model_and_seals(name):
             assert {**message, "id": told["id"], "model": told["model"]} == told
         elif sent != got:
             assert b"gwz.maker." in got
-            assert json.loads(got.partition(b"data: ")[2]) == json.loads(tagged(sent).partition(b"data: ")[2])
+            assert json.loads(got.partition(b"data: ")[2]) == json.loads(
+                tagged(sent).partition(b"data: ")[2]
+            )
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -99,16 +115,35 @@ def opened(content):
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_folds_to_what_a_body_would_have_said(name):
     wire = load_exchange(name, NAME).content()
-    body = json.loads(encoded([msgspec.structs.replace(frame, source=None) for frame in frames_of(wire)], streamed=False))
+    body = json.loads(
+        encoded(
+            [msgspec.structs.replace(frame, source=None) for frame in frames_of(wire)],
+            streamed=False,
+        )
+    )
     again = json.loads(encoded(frames_of(json.dumps(body).encode(), BODY), streamed=False))
     assert opened(body["content"]) == opened(again["content"])
-    assert body["stop_reason"] == json.loads(re.findall(rb'data: (\{"type": "message_delta".*\})', wire)[-1])["delta"]["stop_reason"]
+    assert (
+        body["stop_reason"]
+        == json.loads(re.findall(rb'data: (\{"type": "message_delta".*\})', wire)[-1])["delta"][
+            "stop_reason"
+        ]
+    )
 
 
 def test_the_cost_stands_beside_the_last_usage_where_it_is_known():
-    frames = [msgspec.structs.replace(frame, events=tuple(
-        msgspec.structs.replace(event, cost=1_234_567) if isinstance(event, UsageReported) else event for event in frame.events))
-        for frame in frames_of(load_exchange("stream_basic", NAME).content())]
+    frames = [
+        msgspec.structs.replace(
+            frame,
+            events=tuple(
+                msgspec.structs.replace(event, cost=1_234_567)
+                if isinstance(event, UsageReported)
+                else event
+                for event in frame.events
+            ),
+        )
+        for frame in frames_of(load_exchange("stream_basic", NAME).content())
+    ]
     ends = [event for event in events_in(encoded(frames)) if event["type"] == "message_delta"]
     assert [event["usage"] for event in ends] == [{"output_tokens": 15, "cost": 0.001234567}]
 
@@ -140,7 +175,11 @@ def shuffled(draw, reply):
     for event in unfold(reply):
         if isinstance(event, BlockStarted | BlockDelta | BlockEnded):
             tracks.setdefault(event.block, []).append(event)
-    rest = [event for event in unfold(reply) if not isinstance(event, Started | BlockStarted | BlockDelta | BlockEnded)]
+    rest = [
+        event
+        for event in unfold(reply)
+        if not isinstance(event, Started | BlockStarted | BlockDelta | BlockEnded)
+    ]
     mixed = []
     while tracks:
         block = draw(st.sampled_from(sorted(tracks)))
@@ -175,23 +214,63 @@ def test_the_sequencer_loses_nothing_of_the_first_choice_and_keeps_each_blocks_o
 def test_a_call_that_is_whole_is_closed_when_the_next_starts_and_flows_on():
     first, second = BlockStarted(0, Kind.TOOL, "a", "f"), BlockStarted(1, Kind.TOOL, "b", "g")
     sequencer = Sequencer()
-    said = [sequencer.feed(event) for event in (
-        first, BlockDelta(0, '{"x": 1}'), second, BlockDelta(1, '{"y"'), BlockEnded(0, "gwz.maker.SEAL"), BlockDelta(1, ": 2}"), BlockEnded(1))]
+    said = [
+        sequencer.feed(event)
+        for event in (
+            first,
+            BlockDelta(0, '{"x": 1}'),
+            second,
+            BlockDelta(1, '{"y"'),
+            BlockEnded(0, "gwz.maker.SEAL"),
+            BlockDelta(1, ": 2}"),
+            BlockEnded(1),
+        )
+    ]
     assert said[2] == [BlockEnded(0), second]
     assert said[3] == [BlockDelta(1, '{"y"')]
     assert said[4] == []
-    assert sequencer.feed(ChoiceEnded(0, Stop.TOOL)) == [BlockEnded(0, "gwz.maker.SEAL"), ChoiceEnded(0, Stop.TOOL)]
+    assert sequencer.feed(ChoiceEnded(0, Stop.TOOL)) == [
+        BlockEnded(0, "gwz.maker.SEAL"),
+        ChoiceEnded(0, Stop.TOOL),
+    ]
 
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_seals_of_texts_and_calls_travel_beside_them_and_come_back_on_them(streamed):
-    blocks = (Block(Kind.TEXT, "hi", sealed="gwz.maker.TEXT"), Block(Kind.TOOL, "{}", "call:1", "f", "gwz.maker.CALL"),
-              Block(Kind.TOOL, "{}", "call:2", "f"))
-    shown = encoded([Frame((event,)) for event in unfold(Reply(id="", model="", choices=(Choice(blocks, Stop.TOOL),)))], streamed=streamed)
-    content = [event["content_block"] for event in events_in(shown) if event["type"] == "content_block_start"] if streamed else json.loads(shown)["content"]
-    assert [block["type"] for block in content] == ["text", "redacted_thinking", "tool_use", "redacted_thinking", "tool_use"]
+    blocks = (
+        Block(Kind.TEXT, "hi", sealed="gwz.maker.TEXT"),
+        Block(Kind.TOOL, "{}", "call:1", "f", "gwz.maker.CALL"),
+        Block(Kind.TOOL, "{}", "call:2", "f"),
+    )
+    shown = encoded(
+        [
+            Frame((event,))
+            for event in unfold(Reply(id="", model="", choices=(Choice(blocks, Stop.TOOL),)))
+        ],
+        streamed=streamed,
+    )
+    content = (
+        [
+            event["content_block"]
+            for event in events_in(shown)
+            if event["type"] == "content_block_start"
+        ]
+        if streamed
+        else json.loads(shown)["content"]
+    )
+    assert [block["type"] for block in content] == [
+        "text",
+        "redacted_thinking",
+        "tool_use",
+        "redacted_thinking",
+        "tool_use",
+    ]
     turn = [{**block, "text": "hi"} if block["type"] == "text" else block for block in content]
-    body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": turn}]}
+    body = {
+        "model": "m",
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": turn}],
+    }
     parts = CLIENT.decode(json.dumps(body).encode(), {}).messages[1].parts
     assert [part.sealed for part in parts] == ["gwz.maker.TEXT", "gwz.maker.CALL", ""]
 
@@ -201,9 +280,15 @@ def test_an_answer_that_is_broken_off_after_an_echo_ends_in_order():
     wire = load_exchange("stream_tool_use", NAME).content()
     shown = b"".join(encoder.feed([frame]) for frame in frames_of(wire)[:7])
     usage = UsageReported(Usage(input=5, output=3), cost=10, final=True)
-    shown += encoder.feed([Frame((BlockEnded(1), ChoiceEnded(0, Stop.LENGTH, "length"))), Frame((usage,)), FINISHED])
+    shown += encoder.feed(
+        [Frame((BlockEnded(1), ChoiceEnded(0, Stop.LENGTH, "length"))), Frame((usage,)), FINISHED]
+    )
     ends = events_in(shown)[-3:]
-    assert [event["type"] for event in ends] == ["content_block_stop", "message_delta", "message_stop"]
+    assert [event["type"] for event in ends] == [
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
     assert ends[0]["index"] == 1
     assert ends[1]["delta"]["stop_reason"] == "max_tokens"
     assert ends[1]["usage"]["output_tokens"] == 3

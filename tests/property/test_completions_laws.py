@@ -17,8 +17,18 @@ ROLE = CLIENTS["/v1/completions"]
 
 
 def spoken(reply, *, streamed):
-    request = ChatRequest(dialect="openai_completions", model="m", messages=(), streamed=streamed, wants_usage=True)
-    call = Call(id=new_ulid(), endpoint="e", request=request, principal=Principal("a", "k"), received_at=0.0, received_ms=0, deadline=1e9)
+    request = ChatRequest(
+        dialect="openai_completions", model="m", messages=(), streamed=streamed, wants_usage=True
+    )
+    call = Call(
+        id=new_ulid(),
+        endpoint="e",
+        request=request,
+        principal=Principal("a", "k"),
+        received_at=0.0,
+        received_ms=0,
+        deadline=1e9,
+    )
     encoder = ROLE.encoder(call, 0)
     return b"".join(encoder.feed([Frame((event,))]) for event in unfold(reply))
 
@@ -33,23 +43,36 @@ def test_a_stream_adds_up_to_the_body(reply):
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
         texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
         reasons[choice["index"]] = choice["finish_reason"] or reasons.get(choice["index"])
-    assert [(one["index"], one["text"], one["finish_reason"]) for one in whole["choices"]] == [(n, texts[n], reasons[n]) for n in sorted(texts)]
-    assert [chunk["usage"] for chunk in chunks if "usage" in chunk] == ([whole["usage"]] if reply.usage is not None else [])
+    assert [(one["index"], one["text"], one["finish_reason"]) for one in whole["choices"]] == [
+        (n, texts[n], reasons[n]) for n in sorted(texts)
+    ]
+    assert [chunk["usage"] for chunk in chunks if "usage" in chunk] == (
+        [whole["usage"]] if reply.usage is not None else []
+    )
 
 
 @given(replies())
 def test_a_choice_says_its_words_and_nothing_that_a_completion_has_no_place_for(reply):
     whole = json.loads(spoken(reply, streamed=False))
     for choice, said in zip(reply.choices, whole["choices"], strict=True):
-        assert said["text"] == "".join(block.text for block in choice.blocks if block.kind in SPOKEN)
+        assert said["text"] == "".join(
+            block.text for block in choice.blocks if block.kind in SPOKEN
+        )
         assert said.keys() == {"text", "index", "logprobs", "finish_reason"}
 
 
 @given(replies())
 def test_what_it_loses_is_what_it_does_not_speak(reply):
-    without = tuple(msgspec.structs.replace(one, blocks=tuple(block for block in one.blocks if block.kind not in LOSES)) for one in reply.choices)
+    without = tuple(
+        msgspec.structs.replace(
+            one, blocks=tuple(block for block in one.blocks if block.kind not in LOSES)
+        )
+        for one in reply.choices
+    )
     bare = spoken(msgspec.structs.replace(reply, choices=without), streamed=False)
     first, second = json.loads(bare), json.loads(spoken(reply, streamed=False))
     assert first["choices"] == second["choices"]
     assert not set(LOSES) & SPOKEN
-    assert {*LOSES, *SPOKEN} >= {kind for kind in Kind if kind not in {"vector", "count"}} - {"opaque"}
+    assert {*LOSES, *SPOKEN} >= {kind for kind in Kind if kind not in {"vector", "count"}} - {
+        "opaque"
+    }

@@ -7,19 +7,67 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gatewayz.core.conversation import Audio, File, Image, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
+from gatewayz.core.conversation import (
+    Audio,
+    File,
+    Image,
+    Message,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from gatewayz.dialects.base import Asking
 from gatewayz.dialects.gemini.loses import LOSES, Lost
 from gatewayz.dialects.gemini.request import IN_WORDS
-from gatewayz.dialects.gemini.schema import JSON_KEYWORDS, OPENAPI_KEYWORDS, json_schema, openapi_schema
+from gatewayz.dialects.gemini.schema import (
+    JSON_KEYWORDS,
+    OPENAPI_KEYWORDS,
+    json_schema,
+    openapi_schema,
+)
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.simulator.gemini_rules import SIGNATURE, why_not
 from tests.property.strategies import extras, json_values, requests, texts, words
 
 GEMINI = UPSTREAMS["gemini"]
-MODELS = st.sampled_from(["gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-3-flash", "gemma-3"])
-NAMES = st.sampled_from(["type", "format", "title", "description", "enum", "const", "items", "minItems", "properties", "required", "anyOf",
-                         "oneOf", "allOf", "$ref", "$defs", "additionalProperties", "pattern", "nullable", "default", "minimum", "not", "if"])
+MODELS = st.sampled_from(
+    [
+        "gemini-2.0-flash",
+        "gemini-2.5-flash",
+        "gemini-2.5-pro",
+        "gemini-3-pro-preview",
+        "gemini-3-flash",
+        "gemma-3",
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "type",
+        "format",
+        "title",
+        "description",
+        "enum",
+        "const",
+        "items",
+        "minItems",
+        "properties",
+        "required",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+        "$defs",
+        "additionalProperties",
+        "pattern",
+        "nullable",
+        "default",
+        "minimum",
+        "not",
+        "if",
+    ]
+)
 
 
 @st.composite
@@ -28,21 +76,54 @@ def schemas(draw, depth=2):
     inner = schemas(depth - 1) if depth else st.just({"type": "string"})
     named = st.dictionaries(words, inner, max_size=2)
     value = {
-        "type": st.sampled_from(["object", "string", "integer", "array", ["string", "null"], ["string", "integer"], "null"]),
-        "properties": named, "$defs": named, "items": inner | st.booleans(), "anyOf": st.lists(inner, max_size=2),
-        "oneOf": st.lists(inner, max_size=2), "allOf": st.lists(inner, max_size=2), "required": st.lists(words, max_size=2),
-        "enum": st.lists(json_values, max_size=3), "const": json_values, "$ref": words.map(lambda word: f"#/$defs/{word}") | st.just("#"),
+        "type": st.sampled_from(
+            [
+                "object",
+                "string",
+                "integer",
+                "array",
+                ["string", "null"],
+                ["string", "integer"],
+                "null",
+            ]
+        ),
+        "properties": named,
+        "$defs": named,
+        "items": inner | st.booleans(),
+        "anyOf": st.lists(inner, max_size=2),
+        "oneOf": st.lists(inner, max_size=2),
+        "allOf": st.lists(inner, max_size=2),
+        "required": st.lists(words, max_size=2),
+        "enum": st.lists(json_values, max_size=3),
+        "const": json_values,
+        "$ref": words.map(lambda word: f"#/$defs/{word}") | st.just("#"),
         "additionalProperties": st.booleans() | inner,
     }
-    return {name: draw(value.get(name, json_values)) for name in draw(st.lists(NAMES, max_size=5, unique=True))}
+    return {
+        name: draw(value.get(name, json_values))
+        for name in draw(st.lists(NAMES, max_size=5, unique=True))
+    }
 
 
 def _nested(schema):
     yield schema
     for name, value in schema.items():
-        inner = list(value.values()) if name in {"properties", "$defs"} and isinstance(value, dict) else value if name in {"anyOf", "prefixItems"} else [value]
+        inner = (
+            list(value.values())
+            if name in {"properties", "$defs"} and isinstance(value, dict)
+            else value
+            if name in {"anyOf", "prefixItems"}
+            else [value]
+        )
         for one in inner if isinstance(inner, list) else ():
-            if isinstance(one, dict) and name in {"properties", "$defs", "anyOf", "prefixItems", "items", "additionalProperties"}:
+            if isinstance(one, dict) and name in {
+                "properties",
+                "$defs",
+                "anyOf",
+                "prefixItems",
+                "items",
+                "additionalProperties",
+            }:
                 yield from _nested(one)
 
 
@@ -64,34 +145,101 @@ def test_a_schema_is_cut_to_the_keywords_of_its_form_and_every_loss_is_named(sch
 
 
 def test_a_schema_that_holds_itself_is_cut_and_one_that_multiplies_is_bounded():
-    itself = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}}}
+    itself = {
+        "type": "object",
+        "properties": {"next": {"$ref": "#/$defs/Node"}},
+        "$defs": {"Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}},
+    }
     lost = Lost()
     assert "$ref" not in json.dumps(openapi_schema(itself, lost))
     assert lost.names() == ("schema.$ref",)
     names = [f"n{number}" for number in range(12)]
-    many = {"$defs": {name: {"type": "object", "properties": {str(k): {"$ref": f"#/$defs/{after}"} for k in range(8)}}
-                      for name, after in zip(names, names[1:] + names[:1], strict=True)}, "$ref": "#/$defs/n0"}
+    many = {
+        "$defs": {
+            name: {
+                "type": "object",
+                "properties": {str(k): {"$ref": f"#/$defs/{after}"} for k in range(8)},
+            }
+            for name, after in zip(names, names[1:] + names[:1], strict=True)
+        },
+        "$ref": "#/$defs/n0",
+    }
     assert len(json.dumps(openapi_schema(many, Lost()))) < 400_000
     assert json.dumps(json_schema(itself, Lost())).count("$ref") == 2
 
 
-@pytest.mark.parametrize(("schema", "json_form", "openapi_form"), [
-    ({"const": "a"}, {"enum": ["a"]}, {"enum": ["a"]}),
-    ({"oneOf": [{"type": "string"}, {"type": "null"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "string", "nullable": True}),
-    ({"type": ["string", "null"]}, {"type": ["string", "null"]}, {"type": "string", "nullable": True}),
-    ({"type": ["string", "integer"]}, {"type": ["string", "integer"]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
-    ({"enum": ["a", None], "type": "string"}, {"enum": ["a"], "type": ["string", "null"]}, {"enum": ["a"], "type": "string", "nullable": True}),
-    ({"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]},
-     {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "string"}}, "required": ["a", "b"]},
-     {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "string"}}, "required": ["a", "b"]}),
-    ({"$ref": "#/definitions/A", "description": "d", "definitions": {"A": {"type": "string"}}},
-     {"$defs": {"A": {"type": "string"}}, "anyOf": [{"$ref": "#/$defs/A"}], "description": "d"}, {"type": "string", "description": "d"}),
-    ({"type": "string", "format": "date-time", "pattern": "x"}, {"type": "string", "format": "date-time"},
-     {"type": "string", "format": "date-time", "pattern": "x"}),
-    ({"type": "string", "nullable": True}, {"type": ["string", "null"]}, {"type": "string", "nullable": True}),
-    ({"type": "object", "properties": {}, "required": ["x"], "additionalProperties": False},
-     {"type": "object", "properties": {}, "required": ["x"], "additionalProperties": False}, {"type": "object"}),
-])
+@pytest.mark.parametrize(
+    ("schema", "json_form", "openapi_form"),
+    [
+        ({"const": "a"}, {"enum": ["a"]}, {"enum": ["a"]}),
+        (
+            {"oneOf": [{"type": "string"}, {"type": "null"}]},
+            {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            {"type": "string", "nullable": True},
+        ),
+        (
+            {"type": ["string", "null"]},
+            {"type": ["string", "null"]},
+            {"type": "string", "nullable": True},
+        ),
+        (
+            {"type": ["string", "integer"]},
+            {"type": ["string", "integer"]},
+            {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+        ),
+        (
+            {"enum": ["a", None], "type": "string"},
+            {"enum": ["a"], "type": ["string", "null"]},
+            {"enum": ["a"], "type": "string", "nullable": True},
+        ),
+        (
+            {
+                "allOf": [
+                    {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+                    {"properties": {"b": {"type": "string"}}, "required": ["b"]},
+                ]
+            },
+            {
+                "type": "object",
+                "properties": {"b": {"type": "string"}, "a": {"type": "string"}},
+                "required": ["a", "b"],
+            },
+            {
+                "type": "object",
+                "properties": {"b": {"type": "string"}, "a": {"type": "string"}},
+                "required": ["a", "b"],
+            },
+        ),
+        (
+            {
+                "$ref": "#/definitions/A",
+                "description": "d",
+                "definitions": {"A": {"type": "string"}},
+            },
+            {
+                "$defs": {"A": {"type": "string"}},
+                "anyOf": [{"$ref": "#/$defs/A"}],
+                "description": "d",
+            },
+            {"type": "string", "description": "d"},
+        ),
+        (
+            {"type": "string", "format": "date-time", "pattern": "x"},
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "format": "date-time", "pattern": "x"},
+        ),
+        (
+            {"type": "string", "nullable": True},
+            {"type": ["string", "null"]},
+            {"type": "string", "nullable": True},
+        ),
+        (
+            {"type": "object", "properties": {}, "required": ["x"], "additionalProperties": False},
+            {"type": "object", "properties": {}, "required": ["x"], "additionalProperties": False},
+            {"type": "object"},
+        ),
+    ],
+)
 def test_what_can_be_said_otherwise_is_rewritten(schema, json_form, openapi_form):
     assert json_schema(schema, Lost()) == json_form
     assert openapi_schema(schema, Lost()) == openapi_form
@@ -100,17 +248,43 @@ def test_what_can_be_said_otherwise_is_rewritten(schema, json_form, openapi_form
 @st.composite
 def conversations(draw):
     """Turns in an order that every provider takes: each call is followed by its result."""
-    said = [Message(draw(st.sampled_from(["system", "developer"])), (Text(draw(texts)),)) for _ in range(draw(st.integers(0, 2)))]
+    said = [
+        Message(draw(st.sampled_from(["system", "developer"])), (Text(draw(texts)),))
+        for _ in range(draw(st.integers(0, 2)))
+    ]
     for turn in range(draw(st.integers(1, 3))):
-        user = draw(st.lists(st.builds(Text, texts) | st.builds(lambda word: Image(f"data:image/png;base64,{word}"), words)
-                             | st.builds(Audio, words, st.sampled_from(["wav", "mp3"]))
-                             | st.builds(lambda word: File("", "a.pdf", f"data:application/pdf;base64,{word}"), words), min_size=1, max_size=3))
+        user = draw(
+            st.lists(
+                st.builds(Text, texts)
+                | st.builds(lambda word: Image(f"data:image/png;base64,{word}"), words)
+                | st.builds(Audio, words, st.sampled_from(["wav", "mp3"]))
+                | st.builds(
+                    lambda word: File("", "a.pdf", f"data:application/pdf;base64,{word}"), words
+                ),
+                min_size=1,
+                max_size=3,
+            )
+        )
         said.append(Message("user", tuple(user)))
-        calls = [ToolCall(f"c{turn}_{number}", name, json.dumps(draw(st.dictionaries(words, json_values, max_size=2))))
-                 for number, name in enumerate(draw(st.lists(words, max_size=2)))]
-        prose = draw(st.lists(st.builds(Text, texts) | st.builds(Refusal, texts) | st.builds(Reasoning, texts), max_size=2))
+        calls = [
+            ToolCall(
+                f"c{turn}_{number}",
+                name,
+                json.dumps(draw(st.dictionaries(words, json_values, max_size=2))),
+            )
+            for number, name in enumerate(draw(st.lists(words, max_size=2)))
+        ]
+        prose = draw(
+            st.lists(
+                st.builds(Text, texts) | st.builds(Refusal, texts) | st.builds(Reasoning, texts),
+                max_size=2,
+            )
+        )
         said.append(Message("assistant", (*prose, *calls)))
-        said += [Message("tool", (ToolResult(call.id, (Text(draw(texts)),), draw(st.booleans())),)) for call in calls]
+        said += [
+            Message("tool", (ToolResult(call.id, (Text(draw(texts)),), draw(st.booleans())),))
+            for call in calls
+        ]
     return tuple(said)
 
 
@@ -147,9 +321,13 @@ def _arrived(body):
 
 @settings(max_examples=250)
 @given(request=requests(), messages=conversations(), model=MODELS, extra=extras)
-def test_what_is_not_declared_as_lost_arrives_and_google_refuses_none_of_it(request, messages, model, extra):
+def test_what_is_not_declared_as_lost_arrives_and_google_refuses_none_of_it(
+    request, messages, model, extra
+):
     request = replace(request, messages=messages, extra=extra)
-    draft = GEMINI.encode(request, Asking(provider="maker", upstream_id=model, streamed=request.streamed))
+    draft = GEMINI.encode(
+        request, Asking(provider="maker", upstream_id=model, streamed=request.streamed)
+    )
     assert draft.path.startswith(f"/models/{model}:")
     assert {name.partition(".")[0] for name in draft.dropped} <= LOSES.keys() | extra.keys()
     body = json.loads(json.dumps(draft.body))
@@ -157,12 +335,20 @@ def test_what_is_not_declared_as_lost_arrives_and_google_refuses_none_of_it(requ
     arrived = [text for text in _arrived(body) if not text.startswith(IN_WORDS)]
     assert sorted(map(_loose, arrived)) == sorted(map(_loose, _told(messages)))
     config, drawn = body.get("generationConfig", {}), request.sampling
-    for field, value in (("temperature", drawn.temperature), ("topP", drawn.top_p), ("topK", drawn.top_k), ("maxOutputTokens", request.max_output),
-                         ("presencePenalty", drawn.presence_penalty), ("frequencyPenalty", drawn.frequency_penalty)):
+    for field, value in (
+        ("temperature", drawn.temperature),
+        ("topP", drawn.top_p),
+        ("topK", drawn.top_k),
+        ("maxOutputTokens", request.max_output),
+        ("presencePenalty", drawn.presence_penalty),
+        ("frequencyPenalty", drawn.frequency_penalty),
+    ):
         assert config.get(field) == value
     assert config.get("candidateCount", 1) == drawn.n
     assert tuple(config.get("stopSequences", ())) == drawn.stop[:5]
-    declared = [function for tool in body.get("tools", ()) for function in tool["functionDeclarations"]]
+    declared = [
+        function for tool in body.get("tools", ()) for function in tool["functionDeclarations"]
+    ]
     assert [function["name"] for function in declared] == [tool.name for tool in request.tools]
 
 
@@ -180,9 +366,17 @@ def _loose(text):
 @given(text=texts)
 def test_no_seal_reaches_a_stranger(provider, text):
     seal = f"gwz.maker.{SIGNATURE}"
-    parts = (Reasoning(text, ({"type": "reasoning.text", "signature": seal},)), Text(text, sealed=seal), ToolCall("c", "f", "{}", sealed=seal))
-    request = replace(_request(), messages=(Message("user", (Text("hi"),)), Message("assistant", parts)))
-    draft = GEMINI.encode(request, Asking(provider=provider, upstream_id="gemini-3-pro", streamed=False))
+    parts = (
+        Reasoning(text, ({"type": "reasoning.text", "signature": seal},)),
+        Text(text, sealed=seal),
+        ToolCall("c", "f", "{}", sealed=seal),
+    )
+    request = replace(
+        _request(), messages=(Message("user", (Text("hi"),)), Message("assistant", parts))
+    )
+    draft = GEMINI.encode(
+        request, Asking(provider=provider, upstream_id="gemini-3-pro", streamed=False)
+    )
     body = json.dumps(draft.body)
     assert "gwz." not in body
     assert body.count(SIGNATURE) == (3 if provider == "maker" else 0)

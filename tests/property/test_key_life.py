@@ -10,7 +10,13 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import RANDOM_BYTES, key_from
@@ -90,7 +96,11 @@ class KeyLife(RuleBasedStateMachine):
         """An end that was there from the beginning needs no look to be known."""
         return lived.made_to_end_ms is not None and lived.made_to_end_ms <= self.clock.date_ms
 
-    @rule(what=st.sampled_from(["make", "make", "revoke", "rotate", "suspend", "resume", "resume"]), which=WHICH, ends_s=st.sampled_from([None, 5, 40]))
+    @rule(
+        what=st.sampled_from(["make", "make", "revoke", "rotate", "suspend", "resume", "resume"]),
+        which=WHICH,
+        ends_s=st.sampled_from([None, 5, 40]),
+    )
     def change(self, what, which, ends_s):
         key = self.picked(which)
         account = self.lived[key].account
@@ -185,7 +195,9 @@ class KeyLife(RuleBasedStateMachine):
         try:
             self.run(self.keys.principal(STRANGER))
         except Fault as fault:
-            assert fault.kind in ({"unavailable", "unauthenticated"} if self.door.away else {"unauthenticated"})
+            assert fault.kind in (
+                {"unavailable", "unauthenticated"} if self.door.away else {"unauthenticated"}
+            )
         else:
             raise AssertionError
 
@@ -196,7 +208,14 @@ class KeyLife(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_gateway_that_has_looked_lets_through_exactly_the_keys_that_work(kind, databases, tmp_path):
+def test_a_gateway_that_has_looked_lets_through_exactly_the_keys_that_work(
+    kind, databases, tmp_path
+):
     # Shrinking would open a store for each trial, for minutes; the steps of the first failure tell enough.
-    steps = settings(phases=[Phase.generate], max_examples=60 if kind == "sqlite" else 15, stateful_step_count=40, suppress_health_check=list(HealthCheck))
+    steps = settings(
+        phases=[Phase.generate],
+        max_examples=60 if kind == "sqlite" else 15,
+        stateful_step_count=40,
+        suppress_health_check=list(HealthCheck),
+    )
     run_state_machine_as_test(lambda: KeyLife(kind, databases, tmp_path / "data"), settings=steps)

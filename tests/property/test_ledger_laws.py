@@ -3,7 +3,14 @@
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.money import Nanos
@@ -13,9 +20,15 @@ from gatewayz.store.sql.records import RecordRows
 from tests.support.keepers import PureKeeper, keeper_on
 from tests.support.records import call_row
 
-ACCOUNTS = {"prepaid": Wallet(account="prepaid"), "credit": Wallet(account="credit", billing="credit", floor=-500),
-            "house": Wallet(account="house", billing="house")}
-BUDGETS = (Budget(subject="key:K", account="prepaid", limit=400), Budget(subject="account:house", account="house", limit=900, period="day"))
+ACCOUNTS = {
+    "prepaid": Wallet(account="prepaid"),
+    "credit": Wallet(account="credit", billing="credit", floor=-500),
+    "house": Wallet(account="house", billing="house"),
+}
+BUDGETS = (
+    Budget(subject="key:K", account="prepaid", limit=400),
+    Budget(subject="account:house", account="house", limit=900, period="day"),
+)
 accounts = st.sampled_from(sorted(ACCOUNTS))
 amounts = st.integers(1, 600).map(Nanos)
 LONGEST_MS = 3 * 86_400_000
@@ -50,18 +63,38 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(account=accounts, amount=amounts)
     def top_up(self, account, amount):
-        order = Move(id=f"pay:{self._next()}", account=account, kind="topup", counter="cash:bank", amount=amount)
+        order = Move(
+            id=f"pay:{self._next()}",
+            account=account,
+            kind="topup",
+            counter="cash:bank",
+            amount=amount,
+        )
         self._moved(order)
 
     @rule(account=accounts, amount=amounts, days=st.none() | st.integers(1, 3))
     def grant(self, account, amount, days):
         until = None if days is None else self.books.clock.date_ms + days * 86_400_000
-        order = Move(id=f"grant:{self._next()}", account=account, kind="grant", side="promo", counter="expense:promo", amount=amount, expires_ms=until)
+        order = Move(
+            id=f"grant:{self._next()}",
+            account=account,
+            kind="grant",
+            side="promo",
+            counter="expense:promo",
+            amount=amount,
+            expires_ms=until,
+        )
         self._moved(order)
 
     @rule(account=accounts, amount=amounts)
     def take_back(self, account, amount):
-        order = Move(id=f"refund:{self._next()}", account=account, kind="refund", counter="cash:bank", amount=Nanos(-amount))
+        order = Move(
+            id=f"refund:{self._next()}",
+            account=account,
+            kind="refund",
+            counter="cash:bank",
+            amount=Nanos(-amount),
+        )
         before = self.books.wallet(account)
         done = self._moved(order)
         assert done.moved >= -max(before.paid - before.floor, 0)
@@ -77,10 +110,23 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=calls, account=accounts, amount=amounts, budgeted=st.booleans())
     def hold(self, account, amount, budgeted):
         call = new_ulid()
-        subjects = {"prepaid": ("key:K",), "house": ("account:house",)}.get(account, ()) if budgeted else ()
+        subjects = (
+            {"prepaid": ("key:K",), "house": ("account:house",)}.get(account, ())
+            if budgeted
+            else ()
+        )
         self.books.commit([Sweep(account=account)])
         before = self.books.wallet(account)
-        done = self.one(Hold(call=call, account=account, amount=amount, budgets=subjects, owner="me", deadline_ms=self.books.clock.date_ms))
+        done = self.one(
+            Hold(
+                call=call,
+                account=account,
+                amount=amount,
+                budgets=subjects,
+                owner="me",
+                deadline_ms=self.books.clock.date_ms,
+            )
+        )
         fits = account == "house" or amount <= before.spendable
         if not subjects:
             assert (done.fault is None) == fits
@@ -107,7 +153,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, which, cost):
         call, account = which
         before = self.books.wallet(account)
-        done = self.one(Settle(call=call, account=account, cost=cost, rows=RecordRows(call_row(call, account, cost), ())))
+        done = self.one(
+            Settle(
+                call=call,
+                account=account,
+                cost=cost,
+                rows=RecordRows(call_row(call, account, cost), ()),
+            )
+        )
         if call in self.ended:
             assert not done.fresh
             return
@@ -131,7 +184,15 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(which=st.lists(calls, min_size=2, max_size=6), cost=st.integers(0, 300).map(Nanos))
     def many_at_once(self, which, cost):
-        orders = [Settle(call=call, account=account, cost=cost, rows=RecordRows(call_row(call, account, cost), ())) for call, account in which]
+        orders = [
+            Settle(
+                call=call,
+                account=account,
+                cost=cost,
+                rows=RecordRows(call_row(call, account, cost), ()),
+            )
+            for call, account in which
+        ]
         dones = self.books.commit(orders)
         for (call, _), done in zip(which, dones, strict=True):
             assert done.fresh == (call not in self.ended)
@@ -177,18 +238,28 @@ def machine(keeper):
 
 
 def test_the_decisions_alone_keep_the_laws():
-    run_state_machine_as_test(machine(PureKeeper), settings=settings(max_examples=300, stateful_step_count=40))
+    run_state_machine_as_test(
+        machine(PureKeeper), settings=settings(max_examples=300, stateful_step_count=40)
+    )
 
 
 def test_a_database_keeps_the_laws(location):
-    run_state_machine_as_test(machine(lambda: keeper_on(location)), settings=settings(max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(
+        machine(lambda: keeper_on(location)),
+        settings=settings(max_examples=40, stateful_step_count=30),
+    )
 
 
 @pytest.mark.long(reason="50,000 steps a keeper")
 def test_the_decisions_alone_keep_the_laws_for_long():
-    run_state_machine_as_test(machine(PureKeeper), settings=settings(max_examples=2_000, stateful_step_count=50))
+    run_state_machine_as_test(
+        machine(PureKeeper), settings=settings(max_examples=2_000, stateful_step_count=50)
+    )
 
 
 @pytest.mark.long(reason="50,000 steps a keeper")
 def test_a_database_keeps_the_laws_for_long(location):
-    run_state_machine_as_test(machine(lambda: keeper_on(location)), settings=settings(max_examples=1_000, stateful_step_count=50))
+    run_state_machine_as_test(
+        machine(lambda: keeper_on(location)),
+        settings=settings(max_examples=1_000, stateful_step_count=50),
+    )

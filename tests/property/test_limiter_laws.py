@@ -12,8 +12,19 @@ from gatewayz.limits.rules import LimitRules, checked_limits, limit_of, place_of
 from gatewayz.store.memory.limiter import MemoryLimiter
 from tests.support.clocks import ManualClock
 
-WIDE = {"key_rpm": 10**6, "account_rpm": 10**6, "system_rpm": 10**8, "key_per_day": 10**8, "burst": 10**5}
-STEPS = st.lists(st.tuples(st.sampled_from(["take", "take", "give", "wait"]), st.integers(0, 3), st.integers(0, 50)), max_size=120)
+WIDE = {
+    "key_rpm": 10**6,
+    "account_rpm": 10**6,
+    "system_rpm": 10**8,
+    "key_per_day": 10**8,
+    "burst": 10**5,
+}
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "give", "wait"]), st.integers(0, 3), st.integers(0, 50)
+    ),
+    max_size=120,
+)
 
 
 def principal(key, account, **more):
@@ -24,12 +35,18 @@ def principal(key, account, **more):
 @given(STEPS, st.integers(1, 4), st.integers(1, 6))
 def test_never_more_run_at_once_than_a_key_and_an_account_may(steps, of_key, of_account):
     clock = ManualClock()
-    rules = LimitRules(**WIDE, key_concurrency=of_key, account_concurrency=of_account, lease_s=100.0)
+    rules = LimitRules(
+        **WIDE, key_concurrency=of_key, account_concurrency=of_account, lease_s=100.0
+    )
     limiter = MemoryLimiter(rules, clock)
     keys = [principal(f"k{number}", f"a{number // 2}") for number in range(4)]
     running = {}
     for number, (what, which, more) in enumerate(steps):
-        running = {call: (who, decision, until) for call, (who, decision, until) in running.items() if until > clock.now()}
+        running = {
+            call: (who, decision, until)
+            for call, (who, decision, until) in running.items()
+            if until > clock.now()
+        }
         mine = [call for call, (who, _, _) in running.items() if who.key == keys[which].key]
         ours = [call for call, (who, _, _) in running.items() if who.account == keys[which].account]
         if what == "take":
@@ -58,7 +75,12 @@ def test_never_more_run_at_once_than_a_key_and_an_account_may(steps, of_key, of_
 
 @given(st.integers(1, 100), st.none() | st.integers(1, 100), st.none() | st.integers(1, 100))
 def test_an_account_takes_the_rules_place_and_a_key_only_lowers(rule, granted, own):
-    who = principal("k", "a", granted=(("key_rpm", granted),) if granted else (), limits=(("key_rpm", own),) if own else ())
+    who = principal(
+        "k",
+        "a",
+        granted=(("key_rpm", granted),) if granted else (),
+        limits=(("key_rpm", own),) if own else (),
+    )
     limit = limit_of(who, LimitRules(key_rpm=rule), "key_rpm")
     assert limit == min(granted or rule, own or granted or rule)
 
@@ -69,7 +91,11 @@ def test_a_keys_own_limits_hold_and_the_decision_names_them():
     decisions = [asyncio.run(limiter.take(f"c{number}", slow)) for number in range(4)]
     assert [one.allowed for one in decisions] == [True, True, True, False]
     assert [one.remaining for one in decisions[:3]] == [2, 1, 0]
-    assert (decisions[3].rule, decisions[3].limit, round(decisions[3].retry_after_s)) == ("key_rpm", 3, 20)
+    assert (decisions[3].rule, decisions[3].limit, round(decisions[3].retry_after_s)) == (
+        "key_rpm",
+        3,
+        20,
+    )
     assert asyncio.run(limiter.take("c9", principal("quick", "a"))).allowed
 
 
@@ -82,7 +108,9 @@ def test_a_change_of_what_a_key_may_do_holds_from_the_next_call():
 
 def test_limits_are_divided_among_processes():
     limiter = MemoryLimiter(LimitRules(**{**WIDE, "key_rpm": 10}), ManualClock(), workers=2)
-    assert [asyncio.run(limiter.take(f"c{number}", principal("k", "a"))).allowed for number in range(6)] == [True] * 5 + [False]
+    assert [
+        asyncio.run(limiter.take(f"c{number}", principal("k", "a"))).allowed for number in range(6)
+    ] == [True] * 5 + [False]
 
 
 def test_what_is_no_call_has_a_bucket_of_its_own():
@@ -94,9 +122,15 @@ def test_what_is_no_call_has_a_bucket_of_its_own():
     assert limiter.page("key:a").allowed
 
 
-@pytest.mark.parametrize(("address", "place"), [
-    ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::ffff:192.0.2.1", "::ffff:192.0.2.1"), ("", "unknown"),
-])
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("", "unknown"),
+    ],
+)
 def test_a_customers_network_is_one_place(address, place):
     assert place_of(address) == place
 

@@ -19,8 +19,6 @@ from tests.support.wires import BODY, CLIENT, STREAM, UPSTREAM, call, encoded, f
 cuts = st.lists(st.integers(0, 10**6), max_size=12)
 
 
-
-
 @settings(max_examples=500)
 @given(replies())
 def test_a_reply_spelled_as_a_stream_folds_to_itself(reply):
@@ -32,7 +30,9 @@ def test_a_reply_spelled_as_a_stream_folds_to_itself(reply):
 @settings(max_examples=2_000)
 @given(requests())
 def test_a_request_is_understood_as_it_was_spelled(request):
-    draft = UPSTREAM.encode(request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed))
+    draft = UPSTREAM.encode(
+        request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed)
+    )
     again = CLIENT.decode(json.dumps(draft.body).encode(), {})
     assert again == msgspec.structs.replace(request, wants_usage=request.streamed)
 
@@ -52,19 +52,34 @@ def test_extras_of_another_dialect_stay_behind_and_are_named(request):
 @settings(max_examples=300)
 @given(st.sampled_from(["maker", "stranger"]), texts)
 def test_no_seal_reaches_a_stranger(provider, thought):
-    delta = {"role": "assistant", "reasoning": thought, "reasoning_details": [
-        {"type": "reasoning.text", "text": thought, "signature": "SECRET-SEAL"},
-        {"type": "reasoning.encrypted", "data": "SECRET-SEAL"}]}
-    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
-             "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    delta = {
+        "role": "assistant",
+        "reasoning": thought,
+        "reasoning_details": [
+            {"type": "reasoning.text", "text": thought, "signature": "SECRET-SEAL"},
+            {"type": "reasoning.encrypted", "data": "SECRET-SEAL"},
+        ],
+    }
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": None}],
+    }
     frames = frames_of(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     shown = b"".join(frame.source or b"" for frame in frames)
     assert b"gwz.maker.SECRET-SEAL" in shown
     assert shown.count(b"SECRET-SEAL") == shown.count(b"gwz.maker.SECRET-SEAL")
     details = json.loads(shown)["choices"][0]["delta"]["reasoning_details"]
-    request = ChatRequest(dialect="openai_chat", model="m",
-                          messages=(Message("assistant", (Reasoning(thought, tuple(details)), Text("hi"))),))
-    body = json.dumps(UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body)
+    request = ChatRequest(
+        dialect="openai_chat",
+        model="m",
+        messages=(Message("assistant", (Reasoning(thought, tuple(details)), Text("hi"))),),
+    )
+    body = json.dumps(
+        UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body
+    )
     assert ("SECRET-SEAL" in body) == (provider == "maker")
     assert "gwz." not in body
 
@@ -72,20 +87,54 @@ def test_no_seal_reaches_a_stranger(provider, thought):
 @pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("provider", ["maker", "stranger"])
 def test_the_seal_of_a_text_and_of_a_call_comes_back_to_its_maker_only(provider, streamed):
-    reply = Reply(id="r", model="m", choices=(Choice((
-        Block(Kind.TEXT, "hi", sealed="gwz.maker.TEXT-SEAL"),
-        Block(Kind.TOOL, "{}", "call_1", "weather", "gwz.maker.CALL-SEAL"), Block(Kind.TOOL, "{}", "call_2", "clock")), Stop.TOOL),))
-    said = reply_of(encoded(unfold(reply), streamed=streamed), STREAM if streamed else BODY).choices[0]
-    calls = [{"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.text}, **_shown(block.extra)}
-             for block in said.blocks if block.kind is Kind.TOOL]
-    turn = {"role": "assistant", "content": "hi", "tool_calls": calls,
-            "extra_content": {"google": {"thought_signature": "gwz.maker.TEXT-SEAL"}}}
+    reply = Reply(
+        id="r",
+        model="m",
+        choices=(
+            Choice(
+                (
+                    Block(Kind.TEXT, "hi", sealed="gwz.maker.TEXT-SEAL"),
+                    Block(Kind.TOOL, "{}", "call_1", "weather", "gwz.maker.CALL-SEAL"),
+                    Block(Kind.TOOL, "{}", "call_2", "clock"),
+                ),
+                Stop.TOOL,
+            ),
+        ),
+    )
+    said = reply_of(
+        encoded(unfold(reply), streamed=streamed), STREAM if streamed else BODY
+    ).choices[0]
+    calls = [
+        {
+            "id": block.id,
+            "type": "function",
+            "function": {"name": block.name, "arguments": block.text},
+            **_shown(block.extra),
+        }
+        for block in said.blocks
+        if block.kind is Kind.TOOL
+    ]
+    turn = {
+        "role": "assistant",
+        "content": "hi",
+        "tool_calls": calls,
+        "extra_content": {"google": {"thought_signature": "gwz.maker.TEXT-SEAL"}},
+    }
     request = CLIENT.decode(json.dumps({"model": "m", "messages": [turn]}).encode(), {})
     text, first, second = request.messages[0].parts
     assert (text.sealed, second.sealed) == ("gwz.maker.TEXT-SEAL", "")
     assert first.sealed.endswith("gwz.maker.CALL-SEAL")
-    request = msgspec.structs.replace(request, messages=(Message("assistant", (text, msgspec.structs.replace(first, sealed="gwz.maker.CALL-SEAL"))),))
-    body = json.dumps(UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body)
+    request = msgspec.structs.replace(
+        request,
+        messages=(
+            Message(
+                "assistant", (text, msgspec.structs.replace(first, sealed="gwz.maker.CALL-SEAL"))
+            ),
+        ),
+    )
+    body = json.dumps(
+        UPSTREAM.encode(request, Asking(provider=provider, upstream_id="m", streamed=False)).body
+    )
     assert ("TEXT-SEAL" in body, "CALL-SEAL" in body) == (provider == "maker", provider == "maker")
     assert "gwz." not in body
 
@@ -114,15 +163,19 @@ def test_frames_before_a_failure_are_not_lost():
 
 
 def encoded_hello() -> bytes:
-    return (b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
-            b'{"role":"assistant","content":"hello"},"finish_reason":null}]}\n\n'
-            b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},'
-            b'"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+    return (
+        b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
+        b'{"role":"assistant","content":"hello"},"finish_reason":null}]}\n\n'
+        b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},'
+        b'"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
 
 
 @pytest.mark.parametrize("model", ["family/model", 'with"quote', "ünï/çode"])
 def test_the_echo_keeps_every_byte_but_id_and_model(model):
-    wire = encoded_hello().replace(b'"finish_reason"', b'"unknown": {"k": [1, 2.50]}, "finish_reason"')
+    wire = encoded_hello().replace(
+        b'"finish_reason"', b'"unknown": {"k": [1, 2.50]}, "finish_reason"'
+    )
     encoder = CLIENT.encoder(call(streamed=True, model=model), 1)
     shown = b"".join(encoder.feed([frame]) for frame in frames_of(wire))
     want = wire.replace(b'"model":"m"', b'"model":' + msgspec.json.encode(model))
@@ -132,8 +185,11 @@ def test_the_echo_keeps_every_byte_but_id_and_model(model):
 
 
 def test_a_frame_that_is_only_usage_is_shown_only_to_who_asked():
-    wire = encoded_hello().replace(b"data: [DONE]", b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
-                                   b'"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\ndata: [DONE]')
+    wire = encoded_hello().replace(
+        b"data: [DONE]",
+        b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
+        b'"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}\n\ndata: [DONE]',
+    )
     for wants in (True, False):
         encoder = CLIENT.encoder(call(streamed=True, wants_usage=wants), 1)
         shown = b"".join(encoder.feed([frame]) for frame in frames_of(wire))

@@ -16,17 +16,36 @@ from gatewayz.dialects.crossing import stays_home
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
 from gatewayz.simulator.messages_rules import check
 from gatewayz.simulator.oracle import asked_from
-from tests.property.dialogues import NAME, anthropic_requests, choices, dialogues, essence, schemas, texts, words
+from tests.property.dialogues import (
+    NAME,
+    anthropic_requests,
+    choices,
+    dialogues,
+    essence,
+    schemas,
+    texts,
+    words,
+)
 from tests.property.strategies import requests
 
 CLIENT = {"openai_chat": CLIENTS["/v1/chat/completions"], NAME: CLIENTS["/v1/messages"]}
 PAIRS = [(one, other) for one in CLIENT for other in CLIENT if one != other]
 HEADERS = {"anthropic-version": "2023-06-01"}
-MODELS = ["claude-3-5-haiku", "claude-3-7-sonnet", "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-8", "claude-fable-5", "other"]
+MODELS = [
+    "claude-3-5-haiku",
+    "claude-3-7-sonnet",
+    "claude-sonnet-4-5",
+    "claude-opus-4-6",
+    "claude-opus-4-8",
+    "claude-fable-5",
+    "other",
+]
 
 
 def spelled(request, dialect, provider="maker", model="m"):
-    draft = UPSTREAMS[dialect].encode(request, Asking(provider=provider, upstream_id=model, streamed=request.streamed))
+    draft = UPSTREAMS[dialect].encode(
+        request, Asking(provider=provider, upstream_id=model, streamed=request.streamed)
+    )
     return msgspec.structs.replace(draft, body=msgspec.json.decode(msgspec.json.encode(draft.body)))
 
 
@@ -36,14 +55,26 @@ def understood(body, dialect):
 
 def bare(details):
     """A thought's details as its provider sees them: the seals are open."""
-    return tuple({name: value.removeprefix("gwz.maker.") if isinstance(value, str) else value for name, value in detail.items()}
-                 for detail in details)
+    return tuple(
+        {
+            name: value.removeprefix("gwz.maker.") if isinstance(value, str) else value
+            for name, value in detail.items()
+        }
+        for detail in details
+    )
 
 
 def opened(request):
-    messages = [msgspec.structs.replace(message, parts=tuple(
-        Reasoning(part.text, bare(part.details)) if isinstance(part, Reasoning) else part for part in message.parts))
-        for message in request.messages]
+    messages = [
+        msgspec.structs.replace(
+            message,
+            parts=tuple(
+                Reasoning(part.text, bare(part.details)) if isinstance(part, Reasoning) else part
+                for part in message.parts
+            ),
+        )
+        for message in request.messages
+    ]
     return msgspec.structs.replace(request, messages=tuple(messages))
 
 
@@ -59,20 +90,46 @@ def test_a_request_of_anthropics_is_understood_as_it_was_spelled(request):
 @settings(max_examples=150)
 @given(anthropic_requests())
 def test_no_seal_of_another_and_nothing_of_the_dialect_reaches_a_stranger(request):
-    body, text = spelled(request, NAME, provider="stranger").body, json.dumps(spelled(request, NAME, provider="stranger").body)
-    thoughts = [part for message in request.messages for part in message.parts if isinstance(part, Reasoning)]
-    assert not any(block["type"].endswith("thinking") for turn in body["messages"] if isinstance(turn["content"], list) for block in turn["content"])
+    body, text = (
+        spelled(request, NAME, provider="stranger").body,
+        json.dumps(spelled(request, NAME, provider="stranger").body),
+    )
+    thoughts = [
+        part
+        for message in request.messages
+        for part in message.parts
+        if isinstance(part, Reasoning)
+    ]
+    assert not any(
+        block["type"].endswith("thinking")
+        for turn in body["messages"]
+        if isinstance(turn["content"], list)
+        for block in turn["content"]
+    )
     assert "gwz." not in text
-    assert (("seal" in spelled(request, NAME, provider="stranger").dropped) or not thoughts)
+    assert ("seal" in spelled(request, NAME, provider="stranger").dropped) or not thoughts
     crossed = spelled(request, "openai_chat")
     assert "gwz." not in json.dumps(crossed.body)
     inner = [part for message in request.messages for part in message.parts]
-    marked = {name for one in [*request.messages, *inner, *request.tools] for name in getattr(one, "extra", {})} | set(request.extra)
+    marked = {
+        name
+        for one in [*request.messages, *inner, *request.tools]
+        for name in getattr(one, "extra", {})
+    } | set(request.extra)
     assert marked <= set(crossed.dropped)
-    assert not [name for name in marked if f'"{name}":' in json.dumps(crossed.body, separators=(",", ":"))
-                and not any(name in json.dumps(part.arguments if hasattr(part, "arguments") else "") for part in inner)
-                and not any(name in json.dumps(tool.parameters) for tool in request.tools if isinstance(tool, Tool))
-                and name not in json.dumps(request.format.schema if request.format else {})]
+    assert not [
+        name
+        for name in marked
+        if f'"{name}":' in json.dumps(crossed.body, separators=(",", ":"))
+        and not any(
+            name in json.dumps(part.arguments if hasattr(part, "arguments") else "")
+            for part in inner
+        )
+        and not any(
+            name in json.dumps(tool.parameters) for tool in request.tools if isinstance(tool, Tool)
+        )
+        and name not in json.dumps(request.format.schema if request.format else {})
+    ]
 
 
 @settings(max_examples=150)
@@ -85,9 +142,16 @@ def test_what_a_client_would_miss_keeps_a_request_at_home(request):
 
 
 neutral = st.builds(
-    ChatRequest, dialect=st.sampled_from(list(CLIENT)), model=words, messages=dialogues(), streamed=st.booleans(),
-    tools=st.lists(st.builds(Tool, words, texts | st.just(""), schemas), max_size=2).map(tuple), tool_choice=st.none() | choices,
-    sampling=st.builds(Sampling, stop=st.lists(texts, max_size=2).map(tuple)), max_output=st.integers(1, 10**5), user=st.just("") | words,
+    ChatRequest,
+    dialect=st.sampled_from(list(CLIENT)),
+    model=words,
+    messages=dialogues(),
+    streamed=st.booleans(),
+    tools=st.lists(st.builds(Tool, words, texts | st.just(""), schemas), max_size=2).map(tuple),
+    tool_choice=st.none() | choices,
+    sampling=st.builds(Sampling, stop=st.lists(texts, max_size=2).map(tuple)),
+    max_output=st.integers(1, 10**5),
+    user=st.just("") | words,
 )
 
 
@@ -109,24 +173,64 @@ def test_between_dialects_what_was_said_arrives(source, target, request):
 def test_whatever_chat_says_well_anthropic_does_not_refuse(request, model, data):
     """The dialogue is well formed; sampling, thinking, formats and limits are whatever chat allows."""
     other = data.draw(requests())
-    request = msgspec.structs.replace(request, dialect="openai_chat", sampling=other.sampling, reasoning=other.reasoning, format=other.format,
-                                      max_output=other.max_output, parallel_tools=other.parallel_tools, extra=other.extra)
+    request = msgspec.structs.replace(
+        request,
+        dialect="openai_chat",
+        sampling=other.sampling,
+        reasoning=other.reasoning,
+        format=other.format,
+        max_output=other.max_output,
+        parallel_tools=other.parallel_tools,
+        extra=other.extra,
+    )
     draft = spelled(request, NAME, model=model)
     asked = asked_from(1, "POST", "/maker/v1/messages", HEADERS, json.dumps(draft.body).encode())
     assert check(asked) is None, check(asked)
     assert "gwz." not in json.dumps(draft.body)
     known = {*LOSES, *other.extra}
     assert {name.partition(".")[0] for name in draft.dropped} <= known
-    for name in ("seed", "logit_bias", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"):
+    for name in (
+        "seed",
+        "logit_bias",
+        "presence_penalty",
+        "frequency_penalty",
+        "logprobs",
+        "top_logprobs",
+    ):
         assert (getattr(request.sampling, name) is not None) == (name in draft.dropped)
 
 
 @settings(max_examples=500)
-@given(st.binary(max_size=400) | st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["model", "messages", "role", "content", "type", "text", "source", "tools", "thinking", "tool_choice", "system", "metadata"]),
-        inner, max_size=5), max_leaves=15).map(lambda value: json.dumps(value).encode()))
+@given(
+    st.binary(max_size=400)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "model",
+                        "messages",
+                        "role",
+                        "content",
+                        "type",
+                        "text",
+                        "source",
+                        "tools",
+                        "thinking",
+                        "tool_choice",
+                        "system",
+                        "metadata",
+                    ]
+                ),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=15,
+    ).map(lambda value: json.dumps(value).encode())
+)
 def test_no_body_of_a_client_is_anything_but_understood_or_refused(noise):
     for path in ("/v1/messages", "/v1/messages/count_tokens"):
         try:

@@ -23,13 +23,21 @@ from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.desk import Desk
 from gatewayz.store.sql.opening import opened
 from gatewayz.store.sql.snapshots import BATCH_ROWS, Seal, pieces_of, snapshot
-from gatewayz.store.sql.tables import CALLS, HOLDS, IDEMPOTENCY, MESSAGES, OWNERS, TRANSFERS, WALLETS
+from gatewayz.store.sql.tables import (
+    CALLS,
+    HOLDS,
+    IDEMPOTENCY,
+    MESSAGES,
+    OWNERS,
+    TRANSFERS,
+    WALLETS,
+)
 from tests.support.databases import url_of
 from tests.support.money import account, call_of, key_for, outcome_of
 from tests.support.served import run
 
 KINDS = ("sqlite", "postgresql")
-AWKWARD = "a\nb\t\"quoted\" \\ ünïcode 漢字 🦊 \u2028 "
+AWKWARD = 'a\nb\t"quoted" \\ ünïcode 漢字 🦊 \u2028 '
 
 
 class Place:
@@ -43,7 +51,10 @@ class Place:
 
     def run(self, *arguments, **more):
         """A command in a process of its own."""
-        url = {"GATEWAYZ_DATABASE__URL": url_of(self.location), "GATEWAYZ_DATA_DIR": str(self.data_dir)}
+        url = {
+            "GATEWAYZ_DATABASE__URL": url_of(self.location),
+            "GATEWAYZ_DATA_DIR": str(self.data_dir),
+        }
         return run(self.folder, *arguments, env=url, **more)
 
     async def call(self, command, *arguments, **options):
@@ -68,7 +79,11 @@ class Place:
 
     async def seals(self):
         async with snapshot(self.location, self.folder) as connection:
-            return {piece.end: piece async for piece in pieces_of(connection) if isinstance(piece, Seal) and piece.rows}
+            return {
+                piece.end: piece
+                async for piece in pieces_of(connection)
+                if isinstance(piece, Seal) and piece.rows
+            }
 
     async def do(self, statement):
         database = Database(self.location)
@@ -101,7 +116,9 @@ def place(databases, tmp_path):
 async def filled(here, calls=30):
     """Money in every state: paid, held, settled, and rows of every kind of value. Returns a key of the account."""
     async with AsyncExitStack() as stack:
-        store = await opened(here.location, here.data_dir, SystemClock(), lambda fact: None, stack, serving=False)
+        store = await opened(
+            here.location, here.data_dir, SystemClock(), lambda fact: None, stack, serving=False
+        )
         await account(store.database, store.books, "payer", paid=5_000_000)
         key = await key_for(store.database, "payer", here.data_dir)
         for number in range(calls):
@@ -110,11 +127,29 @@ async def filled(here, calls=30):
             if number % 3:
                 await store.books.settle(call, hold, outcome_of(1_000 + number))
         async with store.database.begin() as connection:
-            await connection.execute(update(CALLS).values(message=AWKWARD, streamed=True, first_event_ms=None))
-            await connection.execute(insert(MESSAGES), [
-                {"id": f"m{number}", "session_id": "s", "role": "user", "content": bytes(range(256)) * number} for number in range(3)])
-            await connection.execute(insert(IDEMPOTENCY).values(account_id="payer", key="k", state="kept", answer=b"\x00\xff"))
-            await connection.execute(insert(OWNERS).values(id="of the past", started_ms=1, beat_ms=2))
+            await connection.execute(
+                update(CALLS).values(message=AWKWARD, streamed=True, first_event_ms=None)
+            )
+            await connection.execute(
+                insert(MESSAGES),
+                [
+                    {
+                        "id": f"m{number}",
+                        "session_id": "s",
+                        "role": "user",
+                        "content": bytes(range(256)) * number,
+                    }
+                    for number in range(3)
+                ],
+            )
+            await connection.execute(
+                insert(IDEMPOTENCY).values(
+                    account_id="payer", key="k", state="kept", answer=b"\x00\xff"
+                )
+            )
+            await connection.execute(
+                insert(OWNERS).values(id="of the past", started_ms=1, beat_ms=2)
+            )
     return key
 
 
@@ -127,7 +162,11 @@ async def last_deed(here, sealed_by):
     """What the log was told last; all of it follows, under the secret of a place."""
     database = Database(here.location)
     try:
-        assert [one for one in (await verified(database, peppers(sealed_by.data_dir, Secret(""))))[1] if one.check != "money_moves_are_told"] == []
+        assert [
+            one
+            for one in (await verified(database, peppers(sealed_by.data_dir, Secret(""))))[1]
+            if one.check != "money_moves_are_told"
+        ] == []
         [entry] = await last_entries(database, 1)
         assert entry.actor.startswith("cli:")
         return entry.action, entry.subject, json.loads(entry.detail)
@@ -144,7 +183,12 @@ async def test_the_log_is_told_of_a_restore_by_whoever_has_its_secret(place, tmp
     assert (await here.restore(file, replace=True))[0] == 0
     assert but_for_the_log(await here.seals()) == but_for_the_log(before)
     action, subject, detail = await last_deed(here, here)
-    assert (action, subject, detail["replaced"], detail["kept_in"]) == ("store.restore", "backup.gz", True, kind)
+    assert (action, subject, detail["replaced"], detail["kept_in"]) == (
+        "store.restore",
+        "backup.gz",
+        True,
+        kind,
+    )
     (stranger.data_dir / "secret").write_text("another-secret")
     status, _, wrong = await stranger.restore(file)
     assert (status, "The audit log was not told" in wrong) == (0, True)
@@ -170,13 +214,20 @@ async def test_what_was_backed_up_is_restored_into_either_database(place, tmp_pa
     assert after["messages"].rows == 3
     assert await target.number(select(func.count()).select_from(OWNERS)) == 0
     assert await target.number(select(func.max(CALLS.c.message))) == AWKWARD
-    assert await target.number(select(WALLETS.c.held).where(WALLETS.c.account_id == "payer")) == 100_000
+    assert (
+        await target.number(select(WALLETS.c.held).where(WALLETS.c.account_id == "payer"))
+        == 100_000
+    )
     # The log of deeds goes on where it ended, and is unbroken, with the secret of the old place.
     (target.data_dir / "secret").write_bytes((source.data_dir / "secret").read_bytes())
     database = Database(target.location)
     desk = Desk(database, SystemClock(), peppers(target.data_dir, Secret("")), "test")
     await create(desk, "another", "prepaid")
-    assert [one for one in (await verified(database, desk.peppers))[1] if one.check != "money_moves_are_told"] == []
+    assert [
+        one
+        for one in (await verified(database, desk.peppers))[1]
+        if one.check != "money_moves_are_told"
+    ] == []
     await database.close()
 
 
@@ -194,8 +245,15 @@ async def test_a_restore_into_what_holds_something_needs_to_be_told(place, tmp_p
     # A file that is damaged in the middle changes nothing either, although it is noticed late.
     lines = gzip.decompress(file.read_bytes()).split(b"\n")
     torn = tmp_path / "torn.gz"
-    at = next(number for number, line in enumerate(lines) if line.startswith(b'{"end":"wallets"')) - 1
-    torn.write_bytes(gzip.compress(b"\n".join([*lines[:at], lines[at].replace(b"prepaid", b"credit"), *lines[at + 1 :]])))
+    at = (
+        next(number for number, line in enumerate(lines) if line.startswith(b'{"end":"wallets"'))
+        - 1
+    )
+    torn.write_bytes(
+        gzip.compress(
+            b"\n".join([*lines[:at], lines[at].replace(b"prepaid", b"credit"), *lines[at + 1 :]])
+        )
+    )
     status, _, wrong = await target.restore(torn, replace=True)
     assert status == 2
     assert "is damaged: the rows of wallets" in wrong
@@ -216,13 +274,27 @@ async def test_files_that_are_no_backup_are_refused(place, tmp_path):
         (tmp_path / name).write_bytes(content)
         return str(tmp_path / name)
 
-    newer = gzip.compress(lines.replace(f'"schema":"{header["schema"]}"'.encode(), b'"schema":"9999"'))
+    newer = gzip.compress(
+        lines.replace(f'"schema":"{header["schema"]}"'.encode(), b'"schema":"9999"')
+    )
     for content, says in (
-        (b"not gzip", "cannot be read"), (gzip.compress(b"{}\n"), "is no backup of gatewayz"), (gzip.compress(b""), "is no backup of gatewayz"),
-        (gzip.compress(lines.replace(b'{"gatewayz_backup":1', b'{"gatewayz_backup":2')), "is of format 2"),
-        (gzip.compress(lines[: len(lines) // 2].rpartition(b"\n")[0] + b"\n"), "was cut off before its end"),
-        (file.read_bytes()[:-40], "cannot be read"), (newer, "is of schema 9999, newer than this version's"),
-        (gzip.compress(lines.replace(b'{"table":"wallets"', b'{"table":"walls"')), "a table walls that its schema does not know"),
+        (b"not gzip", "cannot be read"),
+        (gzip.compress(b"{}\n"), "is no backup of gatewayz"),
+        (gzip.compress(b""), "is no backup of gatewayz"),
+        (
+            gzip.compress(lines.replace(b'{"gatewayz_backup":1', b'{"gatewayz_backup":2')),
+            "is of format 2",
+        ),
+        (
+            gzip.compress(lines[: len(lines) // 2].rpartition(b"\n")[0] + b"\n"),
+            "was cut off before its end",
+        ),
+        (file.read_bytes()[:-40], "cannot be read"),
+        (newer, "is of schema 9999, newer than this version's"),
+        (
+            gzip.compress(lines.replace(b'{"table":"wallets"', b'{"table":"walls"')),
+            "a table walls that its schema does not know",
+        ),
     ):
         status, _, wrong = await target.restore(made(content))
         assert status == 2, says
@@ -263,10 +335,15 @@ async def test_nothing_is_restored_or_moved_under_a_gateway_that_serves(place, t
     here, file = place(kind), tmp_path / "backup.gz"
     await filled(here, calls=3)
     async with AsyncExitStack() as stack:
-        await opened(here.location, here.data_dir, SystemClock(), lambda fact: None, stack, serving=True)
+        await opened(
+            here.location, here.data_dir, SystemClock(), lambda fact: None, stack, serving=True
+        )
         status, said, wrong = await here.backup(file)
         assert status == 0, said + wrong
-        for refused in (await here.restore(file, replace=True), await here.call("move", f"sqlite:///{tmp_path}/elsewhere.db")):
+        for refused in (
+            await here.restore(file, replace=True),
+            await here.call("move", f"sqlite:///{tmp_path}/elsewhere.db"),
+        ):
             assert refused[0] == 2
             assert "A gateway serves from this database" in refused[2]
     assert (await here.restore(file, replace=True))[0] == 0
@@ -275,10 +352,15 @@ async def test_nothing_is_restored_or_moved_under_a_gateway_that_serves(place, t
 async def test_books_that_are_wrong_are_backed_up_and_told(place, tmp_path):
     here, file = place("sqlite"), tmp_path / "backup.gz"
     await filled(here, calls=3)
-    await here.do(update(WALLETS).where(WALLETS.c.account_id == "payer").values(paid=WALLETS.c.paid + 7))
+    await here.do(
+        update(WALLETS).where(WALLETS.c.account_id == "payer").values(paid=WALLETS.c.paid + 7)
+    )
     status, _, wrong = await here.backup(file)
     assert status == 1
-    assert "balance_is_its_transfers: wallet:payer:paid: the balance differs from its transfers by 7" in wrong
+    assert (
+        "balance_is_its_transfers: wallet:payer:paid: the balance differs from its transfers by 7"
+        in wrong
+    )
     assert file.is_file()
 
 
@@ -292,7 +374,11 @@ async def test_everything_is_moved_from_sqlite_to_postgresql(place):
     assert "read back and compared" in said
     assert f"{here.location.path} is left as it was" in said
     assert but_for_the_log(await there.seals()) == but_for_the_log(before)
-    assert await last_deed(there, here) == ("store.move", there.location.shown, {"from": here.location.shown})
+    assert await last_deed(there, here) == (
+        "store.move",
+        there.location.shown,
+        {"from": here.location.shown},
+    )
     assert await there.number(select(func.max(CALLS.c.asked_model))) == "with\ufffdnul"
     assert await there.number(select(func.count()).select_from(HOLDS)) == 3
     status, _, wrong = await here.call("move", url_of(there.location))
@@ -309,9 +395,12 @@ async def test_everything_is_moved_from_sqlite_to_postgresql(place):
 async def test_rows_travel_in_batches_however_many_there_are(place, tmp_path, kind):
     here, file = place(kind), tmp_path / "backup.gz"
     count = 3 * BATCH_ROWS + 1
-    await here.do(text(
-        "INSERT INTO transfers (id, debit, credit, amount, kind) SELECT 't' || n, 'expense:a', 'expense:b', n, 'adjust' FROM "
-        f"(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) SELECT n FROM numbers) AS made"))
+    await here.do(
+        text(
+            "INSERT INTO transfers (id, debit, credit, amount, kind) SELECT 't' || n, 'expense:a', 'expense:b', n, 'adjust' FROM "
+            f"(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) SELECT n FROM numbers) AS made"
+        )
+    )
     assert (await here.backup(file))[0] == 0
     batches = [len(piece) async for piece in BackupReader(file).pieces() if isinstance(piece, list)]
     assert sum(batches) == count

@@ -49,13 +49,31 @@ async def office(database):
 
 async def test_a_key_carries_all_that_it_may_do(office):
     await accounts.set_markup(office.desk, "acme", 500)
-    await accounts.set_rules(office.desk, "acme", accounts.AccountRules(limits={"account_rpm": 5}, models=("a/one", "a/two")))
-    key, record = await office.make(models=("a/two", "b/three"), addresses=("10.0.0.0/8",), limits={"key_rpm": 3})
-    await budgets.put(office.desk, "acme", budgets.of_key(record.id), budgets.Limit(amount=Nanos(1), period="day"))
-    await budgets.put(office.desk, "acme", budgets.of_end_user("acme", "eve"), budgets.Limit(amount=Nanos(1), period="total"))
+    await accounts.set_rules(
+        office.desk,
+        "acme",
+        accounts.AccountRules(limits={"account_rpm": 5}, models=("a/one", "a/two")),
+    )
+    key, record = await office.make(
+        models=("a/two", "b/three"), addresses=("10.0.0.0/8",), limits={"key_rpm": 3}
+    )
+    await budgets.put(
+        office.desk, "acme", budgets.of_key(record.id), budgets.Limit(amount=Nanos(1), period="day")
+    )
+    await budgets.put(
+        office.desk,
+        "acme",
+        budgets.of_end_user("acme", "eve"),
+        budgets.Limit(amount=Nanos(1), period="total"),
+    )
     assert well_formed(key)
     found = await office.keys.principal(key)
-    assert (found.account, found.key, found.billing, found.markup_bp) == ("acme", record.id, "prepaid", 500)
+    assert (found.account, found.key, found.billing, found.markup_bp) == (
+        "acme",
+        record.id,
+        "prepaid",
+        500,
+    )
     assert found.scopes == {"inference"}
     assert found.models == ("a/two",)
     assert found.addresses == ("10.0.0.0/8",)
@@ -73,7 +91,11 @@ async def test_a_key_whose_models_its_account_does_not_allow_may_use_none(office
 async def test_only_the_digest_is_kept(office, database):
     key, record = await office.make()
     async with database.begin() as connection:
-        rows = [str(row) for table in ("api_keys", "audit_log") for row in (await connection.exec_driver_sql(f"SELECT * FROM {table}")).all()]
+        rows = [
+            str(row)
+            for table in ("api_keys", "audit_log")
+            for row in (await connection.exec_driver_sql(f"SELECT * FROM {table}")).all()
+        ]
     assert rows
     assert not [row for row in rows if key in row or key[12:-4] in row]
     assert record.shown == f"{key[:12]}…{key[-4:]}"
@@ -82,7 +104,9 @@ async def test_only_the_digest_is_kept(office, database):
 CHANGES = {
     "revoked": lambda office, record, person: keys.revoke(office.desk, "acme", record.id),
     "rotated": lambda office, record, person: keys.rotate(office.desk, "acme", record.id),
-    "suspended": lambda office, record, person: accounts.set_status(office.desk, "acme", "suspended"),
+    "suspended": lambda office, record, person: accounts.set_status(
+        office.desk, "acme", "suspended"
+    ),
     "disabled": lambda office, record, person: users.disable(office.desk, "acme", person.id),
 }
 
@@ -135,7 +159,10 @@ async def test_a_persons_role_bounds_their_keys_at_once(office):
 
 async def test_scopes_beyond_account_or_role_are_not_given(office):
     member = await users.create(office.desk, "house", "eve@example.com", "member")
-    for wish in ({"scopes": ("operator",)}, {"account": "house", "user": member.id, "scopes": ("metrics",)}):
+    for wish in (
+        {"scopes": ("operator",)},
+        {"account": "house", "user": member.id, "scopes": ("metrics",)},
+    ):
         with pytest.raises(Fault) as refused:
             await office.make(**wish)
         assert refused.value.kind == "forbidden"
@@ -160,7 +187,10 @@ async def test_many_unknown_keys_are_one_question(office):
     made = [await office.make() for _ in range(3)]
     before = office.database.begun
     fakes = [key_from(bytes([number]) * RANDOM_BYTES) for number in range(100)]
-    asked = await asyncio.gather(*(office.keys.principal(key) for key in [*(key for key, _ in made), *fakes]), return_exceptions=True)
+    asked = await asyncio.gather(
+        *(office.keys.principal(key) for key in [*(key for key, _ in made), *fakes]),
+        return_exceptions=True,
+    )
     assert [one.key for one in asked[:3]] == [record.id for _, record in made]
     assert {one.kind for one in asked[3:]} == {"unauthenticated"}
     assert office.database.begun == before + 1
@@ -238,7 +268,9 @@ async def test_the_secret_can_be_changed_while_keys_go_on(office, database):
 
 
 async def test_of_gateways_that_start_at_once_one_makes_the_first_key(office):
-    made = await asyncio.gather(*(keys.make_bootstrap(office.desk, only_first=True) for _ in range(4)))
+    made = await asyncio.gather(
+        *(keys.make_bootstrap(office.desk, only_first=True) for _ in range(4))
+    )
     assert len([key for key in made if key]) == 1
     replaced = await keys.make_bootstrap(office.desk, only_first=False)
     assert await office.keys.principal(replaced)
@@ -255,7 +287,9 @@ async def test_others_things_look_as_if_they_were_not_there(office):
     await accounts.create(office.desk, "Other", "prepaid", account="other")
     person = await users.create(office.desk, "acme", "eve@example.com", "member")
     _, record = await office.make()
-    await budgets.put(office.desk, "acme", budgets.of_key(record.id), budgets.Limit(amount=Nanos(1), period="day"))
+    await budgets.put(
+        office.desk, "acme", budgets.of_key(record.id), budgets.Limit(amount=Nanos(1), period="day")
+    )
     some = budgets.Limit(amount=Nanos(1), period="day")
     for work in (
         lambda id: keys.one(office.desk.database, "other", id),
@@ -273,7 +307,11 @@ async def test_others_things_look_as_if_they_were_not_there(office):
     ):
         said = [await _said(work(person.id)), await _said(work("01HZZZZZZZZZZZZZZZZZZZZZZZ"))]
         assert said[0].replace(person.id, "") == said[1].replace("01HZZZZZZZZZZZZZZZZZZZZZZZ", "")
-    assert await users.listed(office.desk.database, "other") == await keys.listed(office.desk.database, "other") == []
+    assert (
+        await users.listed(office.desk.database, "other")
+        == await keys.listed(office.desk.database, "other")
+        == []
+    )
 
 
 async def _said(work):
@@ -283,10 +321,19 @@ async def _said(work):
     return refused.value.message
 
 
-@pytest.mark.parametrize("wish", [
-    {"scopes": ("everything",)}, {"scopes": ()}, {"limits": {"key_rmp": 1}}, {"limits": {"key_rpm": 0}}, {"limits": {"account_rpm": 5}},
-    {"addresses": ("10.0.0",)}, {"expires_ms": 1}, {"models": ("m",) * 1_001},
-])
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"scopes": ("everything",)},
+        {"scopes": ()},
+        {"limits": {"key_rmp": 1}},
+        {"limits": {"key_rpm": 0}},
+        {"limits": {"account_rpm": 5}},
+        {"addresses": ("10.0.0",)},
+        {"expires_ms": 1},
+        {"models": ("m",) * 1_001},
+    ],
+)
 async def test_a_wish_that_is_none_is_refused_with_a_sentence(office, wish):
     with pytest.raises(Fault) as refused:
         await office.make(**wish)
@@ -301,7 +348,9 @@ async def test_billing_changes_only_when_nothing_is_held_or_owed(office, databas
         await accounts.set_billing(office.desk, "acme", "house")
     assert refused.value.kind == "in_flight"
     async with database.begin() as connection:
-        await connection.exec_driver_sql("UPDATE wallets SET held = 0, paid = -7 WHERE account_id = 'acme'")
+        await connection.exec_driver_sql(
+            "UPDATE wallets SET held = 0, paid = -7 WHERE account_id = 'acme'"
+        )
     with pytest.raises(Fault, match="owes"):
         await accounts.set_billing(office.desk, "acme", "credit", Nanos(6))
     await accounts.set_billing(office.desk, "acme", "credit", Nanos(7))
@@ -316,5 +365,9 @@ def test_the_secret_is_made_once_and_older_ones_are_kept(tmp_path):
     assert (tmp_path / "data" / "secret").stat().st_mode & 0o077 == 0
     assert peppers(tmp_path / "data", Secret("")).current == first.current
     given = peppers(tmp_path / "data", Secret("own"), [Secret("older")])
-    assert [pepper.secret.reveal() for pepper in given.all] == ["own", "older", first.current.secret.reveal()]
+    assert [pepper.secret.reveal() for pepper in given.all] == [
+        "own",
+        "older",
+        first.current.secret.reveal(),
+    ]
     assert "own" not in repr(given.current)

@@ -48,23 +48,39 @@ class Here:
         self.desk = desk_at(database, self.clock)
 
     def outbox(self, owner="one", *, secrets=()):
-        return SqlOutbox(self.database, desk_at(self.database, self.clock, *secrets).peppers, self.clock, owner, self.used_up)
+        return SqlOutbox(
+            self.database,
+            desk_at(self.database, self.clock, *secrets).peppers,
+            self.clock,
+            owner,
+            self.used_up,
+        )
 
     def notices(self, transport, outbox=None, *, private=True):
         return Notices(outbox or self.outbox(), transport, self.clock, self.bus, private=private)
 
     async def hook(self, url="https://hooks.example/", low=None, secret=""):
-        wish = webhooks.Wish(url=url, low_balance=None if low is None else Nanos(low), secret=secret)
+        wish = webhooks.Wish(
+            url=url, low_balance=None if low is None else Nanos(low), secret=secret
+        )
         return await webhooks.put(self.desk, "acme", wish, private=True)
 
     async def sets(self, table, **values):
         async with self.database.begin() as connection:
-            await connection.execute(update(table).where(table.c.account_id == "acme").values(**values))
+            await connection.execute(
+                update(table).where(table.c.account_id == "acme").values(**values)
+            )
 
     async def told(self):
         """(kind, data) of every notice, oldest first."""
         async with self.database.begin(reading=True) as connection:
-            rows = (await connection.execute(select(NOTICES.c.kind, NOTICES.c.body).order_by(NOTICES.c.created_ms, NOTICES.c.id))).all()
+            rows = (
+                await connection.execute(
+                    select(NOTICES.c.kind, NOTICES.c.body).order_by(
+                        NOTICES.c.created_ms, NOTICES.c.id
+                    )
+                )
+            ).all()
         return [(kind, decode(body)["data"]) for kind, body in rows]
 
     async def rows(self):
@@ -72,7 +88,9 @@ class Here:
 
     async def budget(self, limit, period="day", subject=""):
         subject = subject or budgets.of_account("acme")
-        await budgets.put(self.desk, "acme", subject, budgets.Limit(amount=Nanos(limit), period=period))
+        await budgets.put(
+            self.desk, "acme", subject, budgets.Limit(amount=Nanos(limit), period=period)
+        )
 
 
 @pytest.fixture
@@ -93,13 +111,32 @@ async def test_a_balance_is_told_when_it_falls_below_and_again_only_after_it_ros
     await here.sets(WALLETS, paid=1_000)
     await here.hook(low=500)
     outbox = here.outbox()
-    for paid, held, count in ((500, 0, 0), (499, 0, 1), (100, 0, 1), (0, 0, 1), (450, 50, 1), (400, 0, 2), (499, 0, 2), (10_000, 0, 2), (1, 0, 3)):
+    for paid, held, count in (
+        (500, 0, 0),
+        (499, 0, 1),
+        (100, 0, 1),
+        (0, 0, 1),
+        (450, 50, 1),
+        (400, 0, 2),
+        (499, 0, 2),
+        (10_000, 0, 2),
+        (1, 0, 3),
+    ):
         await here.sets(WALLETS, paid=paid, held=held)
         for _ in range(2):
             await outbox.look()
         assert len(await here.told()) == count, (paid, held)
     kind, told = (await here.told())[0]
-    assert (kind, told) == ("balance.low", {"account": "acme", "balance": "0.000000499", "balance_nanos": 499, "threshold": "0.0000005", "threshold_nanos": 500})
+    assert (kind, told) == (
+        "balance.low",
+        {
+            "account": "acme",
+            "balance": "0.000000499",
+            "balance_nanos": 499,
+            "threshold": "0.0000005",
+            "threshold_nanos": 500,
+        },
+    )
 
 
 async def test_what_is_held_is_not_missing_and_a_credit_line_counts(here):
@@ -125,7 +162,15 @@ async def test_a_budget_is_told_at_80_and_100_percent_once_in_a_period(here):
     await here.hook()
     await here.budget(1_003)
     outbox = here.outbox()
-    for spent, percents in ((0, []), (802, []), (803, [80]), (900, [80]), (1_002, [80]), (1_003, [80, 100]), (2_000, [80, 100])):
+    for spent, percents in (
+        (0, []),
+        (802, []),
+        (803, [80]),
+        (900, [80]),
+        (1_002, [80]),
+        (1_003, [80, 100]),
+        (2_000, [80, 100]),
+    ):
         await here.sets(BUDGETS, spent=spent)
         for _ in range(2):
             await outbox.look()
@@ -137,7 +182,14 @@ async def test_a_budget_is_told_at_80_and_100_percent_once_in_a_period(here):
     await here.sets(BUDGETS, spent=1_500, period_ms=now.period_ms)
     await outbox.look()
     kind, told = (await here.told())[-1]
-    assert (kind, told["percent"], told["period"], told["since_ms"], told["spent_nanos"], told["limit"]) == ("budget.reached", 100, "day", now.period_ms, 1_500, "0.000001003")
+    assert (
+        kind,
+        told["percent"],
+        told["period"],
+        told["since_ms"],
+        told["spent_nanos"],
+        told["limit"],
+    ) == ("budget.reached", 100, "day", now.period_ms, 1_500, "0.000001003")
     assert (told["account"], told["key"], told["end_user"]) == ("acme", None, None)
 
 
@@ -160,7 +212,10 @@ async def test_another_limit_begins_anew(here):
     await here.outbox().look()
     await here.sets(BUDGETS, spent=850)
     await here.outbox().look()
-    assert [(told["percent"], told["limit_nanos"]) for _, told in await here.told()] == [(100, 100), (80, 1_000)]
+    assert [(told["percent"], told["limit_nanos"]) for _, told in await here.told()] == [
+        (100, 100),
+        (80, 1_000),
+    ]
 
 
 async def test_end_users_and_keys_are_named(here):
@@ -188,7 +243,9 @@ async def test_a_budget_that_refuses_calls_is_used_up_if_most_of_it_is_spent(her
     assert here.used_up == set()
 
 
-async def test_an_account_without_a_webhook_is_told_nothing_and_one_that_gets_one_is_told_how_it_stands(here):
+async def test_an_account_without_a_webhook_is_told_nothing_and_one_that_gets_one_is_told_how_it_stands(
+    here,
+):
     await here.budget(100)
     await here.sets(BUDGETS, spent=100)
     assert await here.outbox().look() == 0
@@ -216,7 +273,11 @@ async def test_many_processes_claim_each_notice_once(here):
             ids.append(await webhooks.test(here.desk, "acme"))
         await here.sets(NOTICES, kind="other")
     outboxes = [here.outbox(f"process {number}") for number in range(6)]
-    claimed = [letter.id for letters in await asyncio.gather(*(one.claim() for one in outboxes)) for letter in letters]
+    claimed = [
+        letter.id
+        for letters in await asyncio.gather(*(one.claim() for one in outboxes))
+        for letter in letters
+    ]
     claimed += [letter.id for one in outboxes for letter in await one.claim()]
     assert sorted(claimed) == sorted(ids)
 
@@ -249,7 +310,11 @@ async def test_a_notice_is_tried_again_later_and_later_and_then_has_failed(here,
             await notices.round()
             assert len(receiver.posted) == number
             [row] = await here.rows()
-            assert (row["state"], row["attempts"], row["next_ms"] - here.clock.wall_ms()) == ("waiting", number, wait_s * 1000)
+            assert (row["state"], row["attempts"], row["next_ms"] - here.clock.wall_ms()) == (
+                "waiting",
+                number,
+                wait_s * 1000,
+            )
             here.clock.pass_s(wait_s - 1)
             await notices.round()
             assert len(receiver.posted) == number
@@ -258,9 +323,16 @@ async def test_a_notice_is_tried_again_later_and_later_and_then_has_failed(here,
         here.clock.pass_s(10 * DAY_S)
         await notices.round()
         [row] = await here.rows()
-        assert (row["state"], row["attempts"], row["status"], row["why"]) == ("failed", len(WAITS_S) + 1, 503, "it answered 503")
+        assert (row["state"], row["attempts"], row["status"], row["why"]) == (
+            "failed",
+            len(WAITS_S) + 1,
+            503,
+            "it answered 503",
+        )
         assert len({(one.body, one.headers["webhook-id"]) for one in receiver.posted}) == 1
-        assert len({one.headers["webhook-signature"] for one in receiver.posted}) == len(WAITS_S) + 1
+        assert (
+            len({one.headers["webhook-signature"] for one in receiver.posted}) == len(WAITS_S) + 1
+        )
         assert {one.head for one in receiver.posted} == {"POST /hooks?of=acme HTTP/1.1"}
         assert secret not in str(receiver.posted)
     assert here.bus.outcomes == ["retried"] * len(WAITS_S) + ["failed"]
@@ -281,11 +353,16 @@ async def test_what_is_delivered_is_not_sent_again_and_is_forgotten_after_a_mont
         assert await here.rows() == []
 
 
-async def test_a_receiver_that_is_gone_is_asked_once_and_one_that_is_silent_only_so_long(here, transport):
+async def test_a_receiver_that_is_gone_is_asked_once_and_one_that_is_silent_only_so_long(
+    here, transport
+):
     async with Receiver(410) as gone, Receiver(0) as silent:
         notices = here.notices(transport)
         notices.attempt_s = 0.2
-        for receiver, state, why in ((gone, "failed", "it answered 410"), (silent, "waiting", "it did not answer in time")):
+        for receiver, state, why in (
+            (gone, "failed", "it answered 410"),
+            (silent, "waiting", "it did not answer in time"),
+        ):
             await here.hook(receiver.url)
             await webhooks.test(here.desk, "acme")
             await notices.round()
@@ -304,14 +381,24 @@ async def test_redirects_are_not_followed(here, transport):
 
 @pytest.mark.parametrize("host", ["localhost", "inside.example", "mixed.example"])
 async def test_nothing_is_sent_to_an_address_that_is_not_public(here, host):
-    names = Names(**{"localhost": ["127.0.0.1"], "inside.example": ["10.0.0.1"], "mixed.example": ["8.8.8.8", "127.0.0.1"]})
+    names = Names(
+        **{
+            "localhost": ["127.0.0.1"],
+            "inside.example": ["10.0.0.1"],
+            "mixed.example": ["8.8.8.8", "127.0.0.1"],
+        }
+    )
     transport = HttpTransport(QUICK, addresses=names)
     async with Receiver() as receiver:
-        await webhooks.put(here.desk, "acme", webhooks.Wish(url=f"https://{host}:{receiver.port}/"), private=False)
+        await webhooks.put(
+            here.desk, "acme", webhooks.Wish(url=f"https://{host}:{receiver.port}/"), private=False
+        )
         await webhooks.test(here.desk, "acme")
         await here.notices(transport, private=False).round()
         assert (names.asked, receiver.connections) == ([host], 0)
-        assert (await here.rows())[0]["why"] == "it cannot be reached at a public address, or does not speak HTTP"
+        assert (await here.rows())[0][
+            "why"
+        ] == "it cannot be reached at a public address, or does not speak HTTP"
     await transport.close()
 
 
@@ -330,10 +417,15 @@ async def test_a_webhook_that_was_removed_gets_nothing_any_more(here, transport)
         await webhooks.test(here.desk, "acme")
         await webhooks.remove(here.desk, "acme")
         await here.notices(transport).round()
-        assert ([(row["state"], row["why"]) for row in await here.rows()], receiver.connections) == ([("failed", HOMELESS)], 0)
+        assert (
+            [(row["state"], row["why"]) for row in await here.rows()],
+            receiver.connections,
+        ) == ([("failed", HOMELESS)], 0)
 
 
-async def test_the_secret_is_encrypted_for_its_account_and_read_with_the_secrets_of_before(here, transport):
+async def test_the_secret_is_encrypted_for_its_account_and_read_with_the_secrets_of_before(
+    here, transport
+):
     secret = await here.hook(low=1)
     async with here.database.begin() as connection:
         kept = (await connection.execute(select(WEBHOOKS.c.secret))).scalar_one()
@@ -347,7 +439,9 @@ async def test_the_secret_is_encrypted_for_its_account_and_read_with_the_secrets
         assert (await here.rows())[0]["why"] == why
     async with here.database.begin() as connection:
         await connection.execute(text("UPDATE webhooks SET account_id = 'other'"))
-        await connection.execute(text("UPDATE notices SET account_id = 'other', state = 'waiting', lease_until_ms = 0"))
+        await connection.execute(
+            text("UPDATE notices SET account_id = 'other', state = 'waiting', lease_until_ms = 0")
+        )
     assert await here.outbox().claim() == []
 
 
@@ -384,4 +478,6 @@ async def test_what_was_told_of_a_budget_that_is_gone_is_forgotten(here):
     here.clock.pass_s(DAY_S)
     await outbox.look()
     async with here.database.begin(reading=True) as connection:
-        assert (await connection.execute(select(NOTICE_MARKS.c.subject))).scalars().all() == ["balance"]
+        assert (await connection.execute(select(NOTICE_MARKS.c.subject))).scalars().all() == [
+            "balance"
+        ]

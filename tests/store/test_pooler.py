@@ -11,7 +11,9 @@ from tests.support.pooler import Pooler
 CLIENTS, EACH = 8, 6
 
 
-async def test_a_first_start_calls_credit_and_checks_go_through_a_transaction_pooler(tmp_path, databases):
+async def test_a_first_start_calls_credit_and_checks_go_through_a_transaction_pooler(
+    tmp_path, databases
+):
     direct = await asyncio.to_thread(databases.empty, "postgresql", tmp_path)
     async with Pooler(direct.dsn).running() as pooler:
         location = Location("postgresql", dsn=pooler.dsn, pooler=True)
@@ -21,7 +23,10 @@ async def test_a_first_start_calls_credit_and_checks_go_through_a_transaction_po
 
             async def client(number):
                 for turn in range(EACH):
-                    assert await asked(here.client(), text=f"{number} {turn}", stream=bool(turn % 2)) == f"{number} {turn}"
+                    assert (
+                        await asked(here.client(), text=f"{number} {turn}", stream=bool(turn % 2))
+                        == f"{number} {turn}"
+                    )
 
             await asyncio.gather(*map(client, range(CLIENTS)))
             await here.balanced()

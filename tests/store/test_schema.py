@@ -17,7 +17,9 @@ from tests.support.databases import url_of
 
 def differences(connection):
     """What Alembic would still do to make the database what the tables say."""
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": default_differs})
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": default_differs}
+    )
     return compare_metadata(context, METADATA)
 
 
@@ -33,11 +35,14 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(database):
     assert await revision(database) == REVISION
 
 
-@pytest.mark.parametrize(("changed", "found"), [
-    ("DROP INDEX calls_account", "add_index"),
-    ("DROP TABLE prices", "add_table"),
-    ("ALTER TABLE wallets ADD COLUMN more BIGINT", "remove_column"),
-])
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ("DROP INDEX calls_account", "add_index"),
+        ("DROP TABLE prices", "add_table"),
+        ("ALTER TABLE wallets ADD COLUMN more BIGINT", "remove_column"),
+    ],
+)
 async def test_what_the_migrations_forget_would_be_found(database, changed, found):
     async with database.begin() as connection:
         await connection.execute(text(changed))
@@ -55,7 +60,9 @@ async def test_three_processes_may_migrate_at_once(empty):
     async def one():
         command = [sys.executable, "-m", "gatewayz", "migrate", "--url-from-stdin"]
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe
+        )
         said, wrong = await process.communicate(url_of(empty).encode())
         return process.returncode, said.decode() + wrong.decode()
 

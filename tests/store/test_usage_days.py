@@ -22,7 +22,12 @@ NOW_MS = 1_800_000_000_000
 
 async def days(database):
     async with database.begin(reading=True) as connection:
-        return [tuple(row) for row in (await connection.execute(select(USAGE_DAYS).order_by(*USAGE_DAYS.primary_key))).all()]
+        return [
+            tuple(row)
+            for row in (
+                await connection.execute(select(USAGE_DAYS).order_by(*USAGE_DAYS.primary_key))
+            ).all()
+        ]
 
 
 async def booked(store, calls):
@@ -48,7 +53,10 @@ async def many(store, database):
     dice, made, told = random.Random(7), [], []
     for _ in range(500):
         who, key, day = dice.choice(["one", "two"]), dice.choice("abc"), dice.randrange(4)
-        cost, fault = dice.choice([None, 0, dice.randrange(1, 400)]), dice.choice(["", "", "upstream_cut"])
+        cost, fault = (
+            dice.choice([None, 0, dice.randrange(1, 400)]),
+            dice.choice(["", "", "upstream_cut"]),
+        )
         call = call_of(who)
         at = NOW_MS - day * DAY_MS - dice.randrange(DAY_MS // 2)
         call = replace(call, received_ms=at, principal=replace(call.principal, key=key))
@@ -70,12 +78,24 @@ async def test_every_call_counts_once_on_its_day(many, database):
 
 async def test_what_was_spent_is_told_without_reading_a_call(many, database):
     seen = []
-    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda _, __, statement, *rest: seen.append(statement))
+    event.listen(
+        database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *rest: seen.append(statement),
+    )
     for who, key in (("one", ""), ("one", "a"), ("two", "c"), ("nobody", "")):
-        own = [(day, cost) for account, name, day, cost, _ in many if account == who and key in {"", name}]
+        own = [
+            (day, cost)
+            for account, name, day, cost, _ in many
+            if account == who and key in {"", name}
+        ]
         found = await usage.spent(database, who, NOW_MS, key)
-        since = [period_start(period, NOW_MS) // DAY_MS for period in ("total", "day", "week", "month")]
-        assert [found.ever, found.day, found.week, found.month] == [sum(cost for day, cost in own if day >= first) for first in since]
+        since = [
+            period_start(period, NOW_MS) // DAY_MS for period in ("total", "day", "week", "month")
+        ]
+        assert [found.ever, found.day, found.week, found.month] == [
+            sum(cost for day, cost in own if day >= first) for first in since
+        ]
     assert await usage.given_back(database, "one") == 0
     assert not [one for one in seen if "calls" in one.replace("usage_days.calls", "")]
 
@@ -83,10 +103,14 @@ async def test_what_was_spent_is_told_without_reading_a_call(many, database):
 async def test_refunds_are_found_by_an_index_of_their_own(database, kind):
     async with database.begin() as connection:
         if kind == "sqlite":
-            plan = await connection.exec_driver_sql("EXPLAIN QUERY PLAN SELECT SUM(amount) FROM transfers WHERE account_id = 'a' AND kind = 'refund_call'")
+            plan = await connection.exec_driver_sql(
+                "EXPLAIN QUERY PLAN SELECT SUM(amount) FROM transfers WHERE account_id = 'a' AND kind = 'refund_call'"
+            )
         else:
             await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-            plan = await connection.exec_driver_sql("EXPLAIN SELECT SUM(amount) FROM transfers WHERE account_id = 'a' AND kind = 'refund_call'")
+            plan = await connection.exec_driver_sql(
+                "EXPLAIN SELECT SUM(amount) FROM transfers WHERE account_id = 'a' AND kind = 'refund_call'"
+            )
         assert "transfers_refunds" in str(plan.all())
 
 

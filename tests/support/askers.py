@@ -33,17 +33,35 @@ class ChatSpeaker:
     def __init__(self, here: Any) -> None:
         self.client = here.client()
 
-    def asked(self, text: str, *, tools=(), image="", schema=None, thinking=False, turns=()) -> dict[str, Any]:
-        content: Any = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": text}] if image else text
-        given: dict[str, Any] = {"messages": [{"role": "user", "content": content}, *turns], "max_tokens": MAX_TOKENS}
+    def asked(
+        self, text: str, *, tools=(), image="", schema=None, thinking=False, turns=()
+    ) -> dict[str, Any]:
+        content: Any = (
+            [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": text}]
+            if image
+            else text
+        )
+        given: dict[str, Any] = {
+            "messages": [{"role": "user", "content": content}, *turns],
+            "max_tokens": MAX_TOKENS,
+        }
         if tools:
-            given["tools"] = [{"type": "function", "function": {"name": name, "parameters": schema_}} for name, schema_ in tools]
+            given["tools"] = [
+                {"type": "function", "function": {"name": name, "parameters": schema_}}
+                for name, schema_ in tools
+            ]
         if schema:
-            given["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+            given["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema},
+            }
         return given | ({"reasoning_effort": "medium"} if thinking else {})
 
     def turns(self, reply: Understood, result: str) -> list[Any]:
-        return [reply.message, {"role": "tool", "tool_call_id": reply.call_ids[0], "content": result}]
+        return [
+            reply.message,
+            {"role": "tool", "tool_call_id": reply.call_ids[0], "content": result},
+        ]
 
     async def whole(self, model: str, **asked: Any) -> Understood:
         reply = await self.client.chat.completions.create(model=model, **asked)
@@ -59,12 +77,16 @@ class ChatSpeaker:
             choice["finish_reason"], reply["usage"]["completion_tokens"], message, [call["id"] for call in calls],
         )  # fmt: skip
 
-    async def streamed(self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any) -> Understood:
+    async def streamed(
+        self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any
+    ) -> Understood:
         """Folded as the documentation says; `seen` is filled as it comes, so that a failing stream can be looked at."""
         message: dict[str, Any] = {"role": "assistant"}
         seen = seen if seen is not None else Understood()
         calls: dict[int, dict[str, Any]] = {}
-        stream = await self.client.chat.completions.create(model=model, stream=True, stream_options={"include_usage": True}, **asked)
+        stream = await self.client.chat.completions.create(
+            model=model, stream=True, stream_options={"include_usage": True}, **asked
+        )
         pieces = 0
         async with stream:
             async for chunk in stream:
@@ -78,29 +100,56 @@ class ChatSpeaker:
                     return seen
         if calls:
             message["tool_calls"] = list(calls.values())
-        seen.tools = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls.values()]
+        seen.tools = [
+            (call["function"]["name"], json.loads(call["function"]["arguments"]))
+            for call in calls.values()
+        ]
         seen.message, seen.call_ids = message, [call["id"] for call in calls.values()]
         return seen
 
-    def _add(self, delta: dict[str, Any], message: dict[str, Any], calls: dict[int, dict[str, Any]], seen: Understood) -> None:
+    def _add(
+        self,
+        delta: dict[str, Any],
+        message: dict[str, Any],
+        calls: dict[int, dict[str, Any]],
+        seen: Understood,
+    ) -> None:
         seen.text += delta.get("content") or ""
         seen.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
         message["content"] = seen.text or None
         if delta.get("reasoning_content"):
-            message["reasoning_content"] = message.get("reasoning_content", "") + delta["reasoning_content"]
+            message["reasoning_content"] = (
+                message.get("reasoning_content", "") + delta["reasoning_content"]
+            )
         for call in delta.get("tool_calls") or []:
-            known = calls.setdefault(call["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+            known = calls.setdefault(
+                call["index"],
+                {"id": "", "type": "function", "function": {"name": "", "arguments": ""}},
+            )
             known["id"] = call.get("id") or known["id"]
             known["function"]["name"] += call["function"].get("name") or ""
             known["function"]["arguments"] += call["function"].get("arguments") or ""
-            known.update({name: value for name, value in call.items() if name not in {"index", "id", "type", "function"}})
+            known.update(
+                {
+                    name: value
+                    for name, value in call.items()
+                    if name not in {"index", "id", "type", "function"}
+                }
+            )
         for detail in delta.get("reasoning_details") or []:
             _merge(detail, message.setdefault("reasoning_details", []))
 
 
 def _merge(detail: dict[str, Any], details: list[dict[str, Any]]) -> None:
     """Pieces of one detail carry the same index (openrouter.ai/docs, reasoning tokens, streaming)."""
-    known = next((one for one in details if (one.get("index"), one["type"]) == (detail.get("index"), detail["type"])), None)
+    known = next(
+        (
+            one
+            for one in details
+            if (one.get("index"), one["type"]) == (detail.get("index"), detail["type"])
+        ),
+        None,
+    )
     if known is None:
         details.append(dict(detail))
         return
@@ -119,21 +168,34 @@ class MessagesSpeaker:
     def __init__(self, here: Any) -> None:
         self.client = here.claude()
 
-    def asked(self, text: str, *, tools=(), image="", schema=None, thinking=False, turns=()) -> dict[str, Any]:
+    def asked(
+        self, text: str, *, tools=(), image="", schema=None, thinking=False, turns=()
+    ) -> dict[str, Any]:
         content: Any = text
         if image:
             kind, _, data = image.removeprefix("data:").partition(";base64,")
-            content = [{"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}, {"type": "text", "text": text}]
-        given: dict[str, Any] = {"messages": [{"role": "user", "content": content}, *turns], "max_tokens": MAX_TOKENS}
+            content = [
+                {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}},
+                {"type": "text", "text": text},
+            ]
+        given: dict[str, Any] = {
+            "messages": [{"role": "user", "content": content}, *turns],
+            "max_tokens": MAX_TOKENS,
+        }
         if tools:
             given["tools"] = [{"name": name, "input_schema": schema_} for name, schema_ in tools]
         if schema:
             given["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-        return given | ({"thinking": {"type": "enabled", "budget_tokens": 2_000}} if thinking else {})
+        return given | (
+            {"thinking": {"type": "enabled", "budget_tokens": 2_000}} if thinking else {}
+        )
 
     def turns(self, reply: Understood, result: str) -> list[Any]:
         answer = {"type": "tool_result", "tool_use_id": reply.call_ids[0], "content": result}
-        return [{"role": "assistant", "content": reply.message}, {"role": "user", "content": [answer]}]
+        return [
+            {"role": "assistant", "content": reply.message},
+            {"role": "user", "content": [answer]},
+        ]
 
     async def whole(self, model: str, **asked: Any) -> Understood:
         return self._understood(await self.client.messages.create(model=model, **asked))
@@ -147,7 +209,9 @@ class MessagesSpeaker:
             [block.id for block in tools],
         )  # fmt: skip
 
-    async def streamed(self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any) -> Understood:
+    async def streamed(
+        self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any
+    ) -> Understood:
         seen = seen if seen is not None else Understood()
         pieces = 0
         async with self.client.messages.stream(model=model, **asked) as stream:
@@ -175,12 +239,20 @@ class CompletionsSpeaker:
 
     async def whole(self, model: str, **asked: Any) -> Understood:
         reply = await self.client.completions.create(model=model, **asked)
-        return Understood(reply.choices[0].text, stop=reply.choices[0].finish_reason, used=reply.usage.completion_tokens)
+        return Understood(
+            reply.choices[0].text,
+            stop=reply.choices[0].finish_reason,
+            used=reply.usage.completion_tokens,
+        )
 
-    async def streamed(self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any) -> Understood:
+    async def streamed(
+        self, model: str, leave_after: int = 0, seen: Understood | None = None, **asked: Any
+    ) -> Understood:
         seen = seen if seen is not None else Understood()
         pieces = 0
-        async with await self.client.completions.create(model=model, stream=True, stream_options={"include_usage": True}, **asked) as stream:
+        async with await self.client.completions.create(
+            model=model, stream=True, stream_options={"include_usage": True}, **asked
+        ) as stream:
             async for chunk in stream:
                 seen.used = chunk.usage.completion_tokens if chunk.usage else seen.used
                 for choice in chunk.choices:

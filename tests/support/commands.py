@@ -13,7 +13,11 @@ class Commands:
     """Runs `gatewayz …` on one store, from one data directory."""
 
     def __init__(self, location, data_dir):
-        self._given = {"GATEWAYZ_DATABASE__URL": url_of(location), "GATEWAYZ_DATA_DIR": str(data_dir), "GATEWAYZ_CONFIG": ""}
+        self._given = {
+            "GATEWAYZ_DATABASE__URL": url_of(location),
+            "GATEWAYZ_DATA_DIR": str(data_dir),
+            "GATEWAYZ_CONFIG": "",
+        }
 
     def __call__(self, *words, status=0):
         """What was printed; a fault is its sentence, as `main` prints it, with exit status 2."""

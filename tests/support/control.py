@@ -38,7 +38,9 @@ class Client(NamedTuple):
     host: str
     port: int
 
-    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += [f"Content-Length: {len(body)}"] if body else []
@@ -71,7 +73,9 @@ def _answer(heard: bytes, method: str) -> Answer:
 class Caller:
     """Asks with one key, and with the same headers each time."""
 
-    def __init__(self, client: Client, key: str, key_id: str = "", user: str = "", **headers: str) -> None:
+    def __init__(
+        self, client: Client, key: str, key_id: str = "", user: str = "", **headers: str
+    ) -> None:
         self.client = client
         self.key = key
         self.id = key_id
@@ -82,14 +86,18 @@ class Caller:
         given = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         given |= {} if body is None else {"Content-Type": "application/json"}
         given |= {name.replace("_", "-"): value for name, value in (self.headers | headers).items()}
-        return await self.client.request(method, path, given, b"" if body is None else json.dumps(body).encode())
+        return await self.client.request(
+            method, path, given, b"" if body is None else json.dumps(body).encode()
+        )
 
     async def get(self, path: str, status: int = 200, **headers: str) -> Any:
         answer = await self("GET", path, **headers)
         assert answer.status == status, (path, answer.status, answer.text)
         return answer.json()
 
-    async def does(self, method: str, path: str, body: Any = None, *, status: int = 200, **headers: str) -> Any:
+    async def does(
+        self, method: str, path: str, body: Any = None, *, status: int = 200, **headers: str
+    ) -> Any:
         answer = await self(method, path, body, **headers)
         assert answer.status == status, (method, path, answer.status, answer.text)
         return answer.json()
@@ -113,24 +121,38 @@ class Place:
         self.nobody = Caller(client, "")
 
     async def account(self, name: str, usd: int = 0, **more: Any) -> None:
-        await accounts.create(self.desk, name.title(), more.pop("billing", "prepaid"), account=name, **more)
+        await accounts.create(
+            self.desk, name.title(), more.pop("billing", "prepaid"), account=name, **more
+        )
         if usd:
             await self.teller.topup(name, Nanos(usd * USD), "bank")
 
-    async def key(self, account: str, *scopes: str, role: str = "", email: str = "", **wish: Any) -> Caller:
+    async def key(
+        self, account: str, *scopes: str, role: str = "", email: str = "", **wish: Any
+    ) -> Caller:
         """A caller with a new key of the account, a person's if a role is named."""
         user = ""
         if role:
-            made = await users.create(self.desk, account, email or f"{role}.{account}@example.com", role)
+            made = await users.create(
+                self.desk, account, email or f"{role}.{account}@example.com", role
+            )
             user = made.id
-        key, record = await keys.make(self.desk, keys.Wish(account=account, user=user, scopes=scopes or ("inference",), **wish))
+        key, record = await keys.make(
+            self.desk,
+            keys.Wish(account=account, user=user, scopes=scopes or ("inference",), **wish),
+        )
         return Caller(self.client, key, record.id, user)
 
 
 @asynccontextmanager
 async def place(location: Location, tmp_path: Path, **own: Any) -> AsyncIterator[Place]:
     """The gateway, with `acme` rich and `other` poor."""
-    given = {"models": [offers(("first", "echo"))], "providers": ("first",), "limits": LIMITS, **own}
+    given = {
+        "models": [offers(("first", "echo"))],
+        "providers": ("first",),
+        "limits": LIMITS,
+        **own,
+    }
     async with house(tmp_path, database={"url": url_of(location)}, **given) as here:
         # Notices are sent when a test says so.
         await here.built.notices.stop()
@@ -140,5 +162,11 @@ async def place(location: Location, tmp_path: Path, **own: Any) -> AsyncIterator
         yield found
 
 
-LIMITS = {"page_rpm": 10_000_000, "key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000,
-          "key_per_day": 100_000_000}
+LIMITS = {
+    "page_rpm": 10_000_000,
+    "key_rpm": 10_000_000,
+    "account_rpm": 10_000_000,
+    "system_rpm": 100_000_000,
+    "burst": 1_000_000,
+    "key_per_day": 100_000_000,
+}

@@ -54,7 +54,7 @@ class Databases:
             return Location("sqlite", path=str(folder / FILE))
         name = f"test_{next(self._numbers)}"
         server = self.server
-        self._admin(f'CREATE DATABASE {name}{f" TEMPLATE {template}" if template else ""}')
+        self._admin(f"CREATE DATABASE {name}{f' TEMPLATE {template}' if template else ''}")
         return Location("postgresql", dsn=server.dsn(name))
 
     def drop(self, location: Location) -> None:
@@ -138,4 +138,6 @@ async def database(location) -> AsyncIterator[Database]:
 async def store(location, tmp_path) -> AsyncIterator[Store]:
     """A fresh store, open as a command opens it: with the account `house`, without upkeep."""
     async with AsyncExitStack() as stack:
-        yield await opened(location, tmp_path / "data", SystemClock(), lambda fact: None, stack, serving=False)
+        yield await opened(
+            location, tmp_path / "data", SystemClock(), lambda fact: None, stack, serving=False
+        )

@@ -20,7 +20,9 @@ def examples_of(guide: str) -> list[tuple[str, str]]:
 async def printed_by(code: str, **environment: str) -> str:
     """What the example prints, run by itself."""
     pipe = asyncio.subprocess.PIPE
-    ran = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={**os.environ, **environment}, stdout=pipe, stderr=pipe)
+    ran = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env={**os.environ, **environment}, stdout=pipe, stderr=pipe
+    )
     out, error = await ran.communicate()
     assert ran.returncode == 0, error.decode()[-2000:]
     return out.decode()

@@ -39,7 +39,9 @@ class House:
 
     def claude(self, **options: Any) -> anthropic.AsyncAnthropic:
         """The official Anthropic SDK pointed at it."""
-        client = anthropic.AsyncAnthropic(**{"base_url": self.url, "api_key": self.key, "max_retries": 0, **options})
+        client = anthropic.AsyncAnthropic(
+            **{"base_url": self.url, "api_key": self.key, "max_retries": 0, **options}
+        )
         self.clients.append(client)
         return client
 
@@ -60,13 +62,18 @@ class House:
             if not running and not self.upstream.open_streams and not self.built.books.open:
                 return
             await asyncio.sleep(0.01)
-        message = f"still running: {len(running)} calls, {self.upstream.open_streams} streams upstream"
+        message = (
+            f"still running: {len(running)} calls, {self.upstream.open_streams} streams upstream"
+        )
         raise AssertionError(message)
 
 
 def offers(*rows: tuple[str, str], model: str = "test/model", **more: Any) -> dict[str, Any]:
     """A model with an offer at each (provider, upstream id)."""
-    listed = [{"provider": provider, "upstream_id": upstream, "price": PRICE, **more} for provider, upstream in rows]
+    listed = [
+        {"provider": provider, "upstream_id": upstream, "price": PRICE, **more}
+        for provider, upstream in rows
+    ]
     return {"id": model, "aliases": ["alias"], "offers": listed}
 
 
@@ -85,9 +92,15 @@ def _spoken(dialect: str, url: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def house(
-    tmp_path: Path, *, providers: tuple[str, ...] = ("first", "second", "third"), quirks: dict[str, Any] | None = None,
-    keys: list[dict[str, Any]] | None = None, more: dict[str, Any] | None = None, dialect: str = "openai_chat",
-    dialects: dict[str, str] | None = None, **own: Any
+    tmp_path: Path,
+    *,
+    providers: tuple[str, ...] = ("first", "second", "third"),
+    quirks: dict[str, Any] | None = None,
+    keys: list[dict[str, Any]] | None = None,
+    more: dict[str, Any] | None = None,
+    dialect: str = "openai_chat",
+    dialects: dict[str, str] | None = None,
+    **own: Any,
 ) -> AsyncIterator[House]:
     """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows.
 
@@ -96,8 +109,13 @@ async def house(
     key = key_from(secrets.token_bytes(RANDOM_BYTES))
     async with Simulator() as upstream:
         rows = {
-            name: {**_spoken((dialects or {}).get(name, dialect), f"{upstream.url}/{name}"), "priority": number,
-                   "key": f"sk-{name}-canary", "quirks": {"cancel_stops_billing": True, **(quirks or {})}, **({"credentials": keys} if keys else {})}
+            name: {
+                **_spoken((dialects or {}).get(name, dialect), f"{upstream.url}/{name}"),
+                "priority": number,
+                "key": f"sk-{name}-canary",
+                "quirks": {"cancel_stops_billing": True, **(quirks or {})},
+                **({"credentials": keys} if keys else {}),
+            }
             for number, name in enumerate(providers, 1)
         }
         given = {
@@ -105,15 +123,24 @@ async def house(
             "database": {"url": "memory:"},
             "observe": {"log": str(tmp_path / "log.jsonl")},
             "bootstrap_key": key,
-            "limits": {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000,
-                       "key_per_day": 100_000_000, "key_concurrency": 20_000, "account_concurrency": 20_000},
+            "limits": {
+                "key_rpm": 10_000_000,
+                "account_rpm": 10_000_000,
+                "system_rpm": 100_000_000,
+                "burst": 1_000_000,
+                "key_per_day": 100_000_000,
+                "key_concurrency": 20_000,
+                "account_concurrency": 20_000,
+            },
             **own,
         }
         given["providers"] = rows | _at(upstream.url, more or {})
         async with assembled(loaded("", given)) as built:
             listening = bound("127.0.0.1", 0)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
+            serving = asyncio.get_running_loop().create_task(
+                built.server.serve(sockets=[listening])
+            )
             await built.server.listening.wait()
             here = House(built, upstream, url, key)
             yield here

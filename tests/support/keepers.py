@@ -14,7 +14,16 @@ from gatewayz.store.sql.checking import CHECKS, statement_of
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.postgres_ledger import PostgresLedger
 
-MONEY_TABLES = ("wallets", "transfers", "holds", "budgets", "grants", "calls", "attempts", "usage_days")
+MONEY_TABLES = (
+    "wallets",
+    "transfers",
+    "holds",
+    "budgets",
+    "grants",
+    "calls",
+    "attempts",
+    "usage_days",
+)
 
 
 class FixedClock(SystemClock):
@@ -58,11 +67,23 @@ class PureKeeper:
         wrong = [("sum", sum(balances.values()))] if sum(balances.values()) else []
         wrong += [("nothing moves", one) for one in self.pages.transfers if one.amount <= 0]
         ids = [one.id for one in self.pages.transfers]
-        wrong += [("id twice", one) for one in set(ids) if ids.count(one) > 1] if len(ids) != len(set(ids)) else []
+        wrong += (
+            [("id twice", one) for one in set(ids) if ids.count(one) > 1]
+            if len(ids) != len(set(ids))
+            else []
+        )
         for name, wallet in self.pages.wallets.items():
             held = sum(hold.amount for hold in self.pages.holds.values() if hold.account == name)
-            kept = {f"wallet:{name}:paid": wallet.paid, f"wallet:{name}:promo": wallet.promo, f"held:{name}": wallet.held}
-            wrong += [(side, amount, balances.get(side, 0)) for side, amount in kept.items() if amount != balances.get(side, 0)]
+            kept = {
+                f"wallet:{name}:paid": wallet.paid,
+                f"wallet:{name}:promo": wallet.promo,
+                f"held:{name}": wallet.held,
+            }
+            wrong += [
+                (side, amount, balances.get(side, 0))
+                for side, amount in kept.items()
+                if amount != balances.get(side, 0)
+            ]
             wrong += [("held", name, wallet.held, held)] if wallet.held != held else []
         return wrong
 
@@ -96,14 +117,23 @@ class SqliteKeeper:
         return sqlite_ledger.carried_out(self.connection, orders, self.clock.date_ms)
 
     def wallet(self, account: str) -> Wallet:
-        return sqlite_ledger.read(self.connection, [Sweep(account=account)], self.clock.date_ms).wallets[account]
+        return sqlite_ledger.read(
+            self.connection, [Sweep(account=account)], self.clock.date_ms
+        ).wallets[account]
 
     def holds(self) -> dict[str, OpenHold]:
         calls = [row[0] for row in self.connection.execute("SELECT call_id FROM holds")]
-        return sqlite_ledger.read(self.connection, [Release(call=call, account="") for call in calls], self.clock.date_ms).holds
+        return sqlite_ledger.read(
+            self.connection, [Release(call=call, account="") for call in calls], self.clock.date_ms
+        ).holds
 
     def violations(self) -> list[Any]:
-        return [(name, *row) for name in CHECKS if name != "no_hold_is_stale" for row in self.connection.execute(statement_of(name, self.clock.date_ms))]
+        return [
+            (name, *row)
+            for name in CHECKS
+            if name != "no_hold_is_stale"
+            for row in self.connection.execute(statement_of(name, self.clock.date_ms))
+        ]
 
     def close(self) -> None:
         self.connection.close()
@@ -126,7 +156,12 @@ class PostgresKeeper:
         return self.loop.run_until_complete(run())
 
     def open_account(self, wallet: Wallet) -> None:
-        self._run("INSERT INTO wallets (account_id, billing, floor) VALUES ($1, $2, $3)", wallet.account, wallet.billing, wallet.floor)
+        self._run(
+            "INSERT INTO wallets (account_id, billing, floor) VALUES ($1, $2, $3)",
+            wallet.account,
+            wallet.billing,
+            wallet.floor,
+        )
 
     def open_budget(self, budget: Budget) -> None:
         self._run(
@@ -139,15 +174,33 @@ class PostgresKeeper:
 
     def wallet(self, account: str) -> Wallet:
         columns = "billing, paid, promo, held, floor, promo_until_ms"
-        billing, paid, promo, held, floor, until = self._run(f"SELECT {columns} FROM wallets WHERE account_id = $1", account)[0]
-        return Wallet(account=account, billing=billing, paid=paid, promo=promo, held=held, floor=floor, promo_until_ms=until)
+        billing, paid, promo, held, floor, until = self._run(
+            f"SELECT {columns} FROM wallets WHERE account_id = $1", account
+        )[0]
+        return Wallet(
+            account=account,
+            billing=billing,
+            paid=paid,
+            promo=promo,
+            held=held,
+            floor=floor,
+            promo_until_ms=until,
+        )
 
     def holds(self) -> dict[str, OpenHold]:
         rows = self._run("SELECT call_id, account_id, promo, paid FROM holds")
-        return {call: OpenHold(call=call, account=account, promo=promo, paid=paid) for call, account, promo, paid in rows}
+        return {
+            call: OpenHold(call=call, account=account, promo=promo, paid=paid)
+            for call, account, promo, paid in rows
+        }
 
     def violations(self) -> list[Any]:
-        return [(name, *row) for name in CHECKS if name != "no_hold_is_stale" for row in self._run(statement_of(name, self.clock.date_ms))]
+        return [
+            (name, *row)
+            for name in CHECKS
+            if name != "no_hold_is_stale"
+            for row in self._run(statement_of(name, self.clock.date_ms))
+        ]
 
     def close(self) -> None:
         self.loop.run_until_complete(self.ledger.close())

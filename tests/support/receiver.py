@@ -49,12 +49,17 @@ class Receiver:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _, value in (line.partition(":") for line in head[1:] if line)
+                }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 self.posted.append(Posted(head[0], headers, body))
                 status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
                 if status:
-                    writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n{self.more}\r\n".encode())
+                    writer.write(
+                        f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n{self.more}\r\n".encode()
+                    )
                     await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             return

@@ -10,13 +10,25 @@ import threading
 import time
 from pathlib import Path
 
-CLEAN = {name: value for name, value in os.environ.items() if not re.search(r"GATEWAYZ|API_KEY|_TOKEN", name)}
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not re.search(r"GATEWAYZ|API_KEY|_TOKEN", name)
+}
 COMMAND = [sys.executable, "-m", "gatewayz"]
 
 
 def run(place, *arguments, **more):
     env = CLEAN | more.pop("env", {})
-    done = subprocess.run([*COMMAND, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=60, **more)
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=place,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -26,11 +38,18 @@ class Served:
     def __init__(self, place, *arguments, env=None, port=0):
         self.port = port or free_port()
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(self.port), *arguments], cwd=place, env=CLEAN | (env or {}),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [*COMMAND, "serve", "--port", str(self.port), *arguments],
+            cwd=place,
+            env=CLEAN | (env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.said = self.log = ""
-        self.readers = [threading.Thread(target=self._read, args=one, daemon=True)
-                        for one in ((self.process.stderr, "said"), (self.process.stdout, "log"))]
+        self.readers = [
+            threading.Thread(target=self._read, args=one, daemon=True)
+            for one in ((self.process.stderr, "said"), (self.process.stdout, "log"))
+        ]
         for thread in self.readers:
             thread.start()
 
@@ -56,8 +75,14 @@ class Served:
 
     def workers(self):
         """The processes that serve, if they are several: by their ids, in the order of their starting."""
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(one) for one in listed if b"worker" in Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")]
+        listed = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
+        return [
+            int(one)
+            for one in listed
+            if b"worker" in Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
+        ]
 
 
 def free_port():

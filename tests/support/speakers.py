@@ -36,7 +36,15 @@ class Speaker(NamedTuple):
     most: int = 8
     client: str = ""
 
-    def frames(self, data: bytes, *, streamed: bool, cuts: Sequence[int] = (), choices: int = 1, client: str = "") -> list[Frame]:
+    def frames(
+        self,
+        data: bytes,
+        *,
+        streamed: bool,
+        cuts: Sequence[int] = (),
+        choices: int = 1,
+        client: str = "",
+    ) -> list[Frame]:
         """The frames for a client of the dialect `client`; its own sources go on only to its own dialect."""
         reading = Reading(provider=MAKER, choices=choices, echo=client in {"", self.dialect})
         decoder = UPSTREAMS[self.dialect].decoder(STREAM if streamed else BODY, reading)
@@ -60,7 +68,11 @@ class Speaker(NamedTuple):
             if not blocks and choice.stop is Stop.END and not self.silent:
                 blocks = (Block(Kind.TEXT, "said"),)
             choices.append(replace(choice, blocks=blocks))
-        usage = replace(reply.usage, **dict.fromkeys(self.uncounted, 0)) if reply.usage is not None else None
+        usage = (
+            replace(reply.usage, **dict.fromkeys(self.uncounted, 0))
+            if reply.usage is not None
+            else None
+        )
         return replace(reply, choices=tuple(choices), usage=usage)
 
 
@@ -71,11 +83,20 @@ def plain(reply: Reply) -> Reply:
 
 
 def _choice(choice: Choice) -> Choice:
-    return Choice(tuple(replace(block, text=_spaced(block), extra=None, sealed="") for block in choice.blocks), choice.stop)
+    return Choice(
+        tuple(
+            replace(block, text=_spaced(block), extra=None, sealed="") for block in choice.blocks
+        ),
+        choice.stop,
+    )
 
 
 def _spaced(block: Block) -> str:
-    return json.dumps(json.loads(block.text), sort_keys=True) if block.kind is Kind.TOOL else block.text
+    return (
+        json.dumps(json.loads(block.text), sort_keys=True)
+        if block.kind is Kind.TOOL
+        else block.text
+    )
 
 
 REASONS = {Stop.END: "STOP", Stop.TOOL: "STOP", Stop.LENGTH: "MAX_TOKENS", Stop.FILTER: "SAFETY"}
@@ -83,7 +104,9 @@ REASONS = {Stop.END: "STOP", Stop.TOOL: "STOP", Stop.LENGTH: "MAX_TOKENS", Stop.
 
 def _part(block: Block, text: str) -> dict[str, Any]:
     if block.kind is Kind.TOOL:
-        part: dict[str, Any] = {"functionCall": {"id": block.id, "name": block.name, "args": json.loads(text)}}
+        part: dict[str, Any] = {
+            "functionCall": {"id": block.id, "name": block.name, "args": json.loads(text)}
+        }
     else:
         part = {"text": text} | ({"thought": True} if block.kind is Kind.REASONING else {})
     return part | ({"thoughtSignature": block.sealed} if block.sealed else {})
@@ -92,21 +115,40 @@ def _part(block: Block, text: str) -> dict[str, Any]:
 def _usage(usage: Usage | None) -> dict[str, Any]:
     if usage is None:
         return {}
-    details = [{"modality": "AUDIO", "tokenCount": usage.audio_input}, {"modality": "IMAGE", "tokenCount": usage.image_input}]
-    made = {"promptTokenCount": usage.prompt, "cachedContentTokenCount": usage.cache_read, "thoughtsTokenCount": usage.reasoning,
-            "candidatesTokenCount": usage.output + usage.audio_output, "promptTokensDetails": details,
-            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": usage.audio_output}]}
+    details = [
+        {"modality": "AUDIO", "tokenCount": usage.audio_input},
+        {"modality": "IMAGE", "tokenCount": usage.image_input},
+    ]
+    made = {
+        "promptTokenCount": usage.prompt,
+        "cachedContentTokenCount": usage.cache_read,
+        "thoughtsTokenCount": usage.reasoning,
+        "candidatesTokenCount": usage.output + usage.audio_output,
+        "promptTokensDetails": details,
+        "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": usage.audio_output}],
+    }
     return {"usageMetadata": made}
 
 
 def _response(reply: Reply, *candidates: dict[str, Any]) -> dict[str, Any]:
-    return {"candidates": list(candidates), **_usage(reply.usage), "modelVersion": reply.model, "responseId": reply.id}
+    return {
+        "candidates": list(candidates),
+        **_usage(reply.usage),
+        "modelVersion": reply.model,
+        "responseId": reply.id,
+    }
 
 
 def _gemini_body(reply: Reply) -> bytes:
     candidates = [
-        {"content": {"role": "model", "parts": [_part(block, block.text) for block in choice.blocks]}, "index": number,
-         "finishReason": REASONS[choice.stop]}
+        {
+            "content": {
+                "role": "model",
+                "parts": [_part(block, block.text) for block in choice.blocks],
+            },
+            "index": number,
+            "finishReason": REASONS[choice.stop],
+        }
         for number, choice in enumerate(reply.choices)
     ]
     return json.dumps(_response(reply, *candidates)).encode()
@@ -128,9 +170,14 @@ def _gemini_stream(reply: Reply) -> bytes:
     documents = []
     for number, choice in enumerate(reply.choices):
         parts = [part for block in choice.blocks for part in _pieces(block)]
-        documents += [_response(reply, {"content": {"role": "model", "parts": [part]}, "index": number}) for part in parts]
+        documents += [
+            _response(reply, {"content": {"role": "model", "parts": [part]}, "index": number})
+            for part in parts
+        ]
         documents.append(_response(reply, {"finishReason": REASONS[choice.stop], "index": number}))
-    return b"".join(b"data: " + json.dumps(document).encode() + b"\r\n\r\n" for document in documents)
+    return b"".join(
+        b"data: " + json.dumps(document).encode() + b"\r\n\r\n" for document in documents
+    )
 
 
 def _messages(reply: Reply, *, streamed: bool) -> bytes:
@@ -140,15 +187,32 @@ def _messages(reply: Reply, *, streamed: bool) -> bytes:
 
 SPEAKERS = {
     "openai_chat": Speaker(
-        "openai_chat", lambda reply: encoded(unfold(reply), streamed=True), lambda reply: encoded(unfold(reply), streamed=False),
-        b'"finish_reason":"', frozenset({Kind.TEXT, Kind.REASONING, Kind.REFUSAL, Kind.TOOL}), client="/v1/chat/completions"),
+        "openai_chat",
+        lambda reply: encoded(unfold(reply), streamed=True),
+        lambda reply: encoded(unfold(reply), streamed=False),
+        b'"finish_reason":"',
+        frozenset({Kind.TEXT, Kind.REASONING, Kind.REFUSAL, Kind.TOOL}),
+        client="/v1/chat/completions",
+    ),
     "anthropic_messages": Speaker(
-        "anthropic_messages", lambda reply: _messages(reply, streamed=True), lambda reply: _messages(reply, streamed=False),
-        b'"type":"message_stop"', frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}),
-        uncounted=frozenset({"audio_input", "image_input", "audio_output"}), most=1, client="/v1/messages"),
+        "anthropic_messages",
+        lambda reply: _messages(reply, streamed=True),
+        lambda reply: _messages(reply, streamed=False),
+        b'"type":"message_stop"',
+        frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}),
+        uncounted=frozenset({"audio_input", "image_input", "audio_output"}),
+        most=1,
+        client="/v1/messages",
+    ),
     "gemini": Speaker(
-        "gemini", _gemini_stream, _gemini_body, b'"finishReason": "', frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}), silent=False,
-        uncounted=frozenset({"cache_write"})),
+        "gemini",
+        _gemini_stream,
+        _gemini_body,
+        b'"finishReason": "',
+        frozenset({Kind.TEXT, Kind.REASONING, Kind.TOOL}),
+        silent=False,
+        uncounted=frozenset({"cache_write"}),
+    ),
 }
 
 

@@ -24,8 +24,16 @@ from tests.support.served import Served
 
 KEY = key_from(secrets.token_bytes(RANDOM_BYTES))
 PRICE = {"input": "1.00", "output": "2.00"}
-WIDE = {"key_rpm": 10_000_000, "account_rpm": 10_000_000, "system_rpm": 100_000_000, "burst": 1_000_000, "key_per_day": 100_000_000,
-        "key_concurrency": 20_000, "account_concurrency": 20_000, "page_rpm": 10_000_000}
+WIDE = {
+    "key_rpm": 10_000_000,
+    "account_rpm": 10_000_000,
+    "system_rpm": 100_000_000,
+    "burst": 1_000_000,
+    "key_per_day": 100_000_000,
+    "key_concurrency": 20_000,
+    "account_concurrency": 20_000,
+    "page_rpm": 10_000_000,
+}
 SCENES = ("echo", "slow", "hello", "fault-hang-2")
 ASK = [{"role": "user", "content": "Hello"}]
 
@@ -40,20 +48,33 @@ class Gateway:
         self.url = f"http://127.0.0.1:{served.port}"
 
     def client(self, **more):
-        return openai.AsyncOpenAI(**({"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0} | more))
+        return openai.AsyncOpenAI(
+            **({"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0} | more)
+        )
 
     async def page(self, path):
         """A page over a connection of its own, so that any worker may answer."""
-        async with aiohttp.ClientSession() as session, session.get(self.url + path, headers={"Authorization": f"Bearer {KEY}"}) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(self.url + path, headers={"Authorization": f"Bearer {KEY}"}) as answer,
+        ):
             assert answer.status == 200 or path != "/metrics", await answer.text()
             return await answer.text()
 
     async def metrics(self):
         families = text_string_to_metric_families(await self.page("/metrics"))
-        return {(sample.name, *sorted(sample.labels.items())): sample.value for family in families for sample in family.samples}
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
 
     async def counted(self):
-        return sum(value for (name, *_), value in (await self.metrics()).items() if name == "gatewayz_calls_total")
+        return sum(
+            value
+            for (name, *_), value in (await self.metrics()).items()
+            if name == "gatewayz_calls_total"
+        )
 
     async def until(self, true, wait_s=30.0):
         end = time.monotonic() + wait_s
@@ -67,7 +88,10 @@ class Gateway:
                 seen = await self.metrics()
             except (aiohttp.ClientError, OSError):
                 return False
-            return sum(value for (name, *_), value in seen.items() if name == "gatewayz_worker_up") == count
+            return (
+                sum(value for (name, *_), value in seen.items() if name == "gatewayz_worker_up")
+                == count
+            )
 
         await self.until(up)
 
@@ -77,11 +101,23 @@ class Gateway:
         try:
             assert await violations(database, SystemClock().wall_ms()) == []
             async with database.begin(reading=True) as connection:
-                calls = (await connection.execute(select(func.count()).select_from(CALLS))).scalar_one()
-                usage = select(func.count()).select_from(TRANSFERS).where(TRANSFERS.c.kind == "usage")
-                most = select(func.count()).where(TRANSFERS.c.kind == "usage").group_by(TRANSFERS.c.call_id)
+                calls = (
+                    await connection.execute(select(func.count()).select_from(CALLS))
+                ).scalar_one()
+                usage = (
+                    select(func.count()).select_from(TRANSFERS).where(TRANSFERS.c.kind == "usage")
+                )
+                most = (
+                    select(func.count())
+                    .where(TRANSFERS.c.kind == "usage")
+                    .group_by(TRANSFERS.c.call_id)
+                )
                 per_call = [count for (count,) in (await connection.execute(most)).all()]
-                return calls, (await connection.execute(usage)).scalar_one(), max(per_call, default=0)
+                return (
+                    calls,
+                    (await connection.execute(usage)).scalar_one(),
+                    max(per_call, default=0),
+                )
         finally:
             await database.close()
 
@@ -93,9 +129,23 @@ class Gateway:
 async def gateway(place, location, workers, **web):
     async with Simulator() as upstream:
         settings = {
-            "web": {"workers": workers, **web}, "database": {"url": url_of(location)}, "limits": WIDE,
-            "providers": {"own": {"dialect": "openai_chat", "base_url": f"{upstream.url}/own/v1", "key": "sk-own"}},
-            "models": [{"id": f"test/{scene}", "offers": [{"provider": "own", "upstream_id": scene, "price": PRICE}]} for scene in SCENES],
+            "web": {"workers": workers, **web},
+            "database": {"url": url_of(location)},
+            "limits": WIDE,
+            "providers": {
+                "own": {
+                    "dialect": "openai_chat",
+                    "base_url": f"{upstream.url}/own/v1",
+                    "key": "sk-own",
+                }
+            },
+            "models": [
+                {
+                    "id": f"test/{scene}",
+                    "offers": [{"provider": "own", "upstream_id": scene, "price": PRICE}],
+                }
+                for scene in SCENES
+            ],
         }
         place.mkdir(exist_ok=True)
         (place / "gatewayz.yaml").write_text(yaml.safe_dump(settings))
@@ -123,11 +173,24 @@ async def load(here, clients, each, **more):
             for turn in range(each):
                 try:
                     if (number + turn) % 2:
-                        reply = await client.chat.completions.create(model="test/echo", messages=ASK)
+                        reply = await client.chat.completions.create(
+                            model="test/echo", messages=ASK
+                        )
                         assert reply.choices[0].message.content == "Hello"
                         continue
-                    stream = await client.chat.completions.create(model="test/echo", messages=ASK, stream=True)
-                    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]) == "Hello"
+                    stream = await client.chat.completions.create(
+                        model="test/echo", messages=ASK, stream=True
+                    )
+                    assert (
+                        "".join(
+                            [
+                                chunk.choices[0].delta.content or ""
+                                async for chunk in stream
+                                if chunk.choices
+                            ]
+                        )
+                        == "Hello"
+                    )
                 except openai.APIError as fault:
                     faults.append(fault)
 

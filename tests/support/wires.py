@@ -16,10 +16,17 @@ STREAM, BODY = "text/event-stream", "application/json"
 
 
 def call(*, streamed: bool, model: str = "family/model", wants_usage: bool = True) -> Call:
-    request = ChatRequest(dialect="openai_chat", model=model, messages=(), streamed=streamed, wants_usage=wants_usage)
+    request = ChatRequest(
+        dialect="openai_chat", model=model, messages=(), streamed=streamed, wants_usage=wants_usage
+    )
     return Call(
-        id=new_ulid(), endpoint="/v1/chat/completions", request=request, principal=Principal("a", "k"),
-        received_at=0.0, received_ms=0, deadline=1e9,
+        id=new_ulid(),
+        endpoint="/v1/chat/completions",
+        request=request,
+        principal=Principal("a", "k"),
+        received_at=0.0,
+        received_ms=0,
+        deadline=1e9,
     )
 
 
@@ -28,7 +35,9 @@ def encoded(events: Iterable[Event], *, streamed: bool) -> bytes:
     return b"".join(encoder.feed([Frame((event,))]) for event in events)
 
 
-def frames_of(data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any) -> list[Frame]:
+def frames_of(
+    data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any
+) -> list[Frame]:
     decoder = UPSTREAM.decoder(content_type, Reading(provider="maker", **reading))
     found: list[Frame] = []
     before = 0
@@ -38,11 +47,17 @@ def frames_of(data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (),
     return found + decoder.close()
 
 
-def events_of(data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any) -> list[Event]:
-    return [event for frame in frames_of(data, content_type, cuts, **reading) for event in frame.events]
+def events_of(
+    data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any
+) -> list[Event]:
+    return [
+        event for frame in frames_of(data, content_type, cuts, **reading) for event in frame.events
+    ]
 
 
-def reply_of(data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any) -> Reply:
+def reply_of(
+    data: bytes, content_type: str = STREAM, cuts: Sequence[int] = (), **reading: Any
+) -> Reply:
     return fold(events_of(data, content_type, cuts, **reading))
 
 

@@ -18,7 +18,9 @@ from gatewayz.settings_reference import fields
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+TRACKED = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split("\n")
 DOCS = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 BANNED_MODULES = {"utils", "helpers", "common", "services", "managers", "misc", "util", "helper"}
 BANNED_WORDS = re.compile(r"\b(\w*(Manager|Helper|Util|Service)|vendor\w*|backend\w*)\b")
@@ -41,8 +43,12 @@ def test_a_file_has_at_most_400_lines(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_a_function_has_at_most_60_lines(path):
-    long = [node.name for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and (node.end_lineno or 0) - node.lineno >= 60]
+    long = [
+        node.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= 60
+    ]
     assert long == []
 
 
@@ -56,7 +62,11 @@ def test_a_module_opens_with_a_sentence_and_is_named_after_its_subject(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_names_are_the_glossarys(path):
-    names = {node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
+    names = {
+        node.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert [one for one in names if BANNED_WORDS.fullmatch(one)] == []
 
 
@@ -65,11 +75,18 @@ def test_no_provider_is_treated_by_name(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Compare) and re.search(r"provider(\.id)?$", ast.unparse(node.left)):
             for other in node.comparators:
-                assert not (isinstance(other, ast.Constant) and isinstance(other.value, str) and other.value), ast.unparse(node)
+                assert not (
+                    isinstance(other, ast.Constant) and isinstance(other.value, str) and other.value
+                ), ast.unparse(node)
 
 
 def test_the_catch_alls_are_around_calls_and_workers():
-    found = [name(path) for path in SOURCES for line in path.read_text().splitlines() if re.search(r"except (Exception|BaseException)\b", line) and "BLE001" in line]
+    found = [
+        name(path)
+        for path in SOURCES
+        for line in path.read_text().splitlines()
+        if re.search(r"except (Exception|BaseException)\b", line) and "BLE001" in line
+    ]
     assert sorted(found) == [
         "src/gatewayz/observe/bus.py",
         "src/gatewayz/store/sql/commits.py",
@@ -80,12 +97,18 @@ def test_the_catch_alls_are_around_calls_and_workers():
 
 def test_money_knows_no_float():
     for path in ("src/gatewayz/core/money.py", "src/gatewayz/core/usage.py"):
-        assert not [node for node in ast.walk(tree(ROOT / path)) if isinstance(node, ast.Name) and node.id == "float"]
+        assert not [
+            node
+            for node in ast.walk(tree(ROOT / path))
+            if isinstance(node, ast.Name) and node.id == "float"
+        ]
 
 
 @pytest.mark.parametrize("quirk", Quirks.__struct_fields__)
 def test_a_quirk_is_used_by_a_row_and_pinned_by_a_test(quirk):
-    pinned = any(re.search(rf"\b{quirk}\b", path.read_text()) for path in TESTS if "tidy" not in path.parts)
+    pinned = any(
+        re.search(rf"\b{quirk}\b", path.read_text()) for path in TESTS if "tidy" not in path.parts
+    )
     used = any(getattr(row.quirks, quirk) != getattr(Quirks(), quirk) for row in rows().values())
     assert pinned
     assert used
@@ -97,7 +120,9 @@ def test_every_kind_of_fault_has_words_in_every_dialect(path):
 
 
 def test_every_setting_and_metric_is_documented():
-    settings, metrics = ((ROOT / "docs/reference" / file).read_text() for file in ("settings.md", "metrics.md"))
+    settings, metrics = (
+        (ROOT / "docs/reference" / file).read_text() for file in ("settings.md", "metrics.md")
+    )
     assert [path for path, _, _ in fields() if f"`{path}`" not in settings] == []
     assert [family for family in FAMILIES if f"`{family}" not in metrics] == []
 
@@ -116,7 +141,9 @@ def test_a_decision_has_its_parts(path):
         assert part in text
 
 
-@pytest.mark.parametrize("file", [file for file in TRACKED if file and not file.endswith((".png", ".json"))])
+@pytest.mark.parametrize(
+    "file", [file for file in TRACKED if file and not file.endswith((".png", ".json"))]
+)
 def test_a_file_speaks_of_the_product_only(file):
     text = (ROOT / file).read_text(errors="replace") if (ROOT / file).is_file() else ""
     assert not REGISTRY_HOSTS.search(text)
@@ -141,13 +168,35 @@ def test_tests_patch_nothing_of_ours():
 
 def test_the_glossary_is_the_documents():
     text = (ROOT / "docs/glossary.md").read_text().lower()
-    for word in ("provider", "upstream", "dialect", "offer", "candidate", "plan", "call", "attempt", "commit point", "block", "usage", "price",
-                 "hold", "settle", "principal", "breaker", "fault", "fact", "seal", "quirk"):
+    for word in (
+        "provider",
+        "upstream",
+        "dialect",
+        "offer",
+        "candidate",
+        "plan",
+        "call",
+        "attempt",
+        "commit point",
+        "block",
+        "usage",
+        "price",
+        "hold",
+        "settle",
+        "principal",
+        "breaker",
+        "fault",
+        "fact",
+        "seal",
+        "quirk",
+    ):
         assert f"**{word}**" in text, word
 
 
 def test_every_dialect_is_held_not_to_know_the_others():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     [modules] = [one["modules"] for one in contracts if one["type"] == "independence"]
     folders = {path.parent.name for path in (ROOT / "src/gatewayz/dialects").glob("*/__init__.py")}
     assert {module.rpartition(".")[2] for module in modules} == folders
@@ -155,5 +204,11 @@ def test_every_dialect_is_held_not_to_know_the_others():
 
 def test_every_folder_of_tests_is_run():
     groups = re.search(r"^TEST_GROUPS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py") if path.parent.parent == ROOT / "tests"}
-    assert folders - {"tidy", "clients"} == {path.removeprefix("tests/") for path in re.split(r"[ ,]", groups[1])}
+    folders = {
+        path.parent.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.parent.parent == ROOT / "tests"
+    }
+    assert folders - {"tidy", "clients"} == {
+        path.removeprefix("tests/") for path in re.split(r"[ ,]", groups[1])
+    }

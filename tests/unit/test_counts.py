@@ -18,8 +18,11 @@ steps = st.lists(st.tuples(st.sampled_from("12"), st.integers(0, 5), st.booleans
 
 def counts(number, running=0.0):
     fell = [0] * len(BOUNDS_S) + [number]
-    return Counts(counters={CALLS: {("e", "f"): float(number)}}, histograms={SECONDS: {("e", "p"): (fell, number / 2)}},
-                  gauges={"gatewayz_calls_running": {(): running}})
+    return Counts(
+        counters={CALLS: {("e", "f"): float(number)}},
+        histograms={SECONDS: {("e", "p"): (fell, number / 2)}},
+        gauges={"gatewayz_calls_running": {(): running}},
+    )
 
 
 def shown(sums):
@@ -57,9 +60,16 @@ def test_gauges_of_a_process_end_with_it():
 
 def test_adding_changes_neither_side():
     one, other = counts(1), counts(2)
-    before = msgspec.json.encode([one.histograms[SECONDS][("e", "p")], other.histograms[SECONDS][("e", "p")]])
+    before = msgspec.json.encode(
+        [one.histograms[SECONDS][("e", "p")], other.histograms[SECONDS][("e", "p")]]
+    )
     assert added(one, other).counters[CALLS] == {("e", "f"): 3.0}
-    assert msgspec.json.encode([one.histograms[SECONDS][("e", "p")], other.histograms[SECONDS][("e", "p")]]) == before
+    assert (
+        msgspec.json.encode(
+            [one.histograms[SECONDS][("e", "p")], other.histograms[SECONDS][("e", "p")]]
+        )
+        == before
+    )
 
 
 def test_counts_travel_between_processes():

@@ -26,20 +26,34 @@ from gatewayz.providers.spec import Quirks
 from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.images import png
 
-BODY = {"model": "m", "prompt": "p", "size": "640x480", "quality": "hd", "response_format": "b64_json", "seed": 1}
+BODY = {
+    "model": "m",
+    "prompt": "p",
+    "size": "640x480",
+    "quality": "hd",
+    "response_format": "b64_json",
+    "seed": 1,
+}
 
 
-@pytest.mark.parametrize(("quirks", "changed", "gone"), [
-    ({}, {}, ()),
-    ({"image_size": "width_height"}, {"size": None, "width": 640, "height": 480}, ()),
-    ({"image_size": "aspect_ratio"}, {"size": None, "aspect_ratio": "4:3"}, ()),
-    ({"image_bytes_word": "base64"}, {"response_format": "base64"}, ()),
-    ({"image_bytes_only": True}, {"response_format": "b64_json"}, ()),
-    ({"image_drop": ("seed",)}, {"seed": None}, ("seed",)),
-    ({"image_drop_by_model": {"^m$": ("quality",), "^other": ("seed",)}}, {"quality": None}, ("quality",)),
-    ({"image_quality_by_model": {"^m": {"hd": "high"}}}, {"quality": "high"}, ()),
-    ({"drop": ("seed",), "allow_only": ("messages",), "extra_body": {"usage": {}}}, {}, ()),
-])
+@pytest.mark.parametrize(
+    ("quirks", "changed", "gone"),
+    [
+        ({}, {}, ()),
+        ({"image_size": "width_height"}, {"size": None, "width": 640, "height": 480}, ()),
+        ({"image_size": "aspect_ratio"}, {"size": None, "aspect_ratio": "4:3"}, ()),
+        ({"image_bytes_word": "base64"}, {"response_format": "base64"}, ()),
+        ({"image_bytes_only": True}, {"response_format": "b64_json"}, ()),
+        ({"image_drop": ("seed",)}, {"seed": None}, ("seed",)),
+        (
+            {"image_drop_by_model": {"^m$": ("quality",), "^other": ("seed",)}},
+            {"quality": None},
+            ("quality",),
+        ),
+        ({"image_quality_by_model": {"^m": {"hd": "high"}}}, {"quality": "high"}, ()),
+        ({"drop": ("seed",), "allow_only": ("messages",), "extra_body": {"usage": {}}}, {}, ()),
+    ],
+)
 def test_oddities_change_the_body_and_name_what_is_lost(quirks, changed, gone):
     body = dict(BODY)
     assert applied(body, Quirks(**quirks), "m", "openai_images") == gone
@@ -57,8 +71,15 @@ def asking_for(quirks, model="m", *, streamed=False):
     from gatewayz.providers.asking import ask
     from gatewayz.providers.registry import providers_from, rows
 
-    provider = msgspec.structs.replace(providers_from(rows(), {}, {})["fal"], quirks=Quirks(**quirks))
-    asked = ask(ImageRequest(dialect="openai_images", model="x", prompt="p", streamed=streamed), provider, None, model)
+    provider = msgspec.structs.replace(
+        providers_from(rows(), {}, {})["fal"], quirks=Quirks(**quirks)
+    )
+    asked = ask(
+        ImageRequest(dialect="openai_images", model="x", prompt="p", streamed=streamed),
+        provider,
+        None,
+        model,
+    )
     return asked.wire(next(asked.steps).draft)
 
 
@@ -69,13 +90,28 @@ def test_models_that_answer_directly_pass_the_queue_by():
 
 
 def test_only_models_that_stream_images_are_asked_to():
-    assert dict(asking_for({"image_streams": "^m"}, streamed=True).headers)["Accept"] == "text/event-stream"
-    assert dict(asking_for({"image_streams": "^n"}, streamed=True).headers)["Accept"] == "application/json"
+    assert (
+        dict(asking_for({"image_streams": "^m"}, streamed=True).headers)["Accept"]
+        == "text/event-stream"
+    )
+    assert (
+        dict(asking_for({"image_streams": "^n"}, streamed=True).headers)["Accept"]
+        == "application/json"
+    )
 
 
-@pytest.mark.parametrize(("url", "own"), [
-    ("https://queue.fal.run/x", True), ("https://fal.run/x", True), ("https://fal.run.evil.example/x", False), ("https://fal.run@evil.example/x", False),
-    ("http://fal.run/x", False), ("https://v3.fal.media/x", False), ("https://fal.run", False)])
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://queue.fal.run/x", True),
+        ("https://fal.run/x", True),
+        ("https://fal.run.evil.example/x", False),
+        ("https://fal.run@evil.example/x", False),
+        ("http://fal.run/x", False),
+        ("https://v3.fal.media/x", False),
+        ("https://fal.run", False),
+    ],
+)
 def test_credentials_go_to_the_providers_own_hosts_only(url, own):
     assert url.startswith(own_hosts("https://fal.run", "https://queue.fal.run")) is own
 
@@ -87,26 +123,44 @@ def test_a_file_elsewhere_is_asked_for_without_credentials_and_only_in_public():
 
     fal = providers_from(rows(), {"FAL_KEY": "secret"}, {})["fal"]
     line = Line(fal, fal.credentials[0], "fal_images", "m", streamed=False)
-    for url, public in (("https://v3.fal.media/a.png", True), ("https://queue.fal.run/x/status", False)):
+    for url, public in (
+        ("https://v3.fal.media/a.png", True),
+        ("https://queue.fal.run/x/status", False),
+    ):
         wire, _ = spelled(line, Draft(url, None, method="GET"))
         assert (wire.url, wire.public, wire.body) == (url, public, b"")
         assert ("secret" in str(wire.headers)) is not public
 
 
-JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + struct.pack(">HH", 480, 640) + b"\x01\x11\x00"
-WEBP = {b"VP8X": b"\x0a\0\0\0" + b"\0" * 4 + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"),
-        b"VP8L": b"\x0a\0\0\0/" + (639 | 479 << 14).to_bytes(4, "little"),
-        b"VP8 ": b"\x0a\0\0\0" + b"\0" * 3 + b"\x9d\x01\x2a" + struct.pack("<HH", 640, 480)}
+JPEG = (
+    b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08"
+    + struct.pack(">HH", 480, 640)
+    + b"\x01\x11\x00"
+)
+WEBP = {
+    b"VP8X": b"\x0a\0\0\0" + b"\0" * 4 + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"),
+    b"VP8L": b"\x0a\0\0\0/" + (639 | 479 << 14).to_bytes(4, "little"),
+    b"VP8 ": b"\x0a\0\0\0" + b"\0" * 3 + b"\x9d\x01\x2a" + struct.pack("<HH", 640, 480),
+}
 
 
-@pytest.mark.parametrize(("content", "kind"), [
-    (png(640, 480), "image/png"), (JPEG, "image/jpeg"), (b"GIF89a" + struct.pack("<HH", 640, 480), "image/gif"),
-    *[(b"RIFF\0\0\0\0WEBP" + chunk + rest, "image/webp") for chunk, rest in WEBP.items()]])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (png(640, 480), "image/png"),
+        (JPEG, "image/jpeg"),
+        (b"GIF89a" + struct.pack("<HH", 640, 480), "image/gif"),
+        *[(b"RIFF\0\0\0\0WEBP" + chunk + rest, "image/webp") for chunk, rest in WEBP.items()],
+    ],
+)
 def test_an_image_says_its_kind_and_size(content, kind):
     assert (kind_of(content), size_of(content)) == (kind, (640, 480))
 
 
-@given(st.binary(max_size=64), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF1234WEBPVP8X", b"GIF8"]))
+@given(
+    st.binary(max_size=64),
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF1234WEBPVP8X", b"GIF8"]),
+)
 def test_bytes_that_are_no_image_say_nothing_and_break_nothing(rest, magic):
     found = size_of(magic + rest)
     assert found is None or min(found) > 0
@@ -130,8 +184,17 @@ def answer(status, body=b"", **headers):
 
 def test_redirects_are_followed_three_times_and_no_more():
     moved = [answer(302, location=f"/{number}") for number in range(4)]
-    said, file = run(fetched("https://files.example/a"), *moved[:3], answer(200, b"x", **{"content-type": "image/PNG; q=1"}))
-    assert [step.draft.path for step in said] == ["https://files.example/a", "https://files.example/0", "https://files.example/1", "https://files.example/2"]
+    said, file = run(
+        fetched("https://files.example/a"),
+        *moved[:3],
+        answer(200, b"x", **{"content-type": "image/PNG; q=1"}),
+    )
+    assert [step.draft.path for step in said] == [
+        "https://files.example/a",
+        "https://files.example/0",
+        "https://files.example/1",
+        "https://files.example/2",
+    ]
     assert file == ("image/png", b"x")
     assert all(step.limit_bytes == 20 * 2**20 and step.within_ms == 10_000 for step in said)
     with pytest.raises(Fault, match="redirected"):
@@ -144,7 +207,12 @@ def test_a_redirect_stays_in_the_web(location):
         run(fetched("https://files.example/a"), answer(301, location=location))
 
 
-TICKET = {"status_url": "https://q/s", "response_url": "https://q/r", "cancel_url": "https://q/c", "request_id": "1"}
+TICKET = {
+    "status_url": "https://q/s",
+    "response_url": "https://q/r",
+    "cancel_url": "https://q/c",
+    "request_id": "1",
+}
 FAL = Asking(provider="fal", upstream_id="owner/model", streamed=False, queue_url="https://q")
 
 
@@ -160,31 +228,57 @@ def test_the_queue_is_asked_less_and_less_often_and_a_hiccup_of_its_status_page_
     said = polled(*[waiting] * 7, answer(502), answer(502), waiting, done, result)
     waits = [step.ms for step in said if isinstance(step, Wait)]
     assert waits == [500, 750, 1125, 1687, 2530, 3795, 5000, 5000, 5000, 5000, 5000]
-    assert [step.draft and step.draft.path for step in said if isinstance(step, Owe)] == ["https://q/c", None]
+    assert [step.draft and step.draft.path for step in said if isinstance(step, Owe)] == [
+        "https://q/c",
+        None,
+    ]
     assert isinstance(said[-1][-1].events[-1], Finished)
 
 
-@pytest.mark.parametrize("answers", [[answer(404)], [answer(503)] * 3, [answer(200, {"status": "COMPLETED"}), answer(422)]])
+@pytest.mark.parametrize(
+    "answers",
+    [[answer(404)], [answer(503)] * 3, [answer(200, {"status": "COMPLETED"}), answer(422)]],
+)
 def test_a_run_that_is_lost_ends_the_steps_with_its_refusal(answers):
     assert isinstance(polled(*answers)[-1], Send)
 
 
 def test_a_queue_that_cannot_be_read_is_broken():
     with pytest.raises(Fault, match="cannot be read"):
-        run(UPSTREAMS["fal_images"].steps(ImageRequest(dialect="d", model="m", prompt="p"), FAL), answer(200, b"<html>"))
+        run(
+            UPSTREAMS["fal_images"].steps(ImageRequest(dialect="d", model="m", prompt="p"), FAL),
+            answer(200, b"<html>"),
+        )
 
 
-options = st.dictionaries(st.sampled_from(["deepinfra", "fal"]), st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=2), max_size=2)
+options = st.dictionaries(
+    st.sampled_from(["deepinfra", "fal"]),
+    st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=2),
+    max_size=2,
+)
 image_requests = st.builds(
-    ImageRequest, dialect=st.just("openai_images"), model=st.text(min_size=1, max_size=20), prompt=st.text(min_size=1, max_size=50).filter(str.strip),
-    n=st.integers(1, 10), size=st.none() | st.tuples(st.integers(1, 8192), st.integers(1, 8192)), quality=st.sampled_from(["", "low", "high", "hd"]),
-    style=st.sampled_from(["", "vivid"]), form=st.sampled_from(["", "url", "bytes"]), seed=st.none() | st.integers(0, 2**31), negative=st.text(max_size=9),
-    user=st.text(max_size=9), streamed=st.booleans(), extra=st.dictionaries(st.sampled_from(["background", "steps"]), st.integers(1, 9), max_size=2))
+    ImageRequest,
+    dialect=st.just("openai_images"),
+    model=st.text(min_size=1, max_size=20),
+    prompt=st.text(min_size=1, max_size=50).filter(str.strip),
+    n=st.integers(1, 10),
+    size=st.none() | st.tuples(st.integers(1, 8192), st.integers(1, 8192)),
+    quality=st.sampled_from(["", "low", "high", "hd"]),
+    style=st.sampled_from(["", "vivid"]),
+    form=st.sampled_from(["", "url", "bytes"]),
+    seed=st.none() | st.integers(0, 2**31),
+    negative=st.text(max_size=9),
+    user=st.text(max_size=9),
+    streamed=st.booleans(),
+    extra=st.dictionaries(st.sampled_from(["background", "steps"]), st.integers(1, 9), max_size=2),
+)
 
 
 @given(image_requests)
 def test_decoding_what_was_encoded_gives_the_same_request(request):
-    draft = request_to_wire(request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed))
+    draft = request_to_wire(
+        request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed)
+    )
     assert request_from_wire(json.dumps(draft.body).encode()) == request
 
 
@@ -192,7 +286,9 @@ def test_decoding_what_was_encoded_gives_the_same_request(request):
 def test_only_the_provider_that_they_name_sees_options(request, given_options):
     made = msgspec.structs.replace(request, options=given_options, dialect="other")
     for provider in ("deepinfra", "fal", "together"):
-        body = request_to_wire(made, Asking(provider=provider, upstream_id="m", streamed=False)).body
+        body = request_to_wire(
+            made, Asking(provider=provider, upstream_id="m", streamed=False)
+        ).body
         assert body.items() >= given_options.get(provider, {}).items()
         assert not set(made.extra) & (body.keys() - given_options.get(provider, {}).keys())
 
@@ -222,8 +318,14 @@ def test_a_stream_that_ends_early_is_cut_or_broken(length):
 
 
 def test_usage_that_makes_no_sense_is_clamped():
-    answer_ = {"data": [{"b64_json": base64.b64encode(png(1, 1)).decode()}],
-               "usage": {"input_tokens": -5, "output_tokens": 10**18, "input_tokens_details": {"image_tokens": 9}}}
+    answer_ = {
+        "data": [{"b64_json": base64.b64encode(png(1, 1)).decode()}],
+        "usage": {
+            "input_tokens": -5,
+            "output_tokens": 10**18,
+            "input_tokens_details": {"image_tokens": 9},
+        },
+    }
     request = ImageRequest(dialect="openai_images", model="m", prompt="p")
     said, _ = run(UPSTREAMS["openai_images"].steps(request, FAL), answer(200, answer_))
     usage = next(event.usage for event in said[-1][0].events if isinstance(event, UsageReported))
@@ -235,17 +337,28 @@ def test_pixels_are_priced_per_million():
 
 
 def test_what_may_be_used_at_the_most_is_held():
-    request = ImageRequest(dialect="d", model="m", prompt="p" * 430, n=2, size=(100, 50), quality="low")
-    assert request.worst(100, None) == Usage(input=100, image_output=816, images=2, pixels=10_000, requests=1)
-    assert msgspec.structs.replace(request, quality="", size=None).worst(0, None).image_output == 2 * 6_240
+    request = ImageRequest(
+        dialect="d", model="m", prompt="p" * 430, n=2, size=(100, 50), quality="low"
+    )
+    assert request.worst(100, None) == Usage(
+        input=100, image_output=816, images=2, pixels=10_000, requests=1
+    )
+    assert (
+        msgspec.structs.replace(request, quality="", size=None).worst(0, None).image_output
+        == 2 * 6_240
+    )
 
 
 def test_an_answer_of_another_dialect_is_spelled_from_its_events():
     role = CLIENTS["/v1/images/generations"]
     assert role.ERRORS
-    said, _ = run(UPSTREAMS["vertex_predict"].steps(
-        ImageRequest(dialect="openai_images", model="m", prompt="p"), Asking(provider="v", upstream_id="endpoints/1", streamed=False)),
-        answer(200, load_exchange("object_forms", "vertex_predict").body))
+    said, _ = run(
+        UPSTREAMS["vertex_predict"].steps(
+            ImageRequest(dialect="openai_images", model="m", prompt="p"),
+            Asking(provider="v", upstream_id="endpoints/1", streamed=False),
+        ),
+        answer(200, load_exchange("object_forms", "vertex_predict").body),
+    )
     texts = [event.text for event in said[-1][0].events if isinstance(event, BlockDelta)]
     assert len(texts) == 3
     assert said[-1][0].source is None

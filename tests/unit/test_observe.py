@@ -8,7 +8,14 @@ import time
 from prometheus_client.parser import text_string_to_metric_families
 
 from gatewayz.core.calls import Attempt, Outcome
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, ListingRead, Warned
+from gatewayz.core.facts import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CallRefused,
+    ListingRead,
+    Warned,
+)
 from gatewayz.core.money import Nanos, Price
 from gatewayz.core.usage import Usage
 from gatewayz.observe.bus import FactBus
@@ -18,17 +25,39 @@ from gatewayz.observe.metrics import FAMILIES, MAX_MODELS, Metrics
 
 
 def ended(model="m/m", **more):
-    outcome = Outcome(served="p", model=model, usage=Usage(input=5, cache_read=2, output=3, reasoning=1), cost=Nanos(1_500), duration_ms=20,
-                      first_event_ms=10, **more)
-    return CallEnded(id="01", endpoint="/v1/chat/completions", dialect="openai_chat", model=model, streamed=True, account="a", key="k",
-                     received_ms=0, outcome=outcome)
+    outcome = Outcome(
+        served="p",
+        model=model,
+        usage=Usage(input=5, cache_read=2, output=3, reasoning=1),
+        cost=Nanos(1_500),
+        duration_ms=20,
+        first_event_ms=10,
+        **more,
+    )
+    return CallEnded(
+        id="01",
+        endpoint="/v1/chat/completions",
+        dialect="openai_chat",
+        model=model,
+        streamed=True,
+        account="a",
+        key="k",
+        received_ms=0,
+        outcome=outcome,
+    )
 
 
 EVERY = [
-    ended(), ended(fault="upstream_cut", message="sk-abcdefghijkl broke"),
-    AttemptEnded(call="01", endpoint="/v1/chat/completions", attempt=Attempt(provider="p", model="m", upstream_id="u", fault="upstream_error"),
-                 failover=True),
-    BreakerMoved(provider="p", subject="u", state="open"), CallRefused(id="02", endpoint="other", fault="unknown_route", status=404),
+    ended(),
+    ended(fault="upstream_cut", message="sk-abcdefghijkl broke"),
+    AttemptEnded(
+        call="01",
+        endpoint="/v1/chat/completions",
+        attempt=Attempt(provider="p", model="m", upstream_id="u", fault="upstream_error"),
+        failover=True,
+    ),
+    BreakerMoved(provider="p", subject="u", state="open"),
+    CallRefused(id="02", endpoint="other", fault="unknown_route", status=404),
     Warned(subject="call_failed", message="Bearer abcdefghijklmnop"),
 ]
 
@@ -39,9 +68,16 @@ def test_the_page_is_what_prometheus_reads():
     page = exposition(metrics.counts()).decode()
     families = {family.name: family for family in text_string_to_metric_families(page)}
     assert set(families) == set(FAMILIES)
-    calls = {sample.labels["fault"]: sample.value for sample in families["gatewayz_calls"].samples if sample.name.endswith("_total")}
+    calls = {
+        sample.labels["fault"]: sample.value
+        for sample in families["gatewayz_calls"].samples
+        if sample.name.endswith("_total")
+    }
     assert calls == {"none": 1.0, "upstream_cut": 1.0}
-    tokens = {sample.labels["type"]: sample.value for sample in families["gen_ai_client_token_usage"].samples}
+    tokens = {
+        sample.labels["type"]: sample.value
+        for sample in families["gen_ai_client_token_usage"].samples
+    }
     assert tokens == {"input": 10.0, "cache_read": 4.0, "output": 6.0, "reasoning": 2.0}
     buckets = families["gen_ai_server_time_to_first_token_seconds"].samples
     assert [sample.value for sample in buckets if sample.name.endswith("_count")] == [2.0]
@@ -50,24 +86,48 @@ def test_the_page_is_what_prometheus_reads():
 
 def test_what_a_provider_says_a_call_cost_stands_beside_what_our_prices_say():
     metrics = Metrics()
-    metrics.take([ended(upstream_cost_usd="0.000012", price=Price(input=1_000_000, output=2_000_000, markup_bp=5_000)), ended()])
-    families = {family.name: family for family in text_string_to_metric_families(exposition(metrics.counts()).decode())}
-    (theirs,), (ours,) = (families[name].samples for name in ("gatewayz_upstream_cost_usd", "gatewayz_compared_cost_usd"))
+    metrics.take(
+        [
+            ended(
+                upstream_cost_usd="0.000012",
+                price=Price(input=1_000_000, output=2_000_000, markup_bp=5_000),
+            ),
+            ended(),
+        ]
+    )
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(exposition(metrics.counts()).decode())
+    }
+    (theirs,), (ours,) = (
+        families[name].samples
+        for name in ("gatewayz_upstream_cost_usd", "gatewayz_compared_cost_usd")
+    )
     assert (theirs.value, ours.value) == (0.000012, 0.000011)
 
 
 def test_what_is_told_of_listings_is_counted_and_logged(tmp_path):
-    told = [ListingRead(provider="p", models=3, prices=2, quarantined=1), ListingRead(provider="p", fault="upstream_timeout", message="too slow"),
-            ListingRead(provider="q", doubted="the unit is in doubt")]
+    told = [
+        ListingRead(provider="p", models=3, prices=2, quarantined=1),
+        ListingRead(provider="p", fault="upstream_timeout", message="too slow"),
+        ListingRead(provider="q", doubted="the unit is in doubt"),
+    ]
     metrics = Metrics()
     metrics.take(told)
-    families = {family.name: family for family in text_string_to_metric_families(exposition(metrics.counts()).decode())}
-    assert {(one.labels["provider"], one.labels["fault"]): one.value for one in families["gatewayz_listings_read"].samples} == {
-        ("p", "none"): 1.0, ("p", "upstream_timeout"): 1.0, ("q", "none"): 1.0}
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(exposition(metrics.counts()).decode())
+    }
+    assert {
+        (one.labels["provider"], one.labels["fault"]): one.value
+        for one in families["gatewayz_listings_read"].samples
+    } == {("p", "none"): 1.0, ("p", "upstream_timeout"): 1.0, ("q", "none"): 1.0}
     lines = [line_of(one, "now") for one in told]
     assert [(line.level, line.event, line.message) for line in lines] == [
-        ("info", "listing", "3 models, 2 prices, 1 quarantined"), ("warning", "listing", "too slow"),
-        ("warning", "listing", "0 models, 0 prices, 0 quarantined; the unit is in doubt")]
+        ("info", "listing", "3 models, 2 prices, 1 quarantined"),
+        ("warning", "listing", "too slow"),
+        ("warning", "listing", "0 models, 0 prices, 0 quarantined; the unit is in doubt"),
+    ]
 
 
 def test_model_labels_are_bounded():
@@ -84,7 +144,14 @@ def test_a_line_holds_what_is_allowed_and_hides_what_looks_like_a_key(tmp_path):
         writer.take(EVERY)
         writer.close()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["call", "call", "attempt_failed", "breaker", "refused", "call_failed"]
+    assert [line["event"] for line in lines] == [
+        "call",
+        "call",
+        "attempt_failed",
+        "breaker",
+        "refused",
+        "call_failed",
+    ]
     assert lines[0]["cost_usd"] == "0.0000015"
     assert lines[1]["message"] == "*** broke"
     assert lines[5]["message"] == "***"

@@ -32,20 +32,44 @@ def told(breaker, *outcomes, now=0.0, caller="c"):
 CASES = [
     ("four failures keep it closed", [(0, "a", "failed")] * 4, "closed"),
     ("five failures in a row open it", [(0, "a", "failed")] * 5, "open"),
-    ("a success in between resets", [(0, "a", "failed")] * 4 + [(0, "a", "ok")] + [(0, "a", "failed")] * 4, "closed"),
+    (
+        "a success in between resets",
+        [(0, "a", "failed")] * 4 + [(0, "a", "ok")] + [(0, "a", "failed")] * 4,
+        "closed",
+    ),
     ("it stays open", [(0, "a", "failed")] * 5 + [(299, "a", "neutral")], "open"),
     ("then it is half open", [(0, "a", "failed")] * 5 + [(300, "a", "neutral")], "half_open"),
-    ("a probe that succeeds closes", [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "p", "ok")], "closed"),
-    ("a probe that fails reopens", [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "p", "failed")], "open"),
-    ("a stranger's success does not close", [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "q", "ok")], "half_open"),
+    (
+        "a probe that succeeds closes",
+        [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "p", "ok")],
+        "closed",
+    ),
+    (
+        "a probe that fails reopens",
+        [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "p", "failed")],
+        "open",
+    ),
+    (
+        "a stranger's success does not close",
+        [(0, "a", "failed")] * 5 + [(300, "p", "ask"), (301, "q", "ok")],
+        "half_open",
+    ),
     ("a trip opens at once", [(0, "a", "tripped")], "open"),
     ("one unknown model does not hide", [(0, "a", "unknown_model")], "closed"),
     ("two in a row do", [(0, "a", "unknown_model")] * 2, "open"),
     ("a limit cools", [(0, "a", "limited")], "cooling"),
     ("and is over after a while", [(0, "a", "limited"), (6, "a", "neutral")], "closed"),
     ("the client's own mistakes are neutral", [(0, "a", "neutral")] * 50, "closed"),
-    ("half of twenty in a minute opens", [(n, "a", ("ok", "failed")[n % 2]) for n in range(20)], "open"),
-    ("half of twenty in ten minutes does not", [(n * 30, "a", ("ok", "failed")[n % 2]) for n in range(20)], "closed"),
+    (
+        "half of twenty in a minute opens",
+        [(n, "a", ("ok", "failed")[n % 2]) for n in range(20)],
+        "open",
+    ),
+    (
+        "half of twenty in ten minutes does not",
+        [(n * 30, "a", ("ok", "failed")[n % 2]) for n in range(20)],
+        "closed",
+    ),
 ]
 
 
@@ -78,12 +102,25 @@ def test_a_lost_probe_frees_itself():
 
 def test_traffic_comes_back_in_steps():
     breaker = Breaker(closed_at=100.0)
-    shares = [sum(admitted(breaker, "c", 100.0 + at, RULE, n / 100)[1] for n in range(100)) for at in (0, 8, 16, 24, 30)]
+    shares = [
+        sum(admitted(breaker, "c", 100.0 + at, RULE, n / 100)[1] for n in range(100))
+        for at in (0, 8, 16, 24, 30)
+    ]
     assert shares == [10, 25, 50, 100, 100]
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.floats(0, 90), st.sampled_from("abc"), st.sampled_from([*Told, "ask"]), st.floats(0, 0.999)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 90),
+            st.sampled_from("abc"),
+            st.sampled_from([*Told, "ask"]),
+            st.floats(0, 0.999),
+        ),
+        max_size=60,
+    )
+)
 def test_an_open_breaker_lets_nothing_through_but_one_probe(story):
     breaker, now, probes = Breaker(), 0.0, {}
     for wait, caller, what, dice in story:
@@ -118,56 +155,101 @@ class Calm:
 
 
 def provider(name, **more):
-    return Provider(id=name, name=name, dialect="openai_chat", base_url="http://x", auth="none", **more)
+    return Provider(
+        id=name, name=name, dialect="openai_chat", base_url="http://x", auth="none", **more
+    )
 
 
 def planner(model, names, rules=RoutingRules(), **offer):
     providers = {name: provider(name) for name in names}
-    offers = tuple(Offer(model=model, provider=name, upstream_id="u", price=Price(input=1), **offer) for name in names)
+    offers = tuple(
+        Offer(model=model, provider=name, upstream_id="u", price=Price(input=1), **offer)
+        for name in names
+    )
     return Planner(Shelf([Model(id=model, offers=offers)], providers), rules, lambda: 0.5)
 
 
 def ask(model, **more):
-    return ChatRequest(dialect="openai_chat", model=model, messages=(Message("user", (Text("hi"),)),), **more)
+    return ChatRequest(
+        dialect="openai_chat", model=model, messages=(Message("user", (Text("hi"),)),), **more
+    )
 
 
 def order(plan):
     return [candidate.provider.id for candidate in plan.candidates]
 
 
-@pytest.mark.parametrize(("model", "offered", "kept"), [
-    ("openai/gpt-4o", ["openrouter", "openai", "groq", "azure-openai"], ["openai", "openrouter", "azure-openai"]),
-    ("gpt-4o", ["openrouter", "openai", "groq"], ["openai", "openrouter"]),
-    ("openai/gpt-oss-120b", ["groq", "openai", "cerebras"], ["openai", "cerebras", "groq"]),
-    ("anthropic/claude-x", ["openrouter", "anthropic", "groq", "google-vertex"], ["anthropic", "google-vertex", "openrouter"]),
-    ("openai/gpt-4o:free", ["openai", "openrouter"], ["openrouter"]),
-    ("meta/llama:exacto", ["groq", "openrouter"], ["openrouter"]),
-    ("openrouter/auto", ["groq", "openrouter"], ["openrouter"]),
-    ("google/gemini-3", ["openrouter", "onerouter", "google-vertex"], ["google-vertex", "onerouter", "openrouter"]),
-    ("meta/llama-3", ["together", "groq", "cerebras", "onerouter"], ["onerouter", "cerebras", "together", "groq"]),
-])
+@pytest.mark.parametrize(
+    ("model", "offered", "kept"),
+    [
+        (
+            "openai/gpt-4o",
+            ["openrouter", "openai", "groq", "azure-openai"],
+            ["openai", "openrouter", "azure-openai"],
+        ),
+        ("gpt-4o", ["openrouter", "openai", "groq"], ["openai", "openrouter"]),
+        ("openai/gpt-oss-120b", ["groq", "openai", "cerebras"], ["openai", "cerebras", "groq"]),
+        (
+            "anthropic/claude-x",
+            ["openrouter", "anthropic", "groq", "google-vertex"],
+            ["anthropic", "google-vertex", "openrouter"],
+        ),
+        ("openai/gpt-4o:free", ["openai", "openrouter"], ["openrouter"]),
+        ("meta/llama:exacto", ["groq", "openrouter"], ["openrouter"]),
+        ("openrouter/auto", ["groq", "openrouter"], ["openrouter"]),
+        (
+            "google/gemini-3",
+            ["openrouter", "onerouter", "google-vertex"],
+            ["google-vertex", "onerouter", "openrouter"],
+        ),
+        (
+            "meta/llama-3",
+            ["together", "groq", "cerebras", "onerouter"],
+            ["onerouter", "cerebras", "together", "groq"],
+        ),
+    ],
+)
 def test_locks_and_the_chain(model, offered, kept):
     assert order(planner(model, offered).plan(ask(model), HOUSE, Calm())) == kept
 
 
 def test_every_exclusion_leaves_a_reason():
     plan = planner("openai/gpt-4o", ["openai", "groq"]).plan(ask("openai/gpt-4o"), HOUSE, Calm())
-    assert [(reason.provider, reason.kept) for reason in plan.reasons] == [("groq", False), ("openai", True)]
+    assert [(reason.provider, reason.kept) for reason in plan.reasons] == [
+        ("groq", False),
+        ("openai", True),
+    ]
     assert "locked" in plan.reasons[0].why
 
 
-@pytest.mark.parametrize(("wishes", "kept"), [
-    ({"order": ("c", "a")}, ["c", "a", "b"]), ({"only": ("b",)}, ["b"]), ({"ignore": ("a",)}, ["b", "c"]),
-    ({"order": ("b",), "allow_fallbacks": False}, ["b"]),
-])
+@pytest.mark.parametrize(
+    ("wishes", "kept"),
+    [
+        ({"order": ("c", "a")}, ["c", "a", "b"]),
+        ({"only": ("b",)}, ["b"]),
+        ({"ignore": ("a",)}, ["b", "c"]),
+        ({"order": ("b",), "allow_fallbacks": False}, ["b"]),
+    ],
+)
 def test_the_clients_wishes(wishes, kept):
     rules = RoutingRules(chain=("a", "b", "c"))
-    assert order(planner("m/m", ["a", "b", "c"], rules).plan(ask("m/m", wishes=Wishes(**wishes)), HOUSE, Calm())) == kept
+    assert (
+        order(
+            planner("m/m", ["a", "b", "c"], rules).plan(
+                ask("m/m", wishes=Wishes(**wishes)), HOUSE, Calm()
+            )
+        )
+        == kept
+    )
 
 
 def test_open_offers_are_left_out_and_degraded_ones_come_last():
     rules = RoutingRules(chain=("a", "b", "c"))
-    plan = planner("m/m", ["a", "b", "c"], rules).plan(ask("m/m"), HOUSE, Calm(a=Standing(degraded=True), b=Standing(usable=False, why="open", wait_s=9)))
+    plan = planner("m/m", ["a", "b", "c"], rules).plan(
+        ask("m/m"),
+        HOUSE,
+        Calm(a=Standing(degraded=True), b=Standing(usable=False, why="open", wait_s=9)),
+    )
     assert order(plan) == ["c", "a"]
 
 
@@ -181,7 +263,10 @@ def test_when_all_are_open_the_nearest_is_the_last_resort():
 
 def test_affinity_keeps_a_conversation_where_it_was():
     rules = RoutingRules(chain=("a", "b"))
-    assert order(planner("m/m", ["a", "b"], rules).plan(ask("m/m"), HOUSE, Calm(), "b/u")) == ["b", "a"]
+    assert order(planner("m/m", ["a", "b"], rules).plan(ask("m/m"), HOUSE, Calm(), "b/u")) == [
+        "b",
+        "a",
+    ]
 
 
 def test_what_an_offer_cannot_do_excludes_it():
@@ -205,12 +290,27 @@ def test_an_unpriced_model_is_refused_but_to_the_house():
     assert caught.value.kind == "unpriced"
 
 
-@pytest.mark.parametrize(("price", "service", "kind"), [
-    (Price(), "", "unpriced"), (Price(free=True), "", ""), (Price(input=1), "", ""), (Price(input=1), "priority", "unpriced"),
-    (Price(input=1), "flex", ""), (price_from_pico({"input": 1}, {("priority", 0): {"input": 2}}), "priority", ""),
-])
+@pytest.mark.parametrize(
+    ("price", "service", "kind"),
+    [
+        (Price(), "", "unpriced"),
+        (Price(free=True), "", ""),
+        (Price(input=1), "", ""),
+        (Price(input=1), "priority", "unpriced"),
+        (Price(input=1), "flex", ""),
+        (price_from_pico({"input": 1}, {("priority", 0): {"input": 2}}), "priority", ""),
+    ],
+)
 def test_nothing_is_sold_for_nothing_or_at_a_tier_without_a_price(price, service, kind):
-    shelf = Shelf([Model(id="a/b", offers=(Offer(model="a/b", provider="maker", upstream_id="u", price=price),))], {"maker": provider("maker")})
+    shelf = Shelf(
+        [
+            Model(
+                id="a/b",
+                offers=(Offer(model="a/b", provider="maker", upstream_id="u", price=price),),
+            )
+        ],
+        {"maker": provider("maker")},
+    )
     made = Planner(shelf, RoutingRules(), lambda: 0.5)
     buyer = Principal("a", "k", billing="prepaid")
     if not kind:
@@ -228,8 +328,22 @@ def test_a_key_may_be_bound_to_models():
 
 
 def test_names_are_exact_and_near_ones_are_told():
-    shelf = Shelf([Model(id="family/Name", aliases=("short",), offers=(Offer(model="family/Name", provider="a", upstream_id="x/y"),))], {"a": provider("a")})
-    assert shelf.resolve("short").model == shelf.resolve("Name").model == shelf.resolve("family/Name").model == "family/Name"
+    shelf = Shelf(
+        [
+            Model(
+                id="family/Name",
+                aliases=("short",),
+                offers=(Offer(model="family/Name", provider="a", upstream_id="x/y"),),
+            )
+        ],
+        {"a": provider("a")},
+    )
+    assert (
+        shelf.resolve("short").model
+        == shelf.resolve("Name").model
+        == shelf.resolve("family/Name").model
+        == "family/Name"
+    )
     assert shelf.resolve("a/x/y").offers[0].upstream_id == "x/y"
     assert shelf.resolve("a/Some:Thing").offers[0].upstream_id == "Some:Thing"
     with pytest.raises(Fault, match="family/Name"):
@@ -237,15 +351,29 @@ def test_names_are_exact_and_near_ones_are_told():
 
 
 @settings(max_examples=300)
-@given(st.lists(st.sampled_from(["openai", "openrouter", "groq", "azure-openai", "mine"]), min_size=1, unique=True),
-       st.sampled_from(["openai/gpt-4o", "meta/x", "openai/x:free"]), st.lists(st.floats(0, 0.99), min_size=1, max_size=9),
-       st.sets(st.sampled_from(["openai", "groq"])), st.integers(1, 3))
-def test_a_plan_has_no_duplicates_respects_locks_and_someone_survives(names, model, dice, out, keys):
+@given(
+    st.lists(
+        st.sampled_from(["openai", "openrouter", "groq", "azure-openai", "mine"]),
+        min_size=1,
+        unique=True,
+    ),
+    st.sampled_from(["openai/gpt-4o", "meta/x", "openai/x:free"]),
+    st.lists(st.floats(0, 0.99), min_size=1, max_size=9),
+    st.sets(st.sampled_from(["openai", "groq"])),
+    st.integers(1, 3),
+)
+def test_a_plan_has_no_duplicates_respects_locks_and_someone_survives(
+    names, model, dice, out, keys
+):
     held = tuple(Credential(id=f"k{number}", key=Secret("s")) for number in range(keys))
     providers = {name: provider(name, credentials=held, own=name == "mine") for name in names}
-    offers = tuple(Offer(model=model, provider=name, upstream_id="u", price=Price()) for name in names)
+    offers = tuple(
+        Offer(model=model, provider=name, upstream_id="u", price=Price()) for name in names
+    )
     draws = iter(dice * 100)
-    made = Planner(Shelf([Model(id=model, offers=offers)], providers), RoutingRules(), lambda: next(draws))
+    made = Planner(
+        Shelf([Model(id=model, offers=offers)], providers), RoutingRules(), lambda: next(draws)
+    )
     health = Calm(**{name: Standing(usable=False, wait_s=5) for name in out})
     lock: Lock = RoutingRules().lock_for(model)
     allowed = [name for name in names if not lock.only or name in lock.only or name == "mine"]
@@ -266,12 +394,21 @@ def test_every_kind_of_fault_has_a_verdict(kind):
 
 
 def test_what_the_client_sees_when_attempts_failed_differently():
-    faults = [Fault("upstream_error", "e"), Fault("upstream_timeout", "t"), Fault("upstream_overloaded", "o"),
-              Fault("upstream_limited", "l", retry_after_s=7)]
+    faults = [
+        Fault("upstream_error", "e"),
+        Fault("upstream_timeout", "t"),
+        Fault("upstream_overloaded", "o"),
+        Fault("upstream_limited", "l", retry_after_s=7),
+    ]
     seen = []
     while faults:
         seen.append(client_fault(faults).rule.status)
         faults.pop()
     assert seen == [429, 503, 504, 502]
     assert client_fault([Fault("upstream_unknown_model", "x")] * 2).kind == "unknown_model"
-    assert client_fault([Fault("upstream_unknown_model", "x"), Fault("upstream_error", "y")]).rule.status == 502
+    assert (
+        client_fault(
+            [Fault("upstream_unknown_model", "x"), Fault("upstream_error", "y")]
+        ).rule.status
+        == 502
+    )

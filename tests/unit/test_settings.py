@@ -92,19 +92,28 @@ def test_the_order_is_file_dotenv_environment_flags(place, monkeypatch):
     assert loaded().settings.routing.chain == ("a", "b")
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("web: {prot: 1}", "web.prot: no such setting; did you mean 'port'"),
-    ("wbe: {}", "wbe: no such setting; did you mean 'web'"),
-    ("web: {port: many}", "web.port: expected `int`"),
-    ("web: {port: 99999}", "web.port: 99999 is no port"),
-    ("data_dir: ${NOBODY_SET_THIS}", "the environment has no NOBODY_SET_THIS"),
-    ("models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: 2.5}}]}]", "quote it: money is text"),
-    ("models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: '-2'}}]}]", "must be 0 or more"),
-    ("routing: {attempts: 0}", "routing.attempts"),
-    ("routing: {breaker: {failure: 3}}", "did you mean 'failures'"),
-    ("[1, 2]", "must hold sections"),
-    ("web: {", "cannot be read as YAML"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("web: {prot: 1}", "web.prot: no such setting; did you mean 'port'"),
+        ("wbe: {}", "wbe: no such setting; did you mean 'web'"),
+        ("web: {port: many}", "web.port: expected `int`"),
+        ("web: {port: 99999}", "web.port: 99999 is no port"),
+        ("data_dir: ${NOBODY_SET_THIS}", "the environment has no NOBODY_SET_THIS"),
+        (
+            "models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: 2.5}}]}]",
+            "quote it: money is text",
+        ),
+        (
+            "models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: '-2'}}]}]",
+            "must be 0 or more",
+        ),
+        ("routing: {attempts: 0}", "routing.attempts"),
+        ("routing: {breaker: {failure: 3}}", "did you mean 'failures'"),
+        ("[1, 2]", "must hold sections"),
+        ("web: {", "cannot be read as YAML"),
+    ],
+)
 def test_errors_are_sentences_that_say_where_and_what(place, text, says):
     (place / "gatewayz.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
@@ -112,12 +121,15 @@ def test_errors_are_sentences_that_say_where_and_what(place, text, says):
     assert says in caught.value.message
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("providers: {opnai: {key: x}}", "did you mean 'openai'"),
-    ("providers: {openai: {quirks: {drops: []}}}", "did you mean 'drop'"),
-    ("providers: {mine: {dialect: smoke, base_url: 'http://x'}}", "'smoke' is none of"),
-    ("providers: {Mine.x: {dialect: openai_chat, base_url: 'http://x'}}", "lower-case"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("providers: {opnai: {key: x}}", "did you mean 'openai'"),
+        ("providers: {openai: {quirks: {drops: []}}}", "did you mean 'drop'"),
+        ("providers: {mine: {dialect: smoke, base_url: 'http://x'}}", "'smoke' is none of"),
+        ("providers: {Mine.x: {dialect: openai_chat, base_url: 'http://x'}}", "lower-case"),
+    ],
+)
 def test_errors_in_providers_are_sentences_too(place, text, says):
     (place / "gatewayz.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
@@ -126,7 +138,9 @@ def test_errors_in_providers_are_sentences_too(place, text, says):
 
 
 def test_secrets_are_hidden_when_settings_are_shown(place):
-    (place / "gatewayz.yaml").write_text("providers: {openai: {key: sk-canary, credentials: [{key: sk-canary}]}}\n")
+    (place / "gatewayz.yaml").write_text(
+        "providers: {openai: {key: sk-canary, credentials: [{key: sk-canary}]}}\n"
+    )
     assert "canary" not in shown(loaded().settings)
 
 
@@ -134,11 +148,19 @@ def test_every_setting_is_described_and_none_is_left_over():
     assert {path for path, _, _ in fields()} == set(DESCRIPTIONS)
 
 
-@pytest.mark.parametrize(("file", "made"), [
-    ("settings.md", reference), ("settings.schema.json", schema), ("metrics.md", metrics_reference), ("providers.md", providers_reference),
-])
+@pytest.mark.parametrize(
+    ("file", "made"),
+    [
+        ("settings.md", reference),
+        ("settings.schema.json", schema),
+        ("metrics.md", metrics_reference),
+        ("providers.md", providers_reference),
+    ],
+)
 def test_the_reference_is_what_the_code_says(file, made):
-    assert (ROOT / "docs/reference" / file).read_text() == made(), f"write docs/reference/{file} anew: make docs"
+    assert (ROOT / "docs/reference" / file).read_text() == made(), (
+        f"write docs/reference/{file} anew: make docs"
+    )
 
 
 def test_the_schema_accepts_the_sample():
@@ -150,12 +172,22 @@ def test_every_metric_is_named_after_its_owner():
     assert all(name.startswith(("gatewayz_", "gen_ai_")) for name in FAMILIES)
 
 
-@pytest.mark.parametrize(("url", "workers", "says"), [
-    ("", 3, "2 processes can share a SQLite file, not 3"), ("sqlite:///x.db", 3, "`gatewayz move --to URL`"),
-    ("memory:", 2, "belongs to one process"), ("", 0, "must be 1 or more"),
-])
+@pytest.mark.parametrize(
+    ("url", "workers", "says"),
+    [
+        ("", 3, "2 processes can share a SQLite file, not 3"),
+        ("sqlite:///x.db", 3, "`gatewayz move --to URL`"),
+        ("memory:", 2, "belongs to one process"),
+        ("", 0, "must be 1 or more"),
+    ],
+)
 def test_as_many_workers_as_can_share_the_database(url, workers, says):
     with pytest.raises(Fault, match="web.workers: ") as refused:
         loaded("", {"database": {"url": url}, "web": {"workers": workers}})
     assert says in refused.value.message
-    assert loaded("", {"database": {"url": "postgresql://h/d"}, "web": {"workers": 9}}).settings.web.workers == 9
+    assert (
+        loaded(
+            "", {"database": {"url": "postgresql://h/d"}, "web": {"workers": 9}}
+        ).settings.web.workers
+        == 9
+    )

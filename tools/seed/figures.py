@@ -39,7 +39,11 @@ def pico(usd: Any, per: int) -> int:
 
 def useful(tiers: dict[str, Listed], price: Listed) -> dict[str, Listed]:
     """The tiers that say anything else than the price itself."""
-    return {key: listed for key, listed in sorted(tiers.items()) if any(price.get(name) != rate for name, rate in listed.items())}
+    return {
+        key: listed
+        for key, listed in sorted(tiers.items())
+        if any(price.get(name) != rate for name, rate in listed.items())
+    }
 
 
 def serves(native: str, said: Surface) -> tuple[Surface, ...]:

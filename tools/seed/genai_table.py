@@ -38,7 +38,11 @@ class Genai:
         self._providers = {provider.id: provider for provider in providers}
 
     def ids(self, provider: str) -> list[str]:
-        return [model.id for model in self._providers[provider].models if not model.deprecated and model.prices]
+        return [
+            model.id
+            for model in self._providers[provider].models
+            if not model.deprecated and model.prices
+        ]
 
     def figures(self, provider: str, native: str) -> Figures | None:
         """What it says of this native id, which its own patterns must match."""
@@ -54,7 +58,15 @@ class Genai:
         for service, variant in self._services(found):
             base, above = _split(variant, service)
             tiers |= ({service: base} if base else {}) | above
-        return Figures(id=native, source="genai-prices", serves=serves(native, "chat"), price=price, tiers=useful(tiers, price), context=found.context_window, since=since)
+        return Figures(
+            id=native,
+            source="genai-prices",
+            serves=serves(native, "chat"),
+            price=price,
+            tiers=useful(tiers, price),
+            context=found.context_window,
+            since=since,
+        )
 
     def _now(self, model: ModelInfo) -> tuple[ModelPrice, str]:
         """The price of today; of prices that change with the hour, the dearest."""
@@ -67,17 +79,28 @@ class Genai:
         begun = [one for one in model.prices if one.constraint is None or self._begun(one)]
         chosen = begun[-1] if begun else model.prices[0]
         started = chosen.constraint
-        return chosen.prices, started.start_date.isoformat() if isinstance(started, StartDateConstraint) else ""
+        return chosen.prices, started.start_date.isoformat() if isinstance(
+            started, StartDateConstraint
+        ) else ""
 
     def _begun(self, one: ConditionalPrice) -> bool:
-        return isinstance(one.constraint, StartDateConstraint) and one.constraint.start_date <= self._today
+        return (
+            isinstance(one.constraint, StartDateConstraint)
+            and one.constraint.start_date <= self._today
+        )
 
     def _services(self, model: ModelInfo) -> list[tuple[str, ModelPrice]]:
         return [
             (variant.when["service_tier"], variant.prices)
             for variant in model.price_variants or ()
             if variant.when.get("service_tier") in SERVICES
-            and (variant.constraint is None or (isinstance(variant.constraint, StartDateConstraint) and variant.constraint.start_date <= self._today))
+            and (
+                variant.constraint is None
+                or (
+                    isinstance(variant.constraint, StartDateConstraint)
+                    and variant.constraint.start_date <= self._today
+                )
+            )
         ]
 
 

@@ -11,7 +11,13 @@ from tools.seed.figures import Figures, Listed, pico, serves, useful, words
 from gatewayz.core.requests import Surface
 
 TABLE = "litellm/model_prices_and_context_window_backup.json"
-SURFACES: dict[str, Surface] = {"chat": "chat", "responses": "chat", "completion": "chat", "embedding": "embedding", "image_generation": "image"}
+SURFACES: dict[str, Surface] = {
+    "chat": "chat",
+    "responses": "chat",
+    "completion": "chat",
+    "embedding": "embedding",
+    "image_generation": "image",
+}
 """Modes that the gateway can serve; the others are left out."""
 COSTS = {
     "input_cost_per_token": ("input", 1),
@@ -27,7 +33,9 @@ COSTS = {
     "output_cost_per_image_token": ("image_output", 1),
     "input_cost_per_request": ("requests", 1),
 }
-TIER = re.compile(r"(?P<field>.+?)(?:_above_(?P<above>\d+)k_tokens)?(?:_(?P<service>flex|priority))?$")
+TIER = re.compile(
+    r"(?P<field>.+?)(?:_above_(?P<above>\d+)k_tokens)?(?:_(?P<service>flex|priority))?$"
+)
 FEATURES = (
     ("tools", "supports_function_calling"),
     ("parallel_tools", "supports_parallel_function_calling"),
@@ -35,7 +43,12 @@ FEATURES = (
     ("reasoning", "supports_reasoning"),
     ("caching", "supports_prompt_caching"),
 )
-INPUTS = (("image", "supports_vision"), ("audio", "supports_audio_input"), ("file", "supports_pdf_input"), ("video", "supports_video_input"))
+INPUTS = (
+    ("image", "supports_vision"),
+    ("audio", "supports_audio_input"),
+    ("file", "supports_pdf_input"),
+    ("video", "supports_video_input"),
+)
 SIZED = re.compile(r"(^|/)((low|medium|high|standard|hd|auto)/)?\d+-x-\d+/")
 """Image rows for one size and quality: the same model once more."""
 
@@ -50,11 +63,19 @@ def table(wheel: Path) -> dict[str, dict[str, Any]]:
 def figures(rows: dict[str, dict[str, Any]], plan: dict[str, Any], today: str) -> list[Figures]:
     """What the table says of the models of one provider."""
     found = []
-    names, prefixes, told = plan.get("litellm", []), plan.get("prefix", []), re.compile(plan.get("told", ""))
+    names, prefixes, told = (
+        plan.get("litellm", []),
+        plan.get("prefix", []),
+        re.compile(plan.get("told", "")),
+    )
     for name, row in rows.items():
         if not told.search(row.get("source") or ""):
             continue
-        if row.get("litellm_provider") not in names or row.get("mode") not in SURFACES or SIZED.search(name):
+        if (
+            row.get("litellm_provider") not in names
+            or row.get("mode") not in SURFACES
+            or SIZED.search(name)
+        ):
             continue
         if row.get("deprecation_date", "9999") <= today:
             continue
@@ -82,7 +103,15 @@ def _figures(native: str, row: dict[str, Any]) -> Figures:
         context=_count(row.get("max_input_tokens")),
         max_output=_count(row.get("max_output_tokens")) if "chat" in surfaces else None,
         inputs=inputs,
-        outputs=(*words([("text", "chat" in surfaces), ("image", "image" in surfaces), ("audio", row.get("supports_audio_output"))]),),
+        outputs=(
+            *words(
+                [
+                    ("text", "chat" in surfaces),
+                    ("image", "image" in surfaces),
+                    ("audio", row.get("supports_audio_output")),
+                ]
+            ),
+        ),
         features=words((word, row.get(flag)) for word, flag in FEATURES),
     )
 
@@ -106,7 +135,10 @@ def _prices(row: dict[str, Any], surfaces: tuple[Surface, ...]) -> tuple[Listed,
         where.setdefault(known[0], pico(cost, known[1]))
     _by_range(row.get("tiered_pricing") or [], price, tiers)
     if "image" in surfaces and not price.get("image_output") and not price.get("output"):
-        per_pixel, per_image = row.get("output_cost_per_pixel"), row.get("output_cost_per_image", row.get("input_cost_per_image"))
+        per_pixel, per_image = (
+            row.get("output_cost_per_pixel"),
+            row.get("output_cost_per_image", row.get("input_cost_per_image")),
+        )
         if per_pixel:
             return {"pixels": pico(per_pixel, 1)}, {}
         return ({"images": pico(per_image, 1)} if per_image else price), {}

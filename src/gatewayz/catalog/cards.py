@@ -67,7 +67,10 @@ def pricing(price: Price) -> Card:
     listed = {bucket: getattr(price, bucket) for bucket in BUCKETS}
     shown = _figures(listed, price.markup_bp)
     overrides = [
-        {"min_prompt_tokens": tier.above, **_figures(dict(zip(BUCKETS, tier.rates, strict=True)), price.markup_bp)}
+        {
+            "min_prompt_tokens": tier.above,
+            **_figures(dict(zip(BUCKETS, tier.rates, strict=True)), price.markup_bp),
+        }
         for tier in price.tiers
         if not tier.service
     ]
@@ -95,7 +98,10 @@ def parameters_of(offers: Iterable[Offer], providers: Mapping[str, Provider]) ->
 def _told(offer: Offer, provider: Provider) -> set[str]:
     if offer.serves and "chat" not in offer.serves:
         return set()
-    words = {*CHAT_PARAMETERS, *(word for one in offer.features for word in FEATURE_PARAMETERS.get(one, ()))}
+    words = {
+        *CHAT_PARAMETERS,
+        *(word for one in offer.features for word in FEATURE_PARAMETERS.get(one, ())),
+    }
     return words - set(provider.quirks.drop)
 
 
@@ -129,8 +135,14 @@ def model_card(model: Model, offers: tuple[Offer, ...], providers: Mapping[str, 
 
 
 def cheapest_of(offers: Iterable[Offer]) -> Price | None:
-    prices = [offer.price for offer in offers if offer.price is not None and not why_not_sold(offer)]
-    return min(prices, key=lambda price: (price.input + price.output + price.images, price.pixels), default=None)
+    prices = [
+        offer.price for offer in offers if offer.price is not None and not why_not_sold(offer)
+    ]
+    return min(
+        prices,
+        key=lambda price: (price.input + price.output + price.images, price.pixels),
+        default=None,
+    )
 
 
 def _architecture(offers: tuple[Offer, ...]) -> Card:

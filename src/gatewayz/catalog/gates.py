@@ -16,7 +16,11 @@ PAID_BY = ("output", "requests", "images", "pixels", "seconds")
 
 def believed(listed: Listed) -> dict[str, int]:
     """The figures without the zeros that mean "no charge of its own": such a bucket costs what it falls back on."""
-    return {bucket: pico for bucket, pico in listed.items() if pico or not listed.get(FALLBACKS.get(bucket, ""), 0)}
+    return {
+        bucket: pico
+        for bucket, pico in listed.items()
+        if pico or not listed.get(FALLBACKS.get(bucket, ""), 0)
+    }
 
 
 def why_not_sane(listed: Listed, serves: Container[str], *, free: bool) -> str:

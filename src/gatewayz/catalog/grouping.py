@@ -57,12 +57,16 @@ class Spelled(Struct, frozen=True):
 @cache
 def rules() -> Rules:
     """The rules of this version."""
-    return msgspec.convert(tomllib.loads(files("gatewayz.catalog").joinpath("families.toml").read_text("utf-8")), Rules)
+    return msgspec.convert(
+        tomllib.loads(files("gatewayz.catalog").joinpath("families.toml").read_text("utf-8")), Rules
+    )
 
 
 @cache
 def _families() -> dict[str, str]:
-    found = {spelling: family for family, spellings in rules().families.items() for spelling in spellings}
+    found = {
+        spelling: family for family, spellings in rules().families.items() for spelling in spellings
+    }
     return found | {family: family for family in rules().families if family not in found}
 
 
@@ -88,7 +92,11 @@ def spelled(provider: str, native: str) -> Spelled:
     text = native
     for beginning in held.strip.get(provider, ()):
         text = text.removeprefix(beginning)
-    text, _, route = text.lower().partition(":") if provider in held.routed["providers"] else (text.lower(), "", "")
+    text, _, route = (
+        text.lower().partition(":")
+        if provider in held.routed["providers"]
+        else (text.lower(), "", "")
+    )
     if provider in held.points["providers"]:
         text = POINT.sub(".", text)
     family, slash, name = text.partition("/") if "/" in text else ("", "", text)

@@ -62,7 +62,9 @@ def known_from(models: Mapping[str, Model]) -> Known:
     return Known({key_of(name): name for name in models}, prices, places)
 
 
-def listing_from(body: bytes, provider: Provider, form: Format, known: Known, now_s: int) -> Listing:
+def listing_from(
+    body: bytes, provider: Provider, form: Format, known: Known, now_s: int
+) -> Listing:
     """The list as offers. Faults: `upstream_broken` when it is no list or names no model at all."""
     reader = _Reader(provider, form, known, now_s)
     for row in _rows(body, form):
@@ -127,14 +129,23 @@ class _Reader:
 
     def _native(self, row: Row) -> str:
         found = first(row, self._form.id)
-        if not isinstance(found, str) or not 0 < len(found) <= MAX_ID or not found.isprintable() or " " in found:
+        if (
+            not isinstance(found, str)
+            or not 0 < len(found) <= MAX_ID
+            or not found.isprintable()
+            or " " in found
+        ):
             return ""
         return found.removeprefix(self._form.strip)
 
     def _offer(self, row: Row, native: str) -> Offer:
         form = self._form
         place = self._known.places.get((self._provider.id, native))
-        model = place.model if place is not None else canonical_of(self._provider.id, native, self._known.keys)
+        model = (
+            place.model
+            if place is not None
+            else canonical_of(self._provider.id, native, self._known.keys)
+        )
         inputs, outputs = _words(first(row, form.inputs)), _words(first(row, form.outputs))
         parameters = _words(first(row, form.parameters))
         return Offer(
@@ -175,7 +186,9 @@ class _Reader:
         elif why:
             self._hold(offer, listed, why)
         else:
-            others = [_compared(price) for price in self._known.prices.get(offer.model, {}).values()]
+            others = [
+                _compared(price) for price in self._known.prices.get(offer.model, {}).values()
+            ]
             self._priced.append(_Priced(offer, listed, why_far(listed, others)))
 
     def _sign(self) -> dict[str, Any]:
@@ -194,7 +207,11 @@ class _Reader:
         comparable = [one for one in self._priced if one.offer.model in self._known.prices]
         far = sum(1 for one in comparable if one.far)
         doubted = far >= DOUBTED_ROWS and far >= DOUBTED_SHARE * len(comparable)
-        told = f"the unit of this list is in doubt: {far} of {len(comparable)} prices are far off" if doubted else ""
+        told = (
+            f"the unit of this list is in doubt: {far} of {len(comparable)} prices are far off"
+            if doubted
+            else ""
+        )
         for one in self._priced:
             if one.far or told:
                 self._hold(one.offer, one.listed, one.far or told)
@@ -240,14 +257,22 @@ def _pico(value: Any, scale: int) -> int:
     if not figure.is_finite() or figure.adjusted() > MAX_DIGITS:
         return -ABSURD if figure.is_signed() else ABSURD
     # A number with a thousand zeros after the point is nothing; writing it out would be something.
-    return int((figure * scale).quantize(Decimal(1), ROUND_CEILING)) if figure.adjusted() > -MAX_FIGURE else 0
+    return (
+        int((figure * scale).quantize(Decimal(1), ROUND_CEILING))
+        if figure.adjusted() > -MAX_FIGURE
+        else 0
+    )
 
 
 def _tokens(value: Any) -> int | None:
     """A count of tokens; some lists write it as text, some as a float."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_FIGURE:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_TOKENS:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 1 <= value <= MAX_TOKENS
+    ):
         return None
     return int(value)
 
@@ -255,4 +280,6 @@ def _tokens(value: Any) -> int | None:
 def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    return tuple(dict.fromkeys(word for word in value[:100] if isinstance(word, str) and 0 < len(word) <= 64))
+    return tuple(
+        dict.fromkeys(word for word in value[:100] if isinstance(word, str) and 0 < len(word) <= 64)
+    )

@@ -93,19 +93,25 @@ def set_in_file(lists: Lists, model: str, place: Place | None = None) -> str:
     if place is None:
         return f"models.{model}"
     found = next((offer for offer in own.model.offers if _place(offer) == place), None)
-    return f"models.{model}.offers.{place[0]}" if found is not None and found.price is not None else ""
+    return (
+        f"models.{model}.offers.{place[0]}" if found is not None and found.price is not None else ""
+    )
 
 
 def priced_in_file(lists: Lists, place: Place) -> str:
     """Where the file has set the price of an offer; empty when it has not."""
-    return next((found for own in lists.own if (found := set_in_file(lists, own.model.id, place))), "")
+    return next(
+        (found for own in lists.own if (found := set_in_file(lists, own.model.id, place))), ""
+    )
 
 
 def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]:
     """All models, sorted by id. Offers of providers that are unknown here are left out."""
     known = _known(lists, providers)
     own = {one.model.id: one for one in lists.own}
-    models = _models(offer for offer in known.values() if offer.model not in own or own[offer.model].known)
+    models = _models(
+        offer for offer in known.values() if offer.model not in own or own[offer.model].known
+    )
     dressed = _dressed(models, lists)
     for given in lists.overrides.models:
         if given.id in dressed:
@@ -114,9 +120,14 @@ def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]
         dressed[one.model.id] = _with_own(dressed.get(one.model.id), one, known)
     hidden = lists.overrides.hidden_models
     shown = [
-        model for model in dressed.values() if (own[model.id].enabled if model.id in own else model.id not in hidden)
+        model
+        for model in dressed.values()
+        if (own[model.id].enabled if model.id in own else model.id not in hidden)
     ]
-    return tuple(_marked_up(model, own.get(model.id), providers, lists.markup_bp) for model in sorted(shown, key=_id))
+    return tuple(
+        _marked_up(model, own.get(model.id), providers, lists.markup_bp)
+        for model in sorted(shown, key=_id)
+    )
 
 
 def _id(model: Model) -> str:
@@ -125,12 +136,21 @@ def _id(model: Model) -> str:
 
 def _dressed(models: Mapping[str, Model], lists: Lists) -> dict[str, Model]:
     """Models with their names and dates: those of the package, else as a provider lists them."""
-    names = {model: name for listing in lists.listings.values() for model, name in listing.names.items()}
-    created = {model: when for listing in lists.listings.values() for model, when in listing.created.items()}
+    names = {
+        model: name for listing in lists.listings.values() for model, name in listing.names.items()
+    }
+    created = {
+        model: when
+        for listing in lists.listings.values()
+        for model, when in listing.created.items()
+    }
     dressed = {}
     for model in models.values():
         name, when = lists.names.get(model.id, ("", 0))
-        told = {"name": name or names.get(model.id, ""), "created_s": when or created.get(model.id, 0)}
+        told = {
+            "name": name or names.get(model.id, ""),
+            "created_s": when or created.get(model.id, 0),
+        }
         dressed[model.id] = replace(model, **told)
     return dressed
 
@@ -143,7 +163,10 @@ def _known(lists: Lists, providers: Mapping[str, Provider]) -> Known:
     known: Known = {}
     for provider, file in lists.seed.items():
         if provider in providers:
-            sources = {name: _Told(intern(f"{name}-{one.version}"), one.read) for name, one in file.sources.items()}
+            sources = {
+                name: _Told(intern(f"{name}-{one.version}"), one.read)
+                for name, one in file.sources.items()
+            }
             for row in file.rows:
                 known[provider, row.id] = _offer(provider, row, sources[row.source], file)
     for provider, listing in lists.listings.items():
@@ -213,7 +236,8 @@ def over(before: Offer, offer: Offer) -> Offer:
         serves=offer.serves or before.serves,
         inputs=offer.inputs if offer.inputs != TEXT else before.inputs,
         outputs=offer.outputs if offer.outputs != TEXT else before.outputs,
-        features=before.features + tuple(word for word in offer.features if word not in before.features),
+        features=before.features
+        + tuple(word for word in offer.features if word not in before.features),
         parameters=offer.parameters or before.parameters,
         quantization=offer.quantization or before.quantization,
     )
@@ -230,7 +254,8 @@ def _models(offers: Iterable[Offer]) -> dict[str, Model]:
         name: Model(
             id=name,
             aliases=aliases.get(name, ()),
-            context=max((offer.context or 0 for offer in standing.get(name, ())), default=0) or None,
+            context=max((offer.context or 0 for offer in standing.get(name, ())), default=0)
+            or None,
             offers=tuple(sorted(standing.get(name, ()), key=_place)),
             spare=tuple(sorted(spare.get(name, ()), key=_place)),
         )
@@ -241,7 +266,12 @@ def _models(offers: Iterable[Offer]) -> dict[str, Model]:
 def _named(model: Model, given: Model) -> Model:
     """The model with the names that were given to it, those that it had before it included."""
     aliases = tuple(dict.fromkeys((*given.aliases, *model.aliases)))
-    return replace(model, name=given.name or model.name, aliases=aliases, context=given.context or model.context)
+    return replace(
+        model,
+        name=given.name or model.name,
+        aliases=aliases,
+        context=given.context or model.context,
+    )
 
 
 def _place(offer: Offer) -> Place:
@@ -268,7 +298,9 @@ def _own_over(before: Offer, offer: Offer) -> Offer:
     return replace(over(before, offer), model=offer.model, only_pinned="")
 
 
-def _marked_up(model: Model, own: Own | None, providers: Mapping[str, Provider], markup_bp: int) -> Model:
+def _marked_up(
+    model: Model, own: Own | None, providers: Mapping[str, Provider], markup_bp: int
+) -> Model:
     """The nearest markup holds: the model's, else the provider's, else the house's."""
     mine = own.markup_bp if own is not None else None
 
@@ -281,7 +313,9 @@ def _marked_up(model: Model, own: Own | None, providers: Mapping[str, Provider],
 
     if not (mine or markup_bp or any(provider.markup_bp for provider in providers.values())):
         return model
-    return replace(model, offers=tuple(map(marked, model.offers)), spare=tuple(map(marked, model.spare)))
+    return replace(
+        model, offers=tuple(map(marked, model.offers)), spare=tuple(map(marked, model.spare))
+    )
 
 
 def capabilities(inputs: tuple[str, ...], parameters: tuple[str, ...]) -> frozenset[Capability]:

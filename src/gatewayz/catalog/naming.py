@@ -50,7 +50,10 @@ class Shelf:
     """What can be asked for now. A call that has its plan keeps it, whatever is put on the shelf meanwhile."""
 
     def __init__(
-        self, models: Iterable[Model], providers: Mapping[str, Provider], shut_out: ShutOut = lambda *_: ""
+        self,
+        models: Iterable[Model],
+        providers: Mapping[str, Provider],
+        shut_out: ShutOut = lambda *_: "",
     ) -> None:
         self.providers = providers
         self.shut_out = shut_out
@@ -79,7 +82,11 @@ class Shelf:
             return Named(model=text, offers=(_priced(named, provider),), pinned=True)
         if native is not None:
             return Named(model=native, offers=stock.models[native].offers)
-        raise Fault("unknown_model", f"The model '{text[:MAX_TEXT]}' does not exist{self._near(text)}.", param="model")
+        raise Fault(
+            "unknown_model",
+            f"The model '{text[:MAX_TEXT]}' does not exist{self._near(text)}.",
+            param="model",
+        )
 
     def _near(self, text: str) -> str:
         near = self.stock.near.to(text, NEAR_NAMES)
@@ -113,7 +120,9 @@ def _checked(model: Model, providers: Mapping[str, Provider]) -> Model:
         if offer.provider not in providers:
             near = get_close_matches(offer.provider, providers, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise Fault("bad_request", f"models.{model.id}: no provider is named {offer.provider!r}{hint}")
+            raise Fault(
+                "bad_request", f"models.{model.id}: no provider is named {offer.provider!r}{hint}"
+            )
         unpriced = unpriced or offer.price is None
     if not unpriced:
         return model

@@ -75,9 +75,15 @@ def _own(given: ModelSettings) -> Own:
         context=given.context,
         offers=tuple(_offer(given, offer) for offer in given.offers),
     )
-    price_ids = {(one.provider, one.upstream_id): one.price_id for one in given.offers if one.price_id}
+    price_ids = {
+        (one.provider, one.upstream_id): one.price_id for one in given.offers if one.price_id
+    }
     return Own(
-        model=model, known=given.known_offers, enabled=given.enabled, markup_bp=given.markup_bp, price_ids=price_ids
+        model=model,
+        known=given.known_offers,
+        enabled=given.enabled,
+        markup_bp=given.markup_bp,
+        price_ids=price_ids,
     )
 
 
@@ -86,7 +92,9 @@ def _offer(model: ModelSettings, given: OfferSettings) -> Offer:
         model=model.id,
         provider=given.provider,
         upstream_id=given.upstream_id,
-        price=_price(f"models.{model.id}.offers.{given.provider}", given) if given.price or given.free else None,
+        price=_price(f"models.{model.id}.offers.{given.provider}", given)
+        if given.price or given.free
+        else None,
         context=given.context if given.context is not None else model.context,
         max_output=given.max_output,
         can=frozenset(given.can) if given.can is not None else None,
@@ -102,7 +110,9 @@ def _price(path: str, given: OfferSettings) -> Price:
     return replace(price, version=VERSION, source=VERSION)
 
 
-def priced(price: Mapping[str, str], tiers: Iterable[TierSettings] = (), *, free: bool = False) -> Price:
+def priced(
+    price: Mapping[str, str], tiers: Iterable[TierSettings] = (), *, free: bool = False
+) -> Price:
     """A price as people write it. Faults: `bad_request` names the figure."""
     listed = {(_service(tier.service), tier.above): listed_from_usd(tier.price) for tier in tiers}
     return replace(price_from_pico(listed_from_usd(price), listed), free=free)
@@ -110,11 +120,16 @@ def priced(price: Mapping[str, str], tiers: Iterable[TierSettings] = (), *, free
 
 def _service(name: str) -> str:
     if name and name not in SERVICES:
-        raise Fault("bad_request", f"there is no service tier {name!r}; there are {', '.join(SERVICES)}")
+        raise Fault(
+            "bad_request", f"there is no service tier {name!r}; there are {', '.join(SERVICES)}"
+        )
     return name
 
 
 def checked_markup(path: str, markup_bp: int | None) -> None:
     """Faults: `bad_request` for a markup that would sell below the price, or that nobody can mean."""
     if markup_bp is not None and not 0 <= markup_bp <= MAX_MARKUP_BP:
-        raise Fault("bad_request", f"{path}.markup_bp: must be from 0 to {MAX_MARKUP_BP} basis points (100 are 1 %).")
+        raise Fault(
+            "bad_request",
+            f"{path}.markup_bp: must be from 0 to {MAX_MARKUP_BP} basis points (100 are 1 %).",
+        )

@@ -19,13 +19,19 @@ def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None =
     prompt, service = _prompt(request), service_asked(request)
     caps = {offer.max_output for offer in offers}
     worst = {cap: replace(request.worst(prompt, cap), service=service) for cap in caps}
-    amounts = [cost(worst[offer.max_output], offer.price, markup_bp) for offer in offers if offer.price is not None]
+    amounts = [
+        cost(worst[offer.max_output], offer.price, markup_bp)
+        for offer in offers
+        if offer.price is not None
+    ]
     return max(amounts, default=Nanos(0))
 
 
 def expected(request: Request, offer: Offer) -> Usage:
     """The most that this call is expected to use at the offer."""
-    return replace(request.worst(_prompt(request), offer.max_output), service=service_asked(request))
+    return replace(
+        request.worst(_prompt(request), offer.max_output), service=service_asked(request)
+    )
 
 
 def _prompt(request: Request) -> int:

@@ -29,7 +29,11 @@ def why_not_callable(offer: Offer, shelf: Shelf) -> str:
     provider = shelf.providers[offer.provider]
     locked = shelf.shut_out(offer.model, provider)
     if provider.off or locked:
-        return f"off: {provider.off}" if provider.off else f"{locked}, unless {provider.id} is asked for by name"
+        return (
+            f"off: {provider.off}"
+            if provider.off
+            else f"{locked}, unless {provider.id} is asked for by name"
+        )
     surfaces = offer.serves or ("chat",)
     if not any(dialect_for(provider, offer.upstream_id, surface) for surface in surfaces):
         return f"{provider.id} serves no {' or '.join(surfaces)} requests"
@@ -90,7 +94,9 @@ def shown_price(price: Price | None) -> str:
         return "unpriced"
     if price.free:
         return "free"
-    told = [f"{price.input / 1e6:g} / {price.output / 1e6:g}"] if price.input or price.output else []
+    told = (
+        [f"{price.input / 1e6:g} / {price.output / 1e6:g}"] if price.input or price.output else []
+    )
     told += [f"{pico / scale:g} {unit}" for pico, scale, unit in _flat(price) if pico]
     return ", ".join(told) or "zero"
 

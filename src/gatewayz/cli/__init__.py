@@ -37,10 +37,16 @@ class Groups(TyperGroup):
 
 
 app = typer.Typer(
-    name="gatewayz", cls=Groups, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    name="gatewayz",
+    cls=Groups,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 providers = typer.Typer(invoke_without_command=True, help="List providers, or test one.")
-models = typer.Typer(invoke_without_command=True, help="List models and prices, or see what is not callable and why.")
+models = typer.Typer(
+    invoke_without_command=True, help="List models and prices, or see what is not callable and why."
+)
 app.add_typer(models, name="models")
 app.add_typer(providers, name="providers")
 
@@ -53,7 +59,9 @@ Json = typer.Option(False, "--json", help="Print JSON.")
 @app.command()
 def serve(
     host: str = typer.Option(None, "--host", help="The address to listen on."),
-    port: int = typer.Option(None, "--port", "-p", help="The port to listen on; 0 takes a free one."),
+    port: int = typer.Option(
+        None, "--port", "-p", help="The port to listen on; 0 takes a free one."
+    ),
     workers: int = typer.Option(None, "--workers", "-w", help="Processes that serve together."),
     config: str = Config,
     data_dir: str = DataDir,
@@ -92,8 +100,12 @@ def doctor(config: str = Config, data_dir: str = DataDir) -> None:
 @app.command()
 def settings(
     config: str = Config,
-    schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the configuration file."),
-    reference: bool = typer.Option(False, "--reference", help="Print the reference of all settings."),
+    schema: bool = typer.Option(
+        False, "--schema", help="Print the JSON Schema of the configuration file."
+    ),
+    reference: bool = typer.Option(
+        False, "--reference", help="Print the reference of all settings."
+    ),
 ) -> None:
     """Show the settings that hold, with secrets hidden."""
     from gatewayz.cli.showing import show_settings
@@ -102,7 +114,9 @@ def settings(
 
 
 @app.command()
-def simulator(host: str = typer.Option("127.0.0.1", "--host"), port: int = typer.Option(8899, "--port", "-p")) -> None:
+def simulator(
+    host: str = typer.Option("127.0.0.1", "--host"), port: int = typer.Option(8899, "--port", "-p")
+) -> None:
     """Run the simulated provider as a process of its own."""
     from gatewayz.cli.serving import simulate
 
@@ -113,13 +127,20 @@ def simulator(host: str = typer.Option("127.0.0.1", "--host"), port: int = typer
 def migrate(
     config: str = Config,
     data_dir: str = DataDir,
-    url_from_stdin: bool = typer.Option(False, "--url-from-stdin", help="Read the database's URL from standard input."),
+    url_from_stdin: bool = typer.Option(
+        False, "--url-from-stdin", help="Read the database's URL from standard input."
+    ),
     pooler: bool = typer.Option(False, "--pooler", help="That URL is a transaction pooler's."),
 ) -> None:
     """Bring the database's schema up to date; a start does so by itself."""
     from gatewayz.cli.storing import migrate as run
 
-    run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if url_from_stdin else "", pooler=pooler)
+    run(
+        config,
+        {"data_dir": data_dir},
+        sys.stdin.read().strip() if url_from_stdin else "",
+        pooler=pooler,
+    )
 
 
 @app.command()
@@ -149,14 +170,18 @@ def restore(
 
 @app.command()
 def move(
-    to: str = typer.Option(..., "--to", help="The URL of an empty database; `-` reads it from standard input."),
+    to: str = typer.Option(
+        ..., "--to", help="The URL of an empty database; `-` reads it from standard input."
+    ),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
     """Take everything to another database, such as from SQLite to PostgreSQL."""
     from gatewayz.cli.keeping import move as run
 
-    raise typer.Exit(run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if to == "-" else to))
+    raise typer.Exit(
+        run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if to == "-" else to)
+    )
 
 
 @app.command()
@@ -180,7 +205,9 @@ def models_list(
         from gatewayz.cli.models import show_models
         from gatewayz.settings import loaded
 
-        show_models(loaded(config, {"data_dir": data_dir}), query, provider, every=every, as_json=json)
+        show_models(
+            loaded(config, {"data_dir": data_dir}), query, provider, every=every, as_json=json
+        )
 
 
 @models.command("report")
@@ -216,7 +243,9 @@ def providers_list(context: typer.Context, config: str = Config, json: bool = Js
 @providers.command("test")
 def providers_test(
     name: str,
-    model: str = typer.Option("", "--model", "-m", help="The provider's own id of the model to ask."),
+    model: str = typer.Option(
+        "", "--model", "-m", help="The provider's own id of the model to ask."
+    ),
     config: str = Config,
 ) -> None:
     """Make one real call to a provider."""

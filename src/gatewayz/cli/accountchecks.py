@@ -27,7 +27,9 @@ def account_findings(found: Loaded, providers: dict[str, Provider]) -> Iterator[
             except Fault as fault:
                 yield Finding("bad", provider.id, fault.message)
                 continue
-            yield Finding("ok", provider.id, f"{NAMES[type(account)]} for {', '.join(places_of(provider))}")
+            yield Finding(
+                "ok", provider.id, f"{NAMES[type(account)]} for {', '.join(places_of(provider))}"
+            )
 
 
 def places_of(provider: Provider) -> tuple[str, ...]:

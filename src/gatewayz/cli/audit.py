@@ -8,7 +8,11 @@ from gatewayz.cli.spelling import shown_time
 from gatewayz.store.sql import accounts, audit
 from gatewayz.store.sql.checking import Violation
 
-app = typer.Typer(name="audit", no_args_is_help=True, help="Show who changed what, and that nobody changed the log.")
+app = typer.Typer(
+    name="audit",
+    no_args_is_help=True,
+    help="Show who changed what, and that nobody changed the log.",
+)
 
 
 @app.command("list")
@@ -26,8 +30,15 @@ def listing(
         whose = await accounts.found(database, account) if account else ""
         return await audit.last_entries(database, last, whose)
 
-    rows = [{"at": shown_time(one.at_ms), **structs.asdict(one)} for one in at_office(config, data_dir, work)]
-    say(rows, as_json=as_json, columns=("number", "at", "actor", "action", "subject", "account", "detail"))
+    rows = [
+        {"at": shown_time(one.at_ms), **structs.asdict(one)}
+        for one in at_office(config, data_dir, work)
+    ]
+    say(
+        rows,
+        as_json=as_json,
+        columns=("number", "at", "actor", "action", "subject", "account", "detail"),
+    )
 
 
 @app.command("verify")

@@ -12,18 +12,26 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.ledger.values import Budget, Period
 from gatewayz.store.sql import accounts, budgets, keys
 
-app = typer.Typer(name="budgets", no_args_is_help=True, help="Limit what keys, accounts and end users may spend.")
+app = typer.Typer(
+    name="budgets", no_args_is_help=True, help="Limit what keys, accounts and end users may spend."
+)
 
 COLUMNS = ("subject", "limit_usd", "period", "spent_usd", "held_usd", "left_usd")
 KeyOption = typer.Option("", "--key", "-k", help="The id of a key.")
-AccountOption = typer.Option("", "--account", "-a", help="The account, by id or name; with --end-user, whose end user.")
+AccountOption = typer.Option(
+    "", "--account", "-a", help="The account, by id or name; with --end-user, whose end user."
+)
 EndUserOption = typer.Option("", "--end-user", "-u", help="Whom requests name as their user.")
 
 
 def _shown(budget: Budget) -> dict[str, Any]:
     left = budget.limit - budget.spent - budget.held
     figures = {"limit": budget.limit, "spent": budget.spent, "held": budget.held, "left": left}
-    row: dict[str, Any] = {"subject": budget.subject, "account": budget.account, "period": budget.period}
+    row: dict[str, Any] = {
+        "subject": budget.subject,
+        "account": budget.account,
+        "period": budget.period,
+    }
     row["since"] = shown_time(budget.period_ms) if budget.period_ms else ""
     for name, nanos in figures.items():
         row |= {f"{name}_usd": usd_text(Nanos(nanos)), f"{name}_nanos": nanos}
@@ -36,7 +44,10 @@ async def _subject(office: Office, key: str, account: str, end_user: str) -> tup
     if key and not account and not end_user:
         return await keys.owner(database, key), budgets.of_key(key)
     if key or not (account or end_user):
-        raise Fault("bad_request", "Name one: --key ID, --account ACCOUNT, or --end-user NAME (with --account).")
+        raise Fault(
+            "bad_request",
+            "Name one: --key ID, --account ACCOUNT, or --end-user NAME (with --account).",
+        )
     found = await accounts.found(database, account or HOUSE)
     return found, budgets.of_end_user(found, end_user) if end_user else budgets.of_account(found)
 
@@ -44,7 +55,9 @@ async def _subject(office: Office, key: str, account: str, end_user: str) -> tup
 @app.command("set")
 def put(
     limit: str = typer.Argument(help="How much, in US dollars."),
-    per: str = typer.Option("total", "--per", "-p", help=f"In which period: {', '.join(get_args(Period))}."),
+    per: str = typer.Option(
+        "total", "--per", "-p", help=f"In which period: {', '.join(get_args(Period))}."
+    ),
     key: str = KeyOption,
     account: str = AccountOption,
     end_user: str = EndUserOption,
@@ -58,7 +71,9 @@ def put(
     async def work(office: Office) -> str:
         whose, subject = await _subject(office, key, account, end_user)
         period: Any = per
-        await budgets.put(office.desk, whose, subject, budgets.Limit(amount=amount(limit), period=period))
+        await budgets.put(
+            office.desk, whose, subject, budgets.Limit(amount=amount(limit), period=period)
+        )
         return subject
 
     note(f"{at_office(config, data_dir, work)} may spend ${usd_text(amount(limit))} ({per}).")
@@ -78,7 +93,9 @@ def listing(
         found = await accounts.found(database, account)
         return await budgets.listed(database, found, office.desk.clock.wall_ms())
 
-    say([_shown(one) for one in at_office(config, data_dir, work)], as_json=as_json, columns=COLUMNS)
+    say(
+        [_shown(one) for one in at_office(config, data_dir, work)], as_json=as_json, columns=COLUMNS
+    )
 
 
 @app.command("remove")

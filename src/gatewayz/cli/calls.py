@@ -14,9 +14,13 @@ from gatewayz.core.money import Nanos, Price, cost, usd_text
 from gatewayz.core.reckoning import lines_of, usage_from
 from gatewayz.store.sql import accounts, calls
 
-app = typer.Typer(name="calls", no_args_is_help=True, help="Explain a call, or watch calls as they end.")
+app = typer.Typer(
+    name="calls", no_args_is_help=True, help="Explain a call, or watch calls as they end."
+)
 audit_app = typer.Typer(
-    name="audit", no_args_is_help=True, help="Show who changed what, and that nobody changed the log."
+    name="audit",
+    no_args_is_help=True,
+    help="Show who changed what, and that nobody changed the log.",
 )
 
 Account = typer.Option("", "--account", "-a", help="Only this account's, by id or name.")
@@ -34,7 +38,9 @@ async def _account(office: Office, word: str) -> str:
 
 @app.command("show")
 def show(
-    call: str = typer.Argument(help="Any id that its client saw: x-request-id, chatcmpl-…, msg_…, resp_…"),
+    call: str = typer.Argument(
+        help="Any id that its client saw: x-request-id, chatcmpl-…, msg_…, resp_…"
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
@@ -43,7 +49,9 @@ def show(
 
     async def work(office: Office) -> calls.Story:
         found = calls.call_id_of(call)
-        return await calls.story(office.desk.database, await calls.owner(office.desk.database, found), found)
+        return await calls.story(
+            office.desk.database, await calls.owner(office.desk.database, found), found
+        )
 
     story = at_office(config, data_dir, work)
     if as_json:
@@ -55,7 +63,9 @@ def show(
             print(f"\n{title}:")
             say(rows, as_json=False)
     if story.hold is not None:
-        print(f"\nstill held: ${usd_text(Nanos(story.hold['promo'] + story.hold['paid']))} by {story.hold['owner']}")
+        print(
+            f"\nstill held: ${usd_text(Nanos(story.hold['promo'] + story.hold['paid']))} by {story.hold['owner']}"
+        )
 
 
 def _say_record(story: calls.Story) -> None:
@@ -63,15 +73,34 @@ def _say_record(story: calls.Story) -> None:
     if not record:
         print("The call is under way: it has no record yet.")
         return
-    names = ("id", "account_id", "key_id", "end_user", "session_id", "endpoint", "streamed", "asked_model", "model")
-    row = {name: record[name] for name in (*names, "provider", "upstream_id", "stop", "status", "fault", "message")}
+    names = (
+        "id",
+        "account_id",
+        "key_id",
+        "end_user",
+        "session_id",
+        "endpoint",
+        "streamed",
+        "asked_model",
+        "model",
+    )
+    row = {
+        name: record[name]
+        for name in (*names, "provider", "upstream_id", "stop", "status", "fault", "message")
+    }
     row["received"] = shown_time(record["received_ms"])
     row["first_event_ms"], row["duration_ms"] = record["first_event_ms"], record["duration_ms"]
     row["cost"] = _priced(record)
     row["tags"] = ", ".join(record["tags"])
     row["held_usd"] = usd_text(Nanos(record["held"]))
-    row["upstream_cost_usd"], row["dropped"], row["trace"] = record["upstream_cost"], record["dropped"], record["trace"]
-    say_one({name: value for name, value in row.items() if value not in (None, "", [])}, as_json=False)
+    row["upstream_cost_usd"], row["dropped"], row["trace"] = (
+        record["upstream_cost"],
+        record["dropped"],
+        record["trace"],
+    )
+    say_one(
+        {name: value for name, value in row.items() if value not in (None, "", [])}, as_json=False
+    )
     print("\ncandidates:")
     for reason in record["reasons"]:
         print(f"  {reason}")
@@ -80,8 +109,13 @@ def _say_record(story: calls.Story) -> None:
 def _priced(record: dict[str, Any]) -> str:
     """Usage times price, as it was reckoned: units × dollars for each, or for a million of them."""
     usage, price = usage_from(record["usage"]), convert(record["price"], Price)
-    parts = [f"{one.units} {one.bucket} × ${one.price_usd}{PER[one.per]}" for one in lines_of(usage, price)]
-    marks = [name for name in ("estimated", "unpriced") if record[name]] + ["repaired"] * usage.repaired
+    parts = [
+        f"{one.units} {one.bucket} × ${one.price_usd}{PER[one.per]}"
+        for one in lines_of(usage, price)
+    ]
+    marks = [name for name in ("estimated", "unpriced") if record[name]] + [
+        "repaired"
+    ] * usage.repaired
     kept = {**{name: record["price"].get(name) for name in KEPT_PRICE}, "service": usage.service}
     more = [f"{name} {value}" for name, value in kept.items() if value]
     if record["cost"] != cost(usage, price):
@@ -91,9 +125,19 @@ def _priced(record: dict[str, Any]) -> str:
 
 
 def _attempts(story: calls.Story) -> list[dict[str, Any]]:
-    names = ("number", "provider", "upstream_id", "credential", "started_ms", "first_event_ms", "ended_ms", "status")
+    names = (
+        "number",
+        "provider",
+        "upstream_id",
+        "credential",
+        "started_ms",
+        "first_event_ms",
+        "ended_ms",
+        "status",
+    )
     return [
-        {name: row[name] for name in names} | {"came_of_it": row["fault"] or "served", "message": row["message"]}
+        {name: row[name] for name in names}
+        | {"came_of_it": row["fault"] or "served", "message": row["message"]}
         for row in story.attempts
     ]
 
@@ -113,7 +157,9 @@ def _booked(story: calls.Story) -> list[dict[str, Any]]:
 
 @app.command("tail")
 def tail(
-    last: int = typer.Option(10, "--last", "-n", min=0, max=1_000, help="How many that have ended already."),
+    last: int = typer.Option(
+        10, "--last", "-n", min=0, max=1_000, help="How many that have ended already."
+    ),
     follow: bool = typer.Option(True, "--follow/--no-follow", help="Go on until interrupted."),
     account: str = Account,
     as_json: bool = Json,

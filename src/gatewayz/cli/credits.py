@@ -15,7 +15,9 @@ from gatewayz.store.sql.checking import Violation, rejected, violations
 from gatewayz.store.sql.credits import Moved, Teller
 
 app = typer.Typer(
-    name="credits", no_args_is_help=True, help="Give credit, take it back, refund calls, check the books."
+    name="credits",
+    no_args_is_help=True,
+    help="Give credit, take it back, refund calls, check the books.",
 )
 
 Account = typer.Argument(help="The account, by id or name.")
@@ -25,7 +27,11 @@ Id = typer.Option("", "--id", help="An id of your own: the same id moves money o
 
 
 def _move(
-    config: str, data_dir: str | None, work: Callable[[Office, Teller], Awaitable[tuple[str, Moved]]], *, as_json: bool
+    config: str,
+    data_dir: str | None,
+    work: Callable[[Office, Teller], Awaitable[tuple[str, Moved]]],
+    *,
+    as_json: bool,
 ) -> None:
     """Moves, and says what moved and what the account has now."""
 
@@ -34,8 +40,16 @@ def _move(
         return done, await accounts.one(office.desk.database, account)
 
     done, account = at_office(config, data_dir, moved)
-    row = {"id": done.id, "amount_usd": usd_text(done.amount), "amount_nanos": done.amount, "moved_now": done.fresh}
-    say_one(row | {f"account_{name}": value for name, value in _balance(account).items()}, as_json=as_json)
+    row = {
+        "id": done.id,
+        "amount_usd": usd_text(done.amount),
+        "amount_nanos": done.amount,
+        "moved_now": done.fresh,
+    }
+    say_one(
+        row | {f"account_{name}": value for name, value in _balance(account).items()},
+        as_json=as_json,
+    )
     if not done.fresh:
         note(f"{done.id} was booked before; nothing has moved now.")
 
@@ -48,7 +62,9 @@ def _balance(account: accounts.Account) -> dict[str, Any]:
 @app.command("show")
 def show(
     account: str = Account,
-    last: int = typer.Option(20, "--transfers", "-t", min=0, max=1_000, help="How many of the last movements."),
+    last: int = typer.Option(
+        20, "--transfers", "-t", min=0, max=1_000, help="How many of the last movements."
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
@@ -68,7 +84,9 @@ def show(
     if as_json:
         say_one(row, as_json=True)
         return
-    say_one({name: value for name, value in row.items() if not isinstance(value, list)}, as_json=False)
+    say_one(
+        {name: value for name, value in row.items() if not isinstance(value, list)}, as_json=False
+    )
     for name in ("grants", "payments", "transfers"):
         if row[name]:
             print(f"\n{name}:")
@@ -93,7 +111,9 @@ def topup(
     account: str = Account,
     usd: str = Amount,
     source: str = typer.Option("manual", "--source", help="Where the money came from."),
-    payment: str = typer.Option("", "--id", help="The payment's id there: the same payment is booked once."),
+    payment: str = typer.Option(
+        "", "--id", help="The payment's id there: the same payment is booked once."
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
@@ -111,7 +131,9 @@ def topup(
 def grant(
     account: str = Account,
     usd: str = Amount,
-    expires: str = typer.Option("", "--expires", help="When what is left of it ends: 30d, 2030-01-31."),
+    expires: str = typer.Option(
+        "", "--expires", help="When what is left of it ends: 30d, 2030-01-31."
+    ),
     name: str = Id,
     as_json: bool = Json,
     config: str = Config,
@@ -167,9 +189,13 @@ def refund(
 
 @app.command("refund-payment")
 def refund_payment(
-    payment: str = typer.Argument(help="The payment's id, SOURCE:ID; `gatewayz credits show` lists them."),
+    payment: str = typer.Argument(
+        help="The payment's id, SOURCE:ID; `gatewayz credits show` lists them."
+    ),
     usd: str = Part,
-    chargeback: bool = typer.Option(False, "--chargeback", help="The money was taken back by the payer's bank."),
+    chargeback: bool = typer.Option(
+        False, "--chargeback", help="The money was taken back by the payer's bank."
+    ),
     name: str = Id,
     as_json: bool = Json,
     config: str = Config,
@@ -180,7 +206,9 @@ def refund_payment(
     async def work(office: Office, teller: Teller) -> tuple[str, Moved]:
         account = await credits.payment_owner(office.desk.database, payment)
         part = amount(usd) if usd else None
-        return account, await teller.refund_payment(account, payment, part, name, chargeback=chargeback)
+        return account, await teller.refund_payment(
+            account, payment, part, name, chargeback=chargeback
+        )
 
     _move(config, data_dir, work, as_json=as_json)
 
@@ -190,7 +218,9 @@ def check(as_json: bool = Json, config: str = Config, data_dir: str = DataDir) -
     """Check that the books add up; exit status 1 with what does not."""
 
     async def work(office: Office) -> list[Violation]:
-        return await violations(office.desk.database, office.desk.clock.wall_ms()) + rejected(office.data_dir)
+        return await violations(office.desk.database, office.desk.clock.wall_ms()) + rejected(
+            office.data_dir
+        )
 
     found = at_office(config, data_dir, work)
     if found or as_json:

@@ -35,20 +35,35 @@ async def _demo(data_dir: str) -> int:
         async with assembled(found) as built:
             listening = bound("127.0.0.1", 0)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            serving = asyncio.get_running_loop().create_task(built.server.serve(sockets=[listening]))
+            serving = asyncio.get_running_loop().create_task(
+                built.server.serve(sockets=[listening])
+            )
             await built.server.listening.wait()
-            console.print(f"A gateway serves {url}/v1 with two providers: '{SHAKY}' answers 503, '{STEADY}' answers.")
-            asked = await question(url, found.settings.bootstrap_key, "demo/model", "Hello from the demo")
+            console.print(
+                f"A gateway serves {url}/v1 with two providers: '{SHAKY}' answers 503, '{STEADY}' answers."
+            )
+            asked = await question(
+                url, found.settings.bootstrap_key, "demo/model", "Hello from the demo"
+            )
             built.server.should_exit = True
             await serving
             outcome = built.last_outcome()
     for number, attempt in enumerate(outcome.attempts, 1):
         ended = f"failed: {attempt.fault}" if attempt.fault else "served"
-        console.print(f"  attempt {number}: {attempt.provider:7} {ended:26} {attempt.ended_ms - attempt.started_ms} ms")
-    console.print(f"  answer: {asked.answer!r}  provider: {asked.provider}  cost: ${usd_text(outcome.cost)}")
-    seen = [bool(attempt.fault) for attempt in outcome.attempts] == [True, False] and asked.provider == STEADY
+        console.print(
+            f"  attempt {number}: {attempt.provider:7} {ended:26} {attempt.ended_ms - attempt.started_ms} ms"
+        )
     console.print(
-        "The client saw one answer and no error." if seen else "[bold red]The failover did not happen.[/bold red]"
+        f"  answer: {asked.answer!r}  provider: {asked.provider}  cost: ${usd_text(outcome.cost)}"
+    )
+    seen = [bool(attempt.fault) for attempt in outcome.attempts] == [
+        True,
+        False,
+    ] and asked.provider == STEADY
+    console.print(
+        "The client saw one answer and no error."
+        if seen
+        else "[bold red]The failover did not happen.[/bold red]"
     )
     return 0 if seen else 1
 
@@ -75,4 +90,6 @@ def _settings(data_dir: str, url: str) -> Loaded:
         # The demo shows the product, not this directory's configuration, which may be broken.
         import msgspec
 
-        return Loaded(settings=msgspec.convert(own, Settings), environment=dict(os.environ), source="demo")
+        return Loaded(
+            settings=msgspec.convert(own, Settings), environment=dict(os.environ), source="demo"
+        )

@@ -27,7 +27,11 @@ from gatewayz.store.secret import FILE as SECRET_FILE
 MIN_DESCRIPTORS = 4_096
 YEAR_2026_S = 1_767_225_600
 REACH_S = 2.0
-MARKS = {"ok": "[green]ok[/green]  ", "note": "[yellow]note[/yellow]", "bad": "[bold red]bad[/bold red] "}
+MARKS = {
+    "ok": "[green]ok[/green]  ",
+    "note": "[yellow]note[/yellow]",
+    "bad": "[bold red]bad[/bold red] ",
+}
 
 
 def doctor(config: str, flags: Mapping[str, Any]) -> int:
@@ -57,7 +61,9 @@ def _data_dir(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding
     path = Path(found.settings.data_dir)
     parent = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
     if not os.access(parent, os.W_OK):
-        yield Finding("bad", "data directory", f"{path} cannot be written; set data_dir to a place that can")
+        yield Finding(
+            "bad", "data directory", f"{path} cannot be written; set data_dir to a place that can"
+        )
         return
     yield Finding("ok", "data directory", f"{path} can be written")
     file = path / SECRET_FILE
@@ -67,14 +73,14 @@ def _data_dir(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding
 
 def _port(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
     web = found.settings.web
-    with socket.socket(socket.AF_INET6 if ":" in web.host else socket.AF_INET, socket.SOCK_STREAM) as trial:
+    with socket.socket(
+        socket.AF_INET6 if ":" in web.host else socket.AF_INET, socket.SOCK_STREAM
+    ) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((web.host, web.port))
         except OSError as error:
-            says = (
-                f"{web.host}:{web.port} is taken ({error.strerror}); a running gateway, or choose another with --port"
-            )
+            says = f"{web.host}:{web.port} is taken ({error.strerror}); a running gateway, or choose another with --port"
             yield Finding("note", "port", says)
             return
     yield Finding("ok", "port", f"{web.host}:{web.port} is free")
@@ -91,23 +97,36 @@ def _machine(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < MIN_DESCRIPTORS:
         yield Finding(
-            "note", "open files", f"the limit is {soft}; for many streams raise it: ulimit -n {MIN_DESCRIPTORS}"
+            "note",
+            "open files",
+            f"the limit is {soft}; for many streams raise it: ulimit -n {MIN_DESCRIPTORS}",
         )
     if time.time() < YEAR_2026_S:
-        yield Finding("bad", "clock", "this machine's date is in the past; TLS to providers will fail")
-    if not ssl.create_default_context().cert_store_stats()["x509_ca"] and not os.environ.get("SSL_CERT_DIR"):
-        yield Finding("note", "TLS", "no certificate authorities were found; install ca-certificates")
+        yield Finding(
+            "bad", "clock", "this machine's date is in the past; TLS to providers will fail"
+        )
+    if not ssl.create_default_context().cert_store_stats()["x509_ca"] and not os.environ.get(
+        "SSL_CERT_DIR"
+    ):
+        yield Finding(
+            "note", "TLS", "no certificate authorities were found; install ca-certificates"
+        )
 
 
 def _provider_findings(found: Loaded, providers: dict[str, Provider]) -> Iterator[Finding]:
     on = [provider for provider in providers.values() if not provider.off and not provider.built_in]
     names = ", ".join(provider.id for provider in on)
-    says = names or "none but the simulator; set a key such as OPENAI_API_KEY (`gatewayz providers` lists all)"
+    says = (
+        names
+        or "none but the simulator; set a key such as OPENAI_API_KEY (`gatewayz providers` lists all)"
+    )
     yield Finding("ok" if on else "note", "providers on", says)
     for provider in on:
         if not provider.verified:
             yield Finding(
-                "note", provider.id, "its facts are unverified; try `gatewayz providers test` before you rely on it"
+                "note",
+                provider.id,
+                "its facts are unverified; try `gatewayz providers test` before you rely on it",
             )
         if provider.local or provider.own:
             yield _reached(provider)
@@ -123,7 +142,9 @@ def _reached(provider: Provider) -> Finding:
         socket.create_connection((parts.hostname or "", port), REACH_S).close()
     except OSError as error:
         return Finding(
-            "bad", provider.id, f"nothing answers at {parts.hostname}:{port} ({error}); start it, or fix base_url"
+            "bad",
+            provider.id,
+            f"nothing answers at {parts.hostname}:{port} ({error}); start it, or fix base_url",
         )
     return Finding("ok", provider.id, f"something listens at {parts.hostname}:{port}")
 

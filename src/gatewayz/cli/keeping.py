@@ -55,11 +55,15 @@ def backup(config: str, flags: Mapping[str, Any], file: str) -> int:
     found = loaded(config, flags)
     location, path = _filled(found), Path(file)
     if path.exists():
-        raise Fault("bad_request", f"{path} is there already; a backup does not write over anything.")
+        raise Fault(
+            "bad_request", f"{path} is there already; a backup does not write over anything."
+        )
     if not path.parent.is_dir():
         raise Fault("bad_request", f"There is no folder {path.parent}.")
     seals, wrong = _run(_backed_up(location, path))
-    print(f"{location.shown} was backed up to {path}: {_counted(seals)}, {path.stat().st_size:,} bytes.")
+    print(
+        f"{location.shown} was backed up to {path}: {_counted(seals)}, {path.stat().st_size:,} bytes."
+    )
     _say_what_is_beside(found)
     return _verdict(wrong)
 
@@ -69,7 +73,10 @@ async def _backed_up(location: Location, path: Path) -> tuple[Seals, list[Violat
     async with snapshot(location, path.parent) as connection:
         schema = await connection.run_sync(revision_of)
         if not schema or schema > REVISION:
-            raise Fault("bad_request", f"The database is at revision {schema or 'none'}, this version's is {REVISION}.")
+            raise Fault(
+                "bad_request",
+                f"The database is at revision {schema or 'none'}, this version's is {REVISION}.",
+            )
         wrong = await violations_in(connection, now_ms, OF_A_COPY)
         header = Header(schema=schema, version=__version__, at_ms=now_ms, kept_in=location.kind)
         with written(path, header) as writer:
@@ -84,7 +91,9 @@ async def _backed_up(location: Location, path: Path) -> tuple[Seals, list[Violat
 
 async def _read_again(path: Path, seals: Seals) -> None:
     """What cannot be read was never a backup."""
-    read = {piece.end: piece async for piece in BackupReader(path).pieces() if isinstance(piece, Seal)}
+    read = {
+        piece.end: piece async for piece in BackupReader(path).pieces() if isinstance(piece, Seal)
+    }
     if read != seals:
         raise Fault("internal", f"{path} does not hold what was written; do not rely on it.")
 
@@ -95,8 +104,13 @@ def restore(config: str, flags: Mapping[str, Any], file: str, *, replace: bool) 
     location, reader = _kept(found), BackupReader(Path(file))
 
     async def run() -> tuple[Seals, list[Violation]]:
-        source, deed = Source(reader.header.schema, reader.pieces()), _restored(file, reader.header, replace=replace)
-        seals = await put_into(location, source, Shown("restoring"), _teller(found, deed), replace=replace)
+        source, deed = (
+            Source(reader.header.schema, reader.pieces()),
+            _restored(file, reader.header, replace=replace),
+        )
+        seals = await put_into(
+            location, source, Shown("restoring"), _teller(found, deed), replace=replace
+        )
         return seals, await _violations(location)
 
     seals, wrong = _run(run())
@@ -106,7 +120,12 @@ def restore(config: str, flags: Mapping[str, Any], file: str, *, replace: bool) 
 
 
 def _restored(file: str, header: Header, *, replace: bool) -> Deed:
-    detail = {"made_ms": header.at_ms, "schema": header.schema, "kept_in": header.kept_in, "replaced": replace}
+    detail = {
+        "made_ms": header.at_ms,
+        "schema": header.schema,
+        "kept_in": header.kept_in,
+        "replaced": replace,
+    }
     return Deed(action="store.restore", subject=Path(file).name, detail=detail)
 
 
@@ -118,7 +137,9 @@ def _teller(found: Loaded, deed: Deed) -> Tell:
 
     async def tell(connection: AsyncConnection) -> None:
         if peppers is None or not await goes_on(connection, peppers):
-            print("The audit log was not told: the secret that seals it is not here.", file=sys.stderr)
+            print(
+                "The audit log was not told: the secret that seals it is not here.", file=sys.stderr
+            )
             return
         await recorded(connection, peppers, actor(), deed, SystemClock().wall_ms())
 
@@ -135,13 +156,17 @@ def move(config: str, flags: Mapping[str, Any], url: str) -> int:
     deed = Deed(action="store.move", subject=there.shown, detail={"from": here.shown})
     seals, wrong = _run(_moved(here, there, Path(found.settings.data_dir), _teller(found, deed)))
     print(f"{here.shown} was moved to {there.shown}: {_counted(seals)}, read back and compared.")
-    print(f"Set GATEWAYZ_DATABASE__URL (or database.url) to {there.shown} with its password, and start again.")
+    print(
+        f"Set GATEWAYZ_DATABASE__URL (or database.url) to {there.shown} with its password, and start again."
+    )
     print(f"{here.shown} is left as it was.")
     _say_what_is_beside(found)
     return _verdict(wrong)
 
 
-async def _moved(here: Location, there: Location, data_dir: Path, tell: Tell) -> tuple[Seals, list[Violation]]:
+async def _moved(
+    here: Location, there: Location, data_dir: Path, tell: Tell
+) -> tuple[Seals, list[Violation]]:
     database = Database(here)
     try:
         async with database.begin(reading=True) as connection:
@@ -156,7 +181,9 @@ async def _moved(here: Location, there: Location, data_dir: Path, tell: Tell) ->
 
 def _kept(found: Loaded) -> Location:
     settings = found.settings
-    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    location = located(
+        settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+    )
     if location.kind == "memory":
         raise Fault("bad_request", "database.url is memory:, which keeps nothing.")
     return location
@@ -165,7 +192,10 @@ def _kept(found: Loaded) -> Location:
 def _filled(found: Loaded) -> Location:
     location = _kept(found)
     if location.kind == "sqlite" and not Path(location.path).is_file():
-        raise Fault("bad_request", f"There is no database {location.path}; --data-dir or --config says where it is.")
+        raise Fault(
+            "bad_request",
+            f"There is no database {location.path}; --data-dir or --config says where it is.",
+        )
     return location
 
 
@@ -189,10 +219,14 @@ def _say_what_is_beside(found: Loaded) -> None:
     """What belongs to an installation and is in no database."""
     data_dir = Path(found.settings.data_dir)
     place = "GATEWAYZ_SECRET_KEY" if found.secret_key else str(data_dir / secret.FILE)
-    print(f"Keep the secret too ({place}): without it no key works, and nothing that is encrypted can be read.")
+    print(
+        f"Keep the secret too ({place}): without it no key works, and nothing that is encrypted can be read."
+    )
     waiting = sum(path.stat().st_size for path in (data_dir / FOLDER).glob("*.jsonl"))
     if waiting:
-        print(f"{waiting:,} bytes of settlements wait in {data_dir / FOLDER}; the next start there books them.")
+        print(
+            f"{waiting:,} bytes of settlements wait in {data_dir / FOLDER}; the next start there books them."
+        )
 
 
 def _verdict(wrong: list[Violation]) -> int:

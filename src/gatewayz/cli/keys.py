@@ -31,17 +31,23 @@ def _shown(key: keys.Key, now_ms: int) -> dict[str, Any]:
 def make(
     name: str = typer.Option("", "--name", "-n", help="What the key is for."),
     account: str = Account,
-    user: str = typer.Option("", "--user", "-u", help="Whose it is: id or e-mail address of a user of the account."),
+    user: str = typer.Option(
+        "", "--user", "-u", help="Whose it is: id or e-mail address of a user of the account."
+    ),
     scopes: str = typer.Option(
         "", "--scopes", help=f"What it may do: {', '.join(SCOPES)}; all for the account {HOUSE}."
     ),
-    models: str = typer.Option("", "--models", help="The models it may use, with commas; all unless some are named."),
+    models: str = typer.Option(
+        "", "--models", help="The models it may use, with commas; all unless some are named."
+    ),
     addresses: str = typer.Option("", "--from", help="Networks it may be used from, with commas."),
     limit: list[str] = typer.Option(
         [], "--limit", help="A limit below the account's: key_rpm=60, key_per_day, key_concurrency."
     ),
     expires: str = typer.Option("", "--expires", help="When it ends: 30d, 12h, 2030-01-31."),
-    only_print: bool = typer.Option(False, "--print", help="Make a key without keeping it anywhere."),
+    only_print: bool = typer.Option(
+        False, "--print", help="Make a key without keeping it anywhere."
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
@@ -78,7 +84,9 @@ def _said(key: str, record: keys.Key, *, as_json: bool) -> None:
         say_one({"secret": key, **_shown(record, record.created_ms)}, as_json=True)
     else:
         print(key)
-    note(f"Key {record.id} of {record.account} may do: {', '.join(record.scopes)}. It is shown this once.")
+    note(
+        f"Key {record.id} of {record.account} may do: {', '.join(record.scopes)}. It is shown this once."
+    )
 
 
 async def _same_secret(office: Office) -> None:
@@ -88,7 +96,10 @@ async def _same_secret(office: Office) -> None:
     active = [key for key in found if key.revoked_ms is None]
     if active and not any(key.pepper in known for key in active):
         why = "The keys of this database were made with another secret than this machine's"
-        raise Fault("bad_request", f"{why}; set GATEWAYZ_SECRET_KEY to the gateway's, or --data-dir to its directory.")
+        raise Fault(
+            "bad_request",
+            f"{why}; set GATEWAYZ_SECRET_KEY to the gateway's, or --data-dir to its directory.",
+        )
 
 
 @app.command("list")
@@ -119,7 +130,11 @@ def show(key_id: str, as_json: bool = Json, config: str = Config, data_dir: str 
         database, now = office.desk.database, office.desk.clock.wall_ms()
         owner = await keys.owner(database, key_id)
         row = _shown(await keys.one(database, owner, key_id), now)
-        own = [one for one in await budgets.listed(database, owner, now) if one.subject == budgets.of_key(key_id)]
+        own = [
+            one
+            for one in await budgets.listed(database, owner, now)
+            if one.subject == budgets.of_key(key_id)
+        ]
         return row | {"budget": structs.asdict(own[0]) if own else None}
 
     say_one(at_office(config, data_dir, work), as_json=as_json)

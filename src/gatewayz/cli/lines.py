@@ -66,7 +66,9 @@ FromWorker = Ready | Counted | Asked
 class Line(Generic[T]):
     """One end; `T` is what may come in."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: Any) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: Any
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._decoder = msgspec.msgpack.Decoder(kind)

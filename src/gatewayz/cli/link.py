@@ -10,7 +10,18 @@ from typing import Any
 import msgspec
 
 from gatewayz.assemble import Built
-from gatewayz.cli.lines import Asked, Counted, Drain, Line, Ready, Start, Sum, Tell, ToWorker, line_over
+from gatewayz.cli.lines import (
+    Asked,
+    Counted,
+    Drain,
+    Line,
+    Ready,
+    Start,
+    Sum,
+    Tell,
+    ToWorker,
+    line_over,
+)
 from gatewayz.core.faults import Fault
 from gatewayz.observe.counts import Counts
 
@@ -39,11 +50,16 @@ class Link:
             return await asyncio.wait_for(asyncio.shield(self._sum), ASK_S)
         except TimeoutError:
             self._sum = None
-            raise Fault("unavailable", "The supervisor of the workers does not answer.", retry_after_s=1.0) from None
+            raise Fault(
+                "unavailable", "The supervisor of the workers does not answer.", retry_after_s=1.0
+            ) from None
 
     def join(self, built: Built) -> None:
         """From now on the worker serves, and obeys."""
-        self._tasks = [asyncio.create_task(self._obey(built)), asyncio.create_task(self._push(built))]
+        self._tasks = [
+            asyncio.create_task(self._obey(built)),
+            asyncio.create_task(self._push(built)),
+        ]
         self._line.put(Ready())
 
     async def leave(self, built: Built) -> None:

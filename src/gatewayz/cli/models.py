@@ -12,7 +12,13 @@ from rich.table import Table
 from gatewayz.catalog.merge import Listing, Overrides, merged
 from gatewayz.catalog.naming import Shelf
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.report import callable_models, report, shown_price, why_not_callable, why_not_sold
+from gatewayz.catalog.report import (
+    callable_models,
+    report,
+    shown_price,
+    why_not_callable,
+    why_not_sold,
+)
 from gatewayz.cli.serving import run_loop
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
@@ -35,8 +41,12 @@ def shelf_of(found: Loaded) -> Shelf:
 def overrides_of(found: Loaded) -> Overrides:
     """What is set in the store; nothing where there is none yet, or it cannot be read now."""
     settings = found.settings
-    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
-    if location.kind == "memory" or (location.kind == "sqlite" and not Path(location.path).exists()):
+    location = located(
+        settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+    )
+    if location.kind == "memory" or (
+        location.kind == "sqlite" and not Path(location.path).exists()
+    ):
         return Overrides()
     return run_loop(lambda: _read(location))
 
@@ -62,20 +72,34 @@ def show_models(found: Loaded, query: str, provider: str, *, every: bool, as_jso
     models = list(shelf.models.values()) if every or provider else callable_models(shelf)
     chosen = [model for model in models if query.lower() in model.id.lower()]
     if provider:
-        chosen = [model for model in chosen if any(offer.provider == provider for offer in model.offers)]
+        chosen = [
+            model for model in chosen if any(offer.provider == provider for offer in model.offers)
+        ]
     if as_json:
         print(json.dumps([_row(model, shelf) for model in chosen], indent=2))
         return
-    table = Table("model", "provider", "its id there", "USD per million in / out", "not callable, not sold")
+    table = Table(
+        "model", "provider", "its id there", "USD per million in / out", "not callable, not sold"
+    )
     for model in chosen:
         for offer in model.offers:
             if not provider or offer.provider == provider:
-                table.add_row(model.id, offer.provider, offer.upstream_id, shown_price(offer.price), _why(offer, shelf))
+                table.add_row(
+                    model.id,
+                    offer.provider,
+                    offer.upstream_id,
+                    shown_price(offer.price),
+                    _why(offer, shelf),
+                )
     Console().print(table)
     if not every:
         hidden = len(shelf.models) - len(callable_models(shelf))
-        print(f"{hidden} more are known and not callable now: --all lists them, `models report` counts why.")
-    print("Any model of a provider that is on can also be asked for as provider/its-own-id, e.g. simulator/echo.")
+        print(
+            f"{hidden} more are known and not callable now: --all lists them, `models report` counts why."
+        )
+    print(
+        "Any model of a provider that is on can also be asked for as provider/its-own-id, e.g. simulator/echo."
+    )
 
 
 def _why(offer: Offer, shelf: Shelf) -> str:
@@ -114,7 +138,9 @@ def sync_models(config: str, flags: Mapping[str, Any], names: tuple[str, ...]) -
         note = f": {fact.doubted}" if fact.doubted else ""
         console.print(f"{fact.provider}: {fact.message or told + note}", markup=False)
     if not facts:
-        console.print("No provider that is on has a list; `gatewayz providers` says why they are off.")
+        console.print(
+            "No provider that is on has a list; `gatewayz providers` says why they are off."
+        )
     return 1 if any(fact.fault for fact in facts) else 0
 
 

@@ -48,10 +48,13 @@ def at_office(config: str, data_dir: str | None, work: Callable[[Office], Awaita
 
 async def _worked(found: Loaded, work: Callable[[Office], Awaitable[T]]) -> T:
     settings = found.settings
-    location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    location = located(
+        settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+    )
     if location.kind == "memory":
         raise Fault(
-            "bad_request", "With database.url = memory: nothing is kept; there is nothing to show or to change."
+            "bad_request",
+            "With database.url = memory: nothing is kept; there is nothing to show or to change.",
         )
     place = Path(settings.data_dir)
     async with AsyncExitStack() as stack:
@@ -79,10 +82,15 @@ def say(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[s
         print(json.dumps(list(rows), indent=2, default=list))
         return
     names = columns or (_for_people(rows[0]) if rows else ())
-    lines = [[name.replace("_", " ") for name in names], *([_cell(row[name]) for name in names] for row in rows)]
+    lines = [
+        [name.replace("_", " ") for name in names],
+        *([_cell(row[name]) for name in names] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines if rows else ():
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
     if not rows:
         print("There are none.")
 
@@ -104,7 +112,10 @@ def _for_people(row: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name in row
-        if not any(name.endswith(end) and name.removesuffix(end) + twin in row for end, twin in twins.items())
+        if not any(
+            name.endswith(end) and name.removesuffix(end) + twin in row
+            for end, twin in twins.items()
+        )
     ]
 
 
@@ -118,4 +129,8 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={inner}" for name, inner in value.items()) or "–"
-    return ", ".join(map(str, value)) or "–" if isinstance(value, list | tuple | frozenset) else str(value)
+    return (
+        ", ".join(map(str, value)) or "–"
+        if isinstance(value, list | tuple | frozenset)
+        else str(value)
+    )

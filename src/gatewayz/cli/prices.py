@@ -16,11 +16,17 @@ from gatewayz.core.money import Price
 from gatewayz.settings import lists_from, loaded
 from gatewayz.store.sql.catalog import price_history, set_price
 
-app = typer.Typer(name="prices", no_args_is_help=True, help="Set what an offer costs, now or from a day on.")
+app = typer.Typer(
+    name="prices", no_args_is_help=True, help="Set what an offer costs, now or from a day on."
+)
 
 Offer = typer.Argument(help="Whose price: PROVIDER/ITS-OWN-ID, such as openai/gpt-4o.")
-Figures = typer.Argument(help="USD per million tokens, or an image, request, second: input=2.50 output=10.")
-Above = typer.Option(None, "--tier", "-t", help="Other figures: '>200000:input=5,output=15' or 'priority:input=5'.")
+Figures = typer.Argument(
+    help="USD per million tokens, or an image, request, second: input=2.50 output=10."
+)
+Above = typer.Option(
+    None, "--tier", "-t", help="Other figures: '>200000:input=5,output=15' or 'priority:input=5'."
+)
 
 
 @app.command("set")
@@ -28,13 +34,19 @@ def put(
     offer: str = Offer,
     figures: list[str] = Figures,
     tier: list[str] = Above,
-    since: str = typer.Option("", "--from", help="When it begins to hold: a date, or a span such as 7d; else now."),
+    since: str = typer.Option(
+        "", "--from", help="When it begins to hold: a date, or a span such as 7d; else now."
+    ),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
     """Set a price. Calls that are under way keep the one that they were admitted with."""
     place = _place(offer)
-    price = _free() if figures == ["free"] else priced(_figures(figures), [_tier(text) for text in tier or ()])
+    price = (
+        _free()
+        if figures == ["free"]
+        else priced(_figures(figures), [_tier(text) for text in tier or ()])
+    )
     _refuse_what_the_file_says(config, place)
 
     async def work(office: Office) -> str:
@@ -59,7 +71,9 @@ def clear(offer: str = Offer, config: str = Config, data_dir: str = DataDir) -> 
 
 
 @app.command("show")
-def show(offer: str = Offer, config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
+def show(
+    offer: str = Offer, config: str = Config, data_dir: str = DataDir, json: bool = Json
+) -> None:
     """Every price that was ever set for an offer, the latest first."""
     place = _place(offer)
 
@@ -72,13 +86,21 @@ def show(offer: str = Offer, config: str = Config, data_dir: str = DataDir, json
 def _shown(row: Any) -> dict[str, Any]:
     price = msgspec.json.decode(row.price, type=Price | None)
     said = shown_price(price) if price is not None else "as lists say"
-    return {"from": shown_time(row.valid_from_ms), "price": said, "set_by": row.source, "id": row.id}
+    return {
+        "from": shown_time(row.valid_from_ms),
+        "price": said,
+        "set_by": row.source,
+        "id": row.id,
+    }
 
 
 def _place(text: str) -> Place:
     provider, slash, upstream_id = text.partition("/")
     if not (provider and slash and upstream_id):
-        raise Fault("bad_request", f"{text!r} names no offer; write PROVIDER/ITS-OWN-ID, such as openai/gpt-4o.")
+        raise Fault(
+            "bad_request",
+            f"{text!r} names no offer; write PROVIDER/ITS-OWN-ID, such as openai/gpt-4o.",
+        )
     return provider, upstream_id
 
 
@@ -96,7 +118,10 @@ def _tier(text: str) -> TierSettings:
     head, sign, figures = text.partition(":")
     service, _, above = head.partition(">")
     if not sign or (above and not above.isdecimal()):
-        raise Fault("bad_request", f"{text!r} is no tier; write '>200000:input=5,output=15' or 'priority:input=5'.")
+        raise Fault(
+            "bad_request",
+            f"{text!r} is no tier; write '>200000:input=5,output=15' or 'priority:input=5'.",
+        )
     return TierSettings(service=service, above=int(above or 0), price=_figures(figures.split(",")))
 
 
@@ -110,4 +135,6 @@ def _refuse_what_the_file_says(config: str, place: Place) -> None:
     for own in lists.own:
         said = set_in_file(lists, own.model.id, place)
         if said:
-            raise Fault("bad_request", f"The configuration file sets this price ({said}); change it there.")
+            raise Fault(
+                "bad_request", f"The configuration file sets this price ({said}); change it there."
+            )

@@ -33,10 +33,17 @@ async def _probe(found: Loaded, name: str, model: str) -> int:
     async with assembled(found) as built:
         provider = built.providers.get(name)
         if provider is None:
-            raise Fault("bad_request", f"There is no provider {name!r}; `gatewayz providers` lists them.")
+            raise Fault(
+                "bad_request", f"There is no provider {name!r}; `gatewayz providers` lists them."
+            )
         if provider.off:
             raise Fault("unavailable", f"{name} is off: {provider.off}.")
-        known = [offer for one in built.shelf.models.values() for offer in one.offers if offer.provider == name]
+        known = [
+            offer
+            for one in built.shelf.models.values()
+            for offer in one.offers
+            if offer.provider == name
+        ]
         asked = model or (known[0].upstream_id if known else "echo" if provider.built_in else "")
         if not asked:
             raise Fault("bad_request", f"Say which of {name}'s models to ask: --model NAME.")
@@ -59,7 +66,9 @@ async def _probe(found: Loaded, name: str, model: str) -> int:
         )
         held = provider.credentials[0] if provider.credentials else None
         candidate = Candidate(
-            offer=Offer(model=asked, provider=name, upstream_id=asked), provider=provider, credential=held
+            offer=Offer(model=asked, provider=name, upstream_id=asked),
+            provider=provider,
+            credential=held,
         )
         return await _answered(console, built.asker, call, candidate)
 
@@ -75,14 +84,25 @@ async def _answered(console: Console, asker: Asker, call: Call, candidate: Candi
                         raise event.fault
                     folder.add(event)
     except Fault as fault:
-        said = f' It said: "{fault.upstream.message}"' if fault.upstream is not None and fault.upstream.message else ""
-        console.print(f"[bold red]{name} failed[/bold red]: {fault.kind}: {fault.message}.{said} (HTTP {heard.status})")
+        said = (
+            f' It said: "{fault.upstream.message}"'
+            if fault.upstream is not None and fault.upstream.message
+            else ""
+        )
+        console.print(
+            f"[bold red]{name} failed[/bold red]: {fault.kind}: {fault.message}.{said} (HTTP {heard.status})"
+        )
         return 1
     reply = folder.reply()
     text = "".join(block.text for block in reply.choices[0].blocks)
     usage = (
-        f"{reply.usage.prompt} + {reply.usage.completion} tokens" if reply.usage is not None else "no usage reported"
+        f"{reply.usage.prompt} + {reply.usage.completion} tokens"
+        if reply.usage is not None
+        else "no usage reported"
     )
     took_ms = (time.monotonic() - began) * 1000
-    console.print(f"{name} answered {text[:200]!r} ({took_ms:.0f} ms, {usage}, model {reply.model})", markup=False)
+    console.print(
+        f"{name} answered {text[:200]!r} ({took_ms:.0f} ms, {usage}, model {reply.model})",
+        markup=False,
+    )
     return 0

@@ -77,7 +77,9 @@ async def _speak(found: Loaded, listening: socket.socket, built: Built) -> None:
     _say_start(console, url, built.first_key, built)
     workers = found.settings.web.workers
     if workers > 1:
-        console.print(f"  {workers} workers; limits are divided among them: each lets through its share")
+        console.print(
+            f"  {workers} workers; limits are divided among them: each lets through its share"
+        )
     await _say_first(console, url, found, built, built.first_key)
 
 
@@ -87,7 +89,9 @@ def _say_start(console: Console, url: str, key: str, built: Built) -> None:
     console.print(f"\n[bold]gatewayz[/bold] serves [bold]{url}/v1[/bold]")
     console.print(f"  on:  {', '.join(_shown(provider) for provider in on)}")
     reasons = "; ".join(f"{provider.id}: {provider.off}" for provider in off[:SHOWN_OFF])
-    console.print(f"  off: {reasons}; and {len(off) - SHOWN_OFF} more (`gatewayz providers` lists all with the reason)")
+    console.print(
+        f"  off: {reasons}; and {len(off) - SHOWN_OFF} more (`gatewayz providers` lists all with the reason)"
+    )
     if not key:
         console.print("  key: made before; `gatewayz keys make` replaces a lost one")
         return
@@ -138,7 +142,9 @@ async def _simulate(host: str, port: int) -> None:
     try:
         url = await simulator.start(host, port)
     except OSError as error:
-        raise Fault("unavailable", f"{host}:{port} cannot be listened on: {error.strerror or error}.") from None
+        raise Fault(
+            "unavailable", f"{host}:{port} cannot be listened on: {error.strerror or error}."
+        ) from None
     print(f"The simulator serves {url}/v1", flush=True)
     try:
         await asyncio.Event().wait()

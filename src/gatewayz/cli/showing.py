@@ -32,7 +32,9 @@ def show_providers(config: str, *, as_json: bool) -> None:
         }
         listed.append(row)
         marked = provider.id if provider.verified else f"{provider.id} (unverified)"
-        table.add_row(marked, *(str(row[name]) for name in ("state", "key_variable", "base_url", "why_off")))
+        table.add_row(
+            marked, *(str(row[name]) for name in ("state", "key_variable", "base_url", "why_off"))
+        )
     if as_json:
         print(json.dumps(listed, indent=2))
     else:

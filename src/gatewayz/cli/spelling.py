@@ -31,13 +31,19 @@ def moment_ms(text: str, now_ms: int) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise Fault("bad_request", f"{text!r} is neither a span of time (30d) nor a date (2030-01-31).") from None
-    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        raise Fault(
+            "bad_request", f"{text!r} is neither a span of time (30d) nor a date (2030-01-31)."
+        ) from None
+    return int(
+        (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    )
 
 
 def shown_time(at_ms: int | None) -> str:
     """A moment for people, in UTC; empty for never."""
-    return "" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    return (
+        "" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    )
 
 
 def words(text: str) -> tuple[str, ...]:

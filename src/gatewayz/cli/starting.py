@@ -16,7 +16,9 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
         listening = bound(web.host, web.port)
     except OSError as error:
         why = f"{web.host}:{web.port} cannot be listened on: {error.strerror or error}."
-        raise Fault("unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run.") from None
+        raise Fault(
+            "unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run."
+        ) from None
     if web.workers > 1:
         from gatewayz.cli.supervising import supervise
 

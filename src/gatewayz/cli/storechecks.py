@@ -28,14 +28,22 @@ def store_findings(found: Loaded, providers: dict[str, Provider]) -> Iterator[Fi
     """Looks, and changes nothing: neither schema nor secret is made."""
     settings = found.settings
     try:
-        location = located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+        location = located(
+            settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+        )
     except Fault as fault:
         yield Finding("bad", "store", fault.message)
         return
     if location.kind == "memory":
-        yield Finding("note", "store", "in memory: nothing is kept, and only the bootstrap key works")
+        yield Finding(
+            "note", "store", "in memory: nothing is kept, and only the bootstrap key works"
+        )
     elif location.kind == "sqlite" and not Path(location.path).exists():
-        yield Finding("note", "store", f"none yet; the first start makes {location.path} and prints a key once")
+        yield Finding(
+            "note",
+            "store",
+            f"none yet; the first start makes {location.path} and prints a key once",
+        )
     else:
         yield from run_loop(lambda: _all(found, location))
     yield from _left_behind(Path(settings.data_dir))
@@ -55,9 +63,15 @@ async def _looked(found: Loaded, database: Database) -> AsyncIterator[Finding]:
     at = await revision(database)
     where = database.location.shown
     if at != REVISION:
-        newer = f"is at revision {at}, newer than this version's {REVISION}; start the newer version"
+        newer = (
+            f"is at revision {at}, newer than this version's {REVISION}; start the newer version"
+        )
         older = f"is at revision {at or 'none'}; the next start brings it to {REVISION}"
-        yield Finding("bad" if at > REVISION else "note", "store", f"{where} {newer if at > REVISION else older}")
+        yield Finding(
+            "bad" if at > REVISION else "note",
+            "store",
+            f"{where} {newer if at > REVISION else older}",
+        )
         return
     yield Finding("ok", "store", f"{where} answers, schema {at}")
     async for finding in _lasting(database):
@@ -70,7 +84,9 @@ async def _looked(found: Loaded, database: Database) -> AsyncIterator[Finding]:
     for one in wrong[:MAX_SHOWN]:
         yield Finding("bad", "books", f"{one.check}: {one.subject}: {one.says}")
     if not wrong:
-        yield Finding("ok", "books", "every balance is the sum of its transfers, every hold has its end")
+        yield Finding(
+            "ok", "books", "every balance is the sum of its transfers, every hold has its end"
+        )
 
 
 async def _lasting(database: Database) -> AsyncIterator[Finding]:
@@ -80,13 +96,21 @@ async def _lasting(database: Database) -> AsyncIterator[Finding]:
     async with database.begin(reading=True) as connection:
         for setting in LASTING:
             if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
-                yield Finding("note", "store", f"{setting} is off: a crash loses confirmed bookings; set it on")
+                yield Finding(
+                    "note",
+                    "store",
+                    f"{setting} is off: a crash loses confirmed bookings; set it on",
+                )
 
 
 async def _notices(database: Database) -> AsyncIterator[Finding]:
     stuck = await undelivered(database, SystemClock().wall_ms())
     for account, why, count in stuck[:MAX_SHOWN]:
-        yield Finding("note", "notices", f"{count} of the account {account} did not arrive at its webhook: {why}")
+        yield Finding(
+            "note",
+            "notices",
+            f"{count} of the account {account} did not arrive at its webhook: {why}",
+        )
     if not stuck:
         yield Finding("ok", "notices", "all that were to be sent have arrived")
 
@@ -105,7 +129,11 @@ async def _keys(found: Loaded, database: Database) -> AsyncIterator[Finding]:
         why = "were made with another secret than this one and do not work; set GATEWAYZ_SECRET_KEY or old_secret_keys"
         yield Finding("bad", "keys", f"{unknown} {why}")
     if older:
-        yield Finding("note", "keys", f"{older} were made with an older secret; each is kept anew when it is used")
+        yield Finding(
+            "note",
+            "keys",
+            f"{older} were made with an older secret; each is kept anew when it is used",
+        )
     if active and not unknown:
         yield Finding("ok", "keys", f"{len(active)} active")
     count, wrong = await verified(database, secrets)
@@ -120,6 +148,10 @@ def _left_behind(data_dir: Path) -> Iterator[Finding]:
     waiting = [path for path in (data_dir / FOLDER).glob("*.jsonl") if path.stat().st_size]
     if waiting:
         size = sum(path.stat().st_size for path in waiting)
-        yield Finding("note", "journal", f"{size} bytes of settlements wait for the store in {data_dir / FOLDER}")
+        yield Finding(
+            "note",
+            "journal",
+            f"{size} bytes of settlements wait for the store in {data_dir / FOLDER}",
+        )
     for one in rejected(data_dir):
         yield Finding("bad", "journal", f"{one.subject}: {one.says}")

@@ -12,7 +12,9 @@ from gatewayz.store.sql.migrating import migrate as migrate_location
 def location_of(config: str, flags: Mapping[str, Any]) -> Location:
     """Where this installation's database is. Faults: `bad_request`."""
     settings = loaded(config, flags).settings
-    return located(settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler)
+    return located(
+        settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
+    )
 
 
 def migrate(config: str, flags: Mapping[str, Any], url: str, *, pooler: bool) -> None:

@@ -11,7 +11,18 @@ import socket
 import sys
 from contextlib import AsyncExitStack, suppress
 
-from gatewayz.cli.lines import Asked, Counted, Drain, FromWorker, Line, Ready, Start, Sum, Tell, line_over
+from gatewayz.cli.lines import (
+    Asked,
+    Counted,
+    Drain,
+    FromWorker,
+    Line,
+    Ready,
+    Start,
+    Sum,
+    Tell,
+    line_over,
+)
 from gatewayz.core.facts import Warned
 from gatewayz.observe.counts import Counts, Labels, Sums, added
 from gatewayz.observe.log import LogWriter, opened_log
@@ -34,7 +45,9 @@ HURRY_S = 5.0
 class Worker:
     """A worker process, as the supervisor sees it."""
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, line: "Line[FromWorker]") -> None:
+    def __init__(
+        self, number: int, process: asyncio.subprocess.Process, line: "Line[FromWorker]"
+    ) -> None:
         self.number = number
         self.process = process
         self.line = line
@@ -116,7 +129,9 @@ class Supervisor:
                 return
             wait_s = FIRST_WAIT_S if _now() - began > STEADY_S else min(2 * wait_s, LONGEST_WAIT_S)
             self._restarts[str(number),] = self._restarts.get((str(number),), 0.0) + 1
-            self._say(f"worker {number} ended with {_named(status)}; another is started in {wait_s:g} s")
+            self._say(
+                f"worker {number} ended with {_named(status)}; another is started in {wait_s:g} s"
+            )
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
@@ -172,7 +187,15 @@ class Supervisor:
             )
         line = await line_over(ours, FromWorker)
         speaks = number == 1 and not self._opened.is_set()
-        line.put(Start(loaded=self._found, worker=number, workers=self._count, listening=inherited[1], speaks=speaks))
+        line.put(
+            Start(
+                loaded=self._found,
+                worker=number,
+                workers=self._count,
+                listening=inherited[1],
+                speaks=speaks,
+            )
+        )
         return Worker(number, process, line)
 
     def _heard(self, worker: Worker, message: FromWorker) -> None:
@@ -192,7 +215,9 @@ class Supervisor:
 
     async def _answered(self, asker: Worker) -> None:
         """Tells one worker what all have counted; one that does not answer is not waited for long."""
-        others = [worker for worker in self._workers.values() if worker.ready and worker is not asker]
+        others = [
+            worker for worker in self._workers.values() if worker.ready and worker is not asker
+        ]
         for worker in others:
             worker.answered.clear()
             worker.line.put(Tell())
@@ -204,10 +229,17 @@ class Supervisor:
         asker.line.put(Sum(self._total(answered)))
 
     def _total(self, answered: set[int]) -> Counts:
-        total = added(self._sums.total(), Counts(counters={"gatewayz_worker_restarts": self._restarts}))
+        total = added(
+            self._sums.total(), Counts(counters={"gatewayz_worker_restarts": self._restarts})
+        )
         places = range(1, self._count + 1)
         up: dict[Labels, float] = {(str(place),): float(place in answered) for place in places}
-        return Counts(total.counters, total.histograms, {**total.gauges, "gatewayz_worker_up": up}, total.levels)
+        return Counts(
+            total.counters,
+            total.histograms,
+            {**total.gauges, "gatewayz_worker_up": up},
+            total.levels,
+        )
 
     def _say(self, message: str) -> None:
         if self._log is not None:

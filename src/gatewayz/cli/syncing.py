@@ -22,7 +22,13 @@ async def synced(loaded: Loaded, names: tuple[str, ...]) -> list[ListingRead]:
     lists = lists_from(settings, FileListings(Path(settings.data_dir)).load())
     transport = HttpTransport(settings.routing.deadlines)
     try:
-        sync = sync_of(settings.data_dir, transport, lists, Shelf(merged(lists, providers), providers), FactBus([]))
+        sync = sync_of(
+            settings.data_dir,
+            transport,
+            lists,
+            Shelf(merged(lists, providers), providers),
+            FactBus([]),
+        )
         return await sync.run(_chosen(sync, names))
     finally:
         await transport.close()
@@ -32,5 +38,8 @@ def _chosen(sync: Sync, names: tuple[str, ...]) -> list[str]:
     able = sync.names()
     for name in names:
         if name not in able:
-            raise Fault("bad_request", f"{name} has no list, or is off; to be read now: {', '.join(able) or 'none'}.")
+            raise Fault(
+                "bad_request",
+                f"{name} has no list, or is off; to be read now: {', '.join(able) or 'none'}.",
+            )
     return list(names) or able

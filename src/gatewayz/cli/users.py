@@ -10,12 +10,16 @@ from gatewayz.cli.spelling import shown_time
 from gatewayz.core.access import HOUSE, Role
 from gatewayz.store.sql import accounts, users
 
-app = typer.Typer(name="users", no_args_is_help=True, help="Add people to accounts, and set their roles.")
+app = typer.Typer(
+    name="users", no_args_is_help=True, help="Add people to accounts, and set their roles."
+)
 
 COLUMNS = ("id", "account", "email", "name", "role", "state")
 Account = typer.Option(HOUSE, "--account", "-a", help="The account, by id or name.")
 User = typer.Argument(help="The user, by id or e-mail address.")
-RoleOption = typer.Option("member", "--role", "-r", help="member or admin; operator or metrics in the account house.")
+RoleOption = typer.Option(
+    "member", "--role", "-r", help="member or admin; operator or metrics in the account house."
+)
 
 
 def _shown(user: users.User) -> dict[str, Any]:
@@ -43,13 +47,19 @@ def create(
 
 
 @app.command("list")
-def listing(account: str = Account, as_json: bool = Json, config: str = Config, data_dir: str = DataDir) -> None:
+def listing(
+    account: str = Account, as_json: bool = Json, config: str = Config, data_dir: str = DataDir
+) -> None:
     """List the people of an account."""
 
     async def work(office: Office) -> list[users.User]:
-        return await users.listed(office.desk.database, await accounts.found(office.desk.database, account))
+        return await users.listed(
+            office.desk.database, await accounts.found(office.desk.database, account)
+        )
 
-    say([_shown(one) for one in at_office(config, data_dir, work)], as_json=as_json, columns=COLUMNS)
+    say(
+        [_shown(one) for one in at_office(config, data_dir, work)], as_json=as_json, columns=COLUMNS
+    )
 
 
 @app.command("role")
@@ -87,4 +97,6 @@ def disable(
         await (users.enable if undo else users.disable)(office.desk, found, person.id)
 
     at_office(config, data_dir, work)
-    note(f"{user} is {'enabled' if undo else 'disabled'}; running gateways know within two seconds.")
+    note(
+        f"{user} is {'enabled' if undo else 'disabled'}; running gateways know within two seconds."
+    )

@@ -11,7 +11,11 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.store.sql import accounts, webhooks
 from gatewayz.store.sql.slices import Cut
 
-app = typer.Typer(name="webhooks", no_args_is_help=True, help="Tell accounts of a low balance and of spent budgets.")
+app = typer.Typer(
+    name="webhooks",
+    no_args_is_help=True,
+    help="Tell accounts of a low balance and of spent budgets.",
+)
 
 Account = typer.Argument(help="The account, by id or name.")
 COLUMNS = ("id", "kind", "state", "attempts", "status", "why", "created")
@@ -19,16 +23,24 @@ COLUMNS = ("id", "kind", "state", "attempts", "status", "why", "created")
 
 def _shown(found: webhooks.Webhook) -> dict[str, Any]:
     low = found.low_balance
-    row = structs.asdict(found) | {"changed": shown_time(found.changed_ms), "created": shown_time(found.created_ms)}
+    row = structs.asdict(found) | {
+        "changed": shown_time(found.changed_ms),
+        "created": shown_time(found.created_ms),
+    }
     del row["low_balance"]
-    return row | {"low_balance_usd": "" if low is None else usd_text(Nanos(low)), "low_balance_nanos": low}
+    return row | {
+        "low_balance_usd": "" if low is None else usd_text(Nanos(low)),
+        "low_balance_nanos": low,
+    }
 
 
 @app.command("set")
 def put(
     account: str = Account,
     url: str = typer.Argument(help="Where notices go: https, at a public address."),
-    low_balance: str = typer.Option("", "--low-balance", help="US dollars: below them the account is told."),
+    low_balance: str = typer.Option(
+        "", "--low-balance", help="US dollars: below them the account is told."
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
@@ -39,13 +51,17 @@ def put(
         found = await accounts.found(office.desk.database, account)
         wish = webhooks.Wish(url=url, low_balance=amount(low_balance) if low_balance else None)
         secret = await webhooks.put(office.desk, found, wish, private=office.private_webhooks)
-        return _shown(await webhooks.one(office.desk.database, found)) | ({"secret": secret} if secret else {})
+        return _shown(await webhooks.one(office.desk.database, found)) | (
+            {"secret": secret} if secret else {}
+        )
 
     say_one(at_office(config, data_dir, work), as_json=as_json)
 
 
 @app.command("show")
-def show(account: str = Account, as_json: bool = Json, config: str = Config, data_dir: str = DataDir) -> None:
+def show(
+    account: str = Account, as_json: bool = Json, config: str = Config, data_dir: str = DataDir
+) -> None:
     """Show where an account's notices go, and how many wait or have failed."""
 
     async def work(office: Office) -> dict[str, Any]:
@@ -63,13 +79,17 @@ def test(account: str = Account, config: str = Config, data_dir: str = DataDir) 
         found = await accounts.found(office.desk.database, account)
         return await webhooks.test(office.desk, found)
 
-    note(f"The notice {at_office(config, data_dir, work)} is sent by the next gateway that looks, within seconds.")
+    note(
+        f"The notice {at_office(config, data_dir, work)} is sent by the next gateway that looks, within seconds."
+    )
 
 
 @app.command("notices")
 def notices(
     account: str = typer.Argument("", help="The account, by id or name; all without one."),
-    last: int = typer.Option(20, "--last", "-n", min=1, max=1_000, help="How many, the newest first."),
+    last: int = typer.Option(
+        20, "--last", "-n", min=1, max=1_000, help="How many, the newest first."
+    ),
     as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,

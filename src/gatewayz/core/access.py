@@ -8,7 +8,9 @@ from typing import Literal
 
 Scope = Literal["inference", "account", "metrics", "operator"]
 Role = Literal["member", "admin", "operator", "metrics"]
-Access = Literal["anonymous", "inference", "catalog", "minting", "member", "account", "metrics", "operator"]
+Access = Literal[
+    "anonymous", "inference", "catalog", "minting", "member", "account", "metrics", "operator"
+]
 
 HOUSE = "house"
 """The bootstrap account, for one's own use: never refused, every call booked."""

@@ -2,7 +2,12 @@
 
 import ipaddress
 
-NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10")))
+NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10"),
+    )
+)
 """IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo), which may be any; the old site-local one."""
 
 
@@ -14,4 +19,6 @@ def is_public(text: str) -> bool:
         address = mapped
     if address.is_multicast or address.is_reserved or not address.is_global:
         return False
-    return not any(address in network for network in NOT_PUBLIC if network.version == address.version)
+    return not any(
+        address in network for network in NOT_PUBLIC if network.version == address.version
+    )

@@ -109,7 +109,16 @@ class Failed(Struct, frozen=True, gc=False):
     fault: Fault
 
 
-Event = Started | BlockStarted | BlockDelta | BlockEnded | ChoiceEnded | UsageReported | Finished | Failed
+Event = (
+    Started
+    | BlockStarted
+    | BlockDelta
+    | BlockEnded
+    | ChoiceEnded
+    | UsageReported
+    | Finished
+    | Failed
+)
 
 
 class Frame(Struct, frozen=True, gc=False):

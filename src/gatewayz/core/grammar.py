@@ -47,7 +47,11 @@ class Grammar:
             case BlockDelta(block=block):
                 return "" if block in self._open else "a delta of a block that is not open"
             case BlockEnded(block=block):
-                return "" if self._open.pop(block, None) is not None else "an end of a block that is not open"
+                return (
+                    ""
+                    if self._open.pop(block, None) is not None
+                    else "an end of a block that is not open"
+                )
             case ChoiceEnded(choice=choice):
                 return self._choice_ended(choice)
             case UsageReported():

@@ -21,11 +21,19 @@ def tags_of(words: Iterable[str], where: str) -> tuple[str, ...]:
     """Each tag once, in the order given. Faults: `bad_request` names what is out of bounds, and `where` it stood."""
     tags = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
     if len(tags) > MAX_TAGS:
-        raise Fault("bad_request", f"{where}: a call has at most {MAX_TAGS} tags, not {len(tags)}.", param=where)
+        raise Fault(
+            "bad_request",
+            f"{where}: a call has at most {MAX_TAGS} tags, not {len(tags)}.",
+            param=where,
+        )
     for tag in tags:
         if not TAG.fullmatch(tag):
             bounds = f"1 to {MAX_TAG} printable ASCII characters without comma, quote and backslash"
-            raise Fault("bad_request", f"{where}: {tag[:MAX_TAG]!r} is no tag; a tag has {bounds}.", param=where)
+            raise Fault(
+                "bad_request",
+                f"{where}: {tag[:MAX_TAG]!r} is no tag; a tag has {bounds}.",
+                param=where,
+            )
     return tags
 
 

@@ -130,8 +130,12 @@ def _in_tier(base: Listed, listed: Listed) -> tuple[int, ...]:
     return tuple(rates.values())
 
 
-def _every_tier(base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int, ...]]) -> tuple[Tier, ...]:
-    standard = {0: base} | {above: rates for (service, above), rates in given.items() if not service}
+def _every_tier(
+    base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int, ...]]
+) -> tuple[Tier, ...]:
+    standard = {0: base} | {
+        above: rates for (service, above), rates in given.items() if not service
+    }
     services = sorted({service for service, _ in given})
     tiers: list[Tier] = []
     for service in services:
@@ -177,7 +181,10 @@ def listed_from_usd(listed: Mapping[str, str]) -> dict[str, int]:
     """The figures of a price list as integers. Faults: `bad_request` names the figure."""
     for bucket in listed:
         if bucket not in BUCKETS:
-            raise Fault("bad_request", f"a price has no bucket named {bucket!r}; it has {', '.join(BUCKETS)}")
+            raise Fault(
+                "bad_request",
+                f"a price has no bucket named {bucket!r}; it has {', '.join(BUCKETS)}",
+            )
     return {bucket: pico_from_usd(bucket, text) for bucket, text in listed.items()}
 
 
@@ -186,12 +193,16 @@ def pico_from_usd(bucket: str, text: str) -> int:
     try:
         usd = Decimal(text)
     except InvalidOperation:
-        raise Fault("bad_request", f"the price of {bucket} is not a decimal number: {text!r}") from None
+        raise Fault(
+            "bad_request", f"the price of {bucket} is not a decimal number: {text!r}"
+        ) from None
     token = bucket in MILLION_BUCKETS
     scaled = usd * (10**6 if token else 10**12)
     limit = MAX_PICO_PER_TOKEN if token else MAX_PICO_PER_UNIT
     if not scaled.is_finite() or scaled != scaled.to_integral_value() or not 0 <= scaled <= limit:
-        raise Fault("bad_request", f"the price of {bucket} must be 0 or more, finite and sane: {text!r}")
+        raise Fault(
+            "bad_request", f"the price of {bucket} must be 0 or more, finite and sane: {text!r}"
+        )
     return int(scaled)
 
 
@@ -207,7 +218,15 @@ def nanos_from_usd(text: str) -> Nanos:
     try:
         nanos = Decimal(text) * NANOS_PER_USD
     except InvalidOperation:
-        raise Fault("bad_request", f"{text[:40]!r} is no amount in US dollars, such as 12.50.") from None
-    if not nanos.is_finite() or nanos != nanos.to_integral_value() or abs(nanos) > MAX_USD * NANOS_PER_USD:
-        raise Fault("bad_request", f"{text[:40]!r} is no amount of at most nine decimals and ${MAX_USD}.")
+        raise Fault(
+            "bad_request", f"{text[:40]!r} is no amount in US dollars, such as 12.50."
+        ) from None
+    if (
+        not nanos.is_finite()
+        or nanos != nanos.to_integral_value()
+        or abs(nanos) > MAX_USD * NANOS_PER_USD
+    ):
+        raise Fault(
+            "bad_request", f"{text[:40]!r} is no amount of at most nine decimals and ${MAX_USD}."
+        )
     return Nanos(int(nanos))

@@ -35,7 +35,9 @@ class Line(Struct, frozen=True):
 def lines_of(usage: Usage, price: Price) -> tuple[Line, ...]:
     """The buckets that hold something."""
     rates = zip(BUCKETS, rates_of(price, usage.prompt, usage.service), strict=True)
-    return tuple(Line(bucket, units, rate) for bucket, rate in rates if (units := getattr(usage, bucket)))
+    return tuple(
+        Line(bucket, units, rate) for bucket, rate in rates if (units := getattr(usage, bucket))
+    )
 
 
 def usage_from(kept: Mapping[str, Any]) -> Usage:

@@ -93,7 +93,9 @@ class Folder:
                 pass
 
     def reply(self) -> Reply:
-        numbers = sorted({*self._stops, *(held.start.choice for held in self._blocks.values())}) or [0]
+        numbers = sorted(
+            {*self._stops, *(held.start.choice for held in self._blocks.values())}
+        ) or [0]
         return Reply(
             id=self._head.id,
             model=self._head.model,
@@ -106,7 +108,9 @@ class Folder:
 
     def _choice(self, number: int) -> Choice:
         end = self._stops.get(number, ChoiceEnded(number, Stop.END))
-        blocks = tuple(_finished(held) for held in self._blocks.values() if held.start.choice == number)
+        blocks = tuple(
+            _finished(held) for held in self._blocks.values() if held.start.choice == number
+        )
         return Choice(blocks, end.stop, end.raw, end.extra)
 
 

@@ -233,7 +233,9 @@ class ChatRequest(Routed, frozen=True, kw_only=True):
     def worst(self, prompt: int, max_output: int | None) -> Usage:
         # A budget for thinking is output, and goes before the answer.
         budget = (self.reasoning.budget if self.reasoning is not None else None) or 0
-        unlimited = min(max_output or DEFAULT_OUTPUT_TOKENS + budget, DEFAULT_OUTPUT_TOKENS + budget)
+        unlimited = min(
+            max_output or DEFAULT_OUTPUT_TOKENS + budget, DEFAULT_OUTPUT_TOKENS + budget
+        )
         output = (self.max_output or unlimited) * self.sampling.n
         return Usage(input=prompt, output=output, requests=1, searches=self.searches)
 
@@ -382,5 +384,7 @@ def _part_bytes(part: object) -> int:
 def _tool_bytes(tool: Tool | OpaqueTool) -> int:
     if isinstance(tool, OpaqueTool):
         return len(msgspec.json.encode(tool.value))
-    said = len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    said = (
+        len(tool.name) + len(tool.description.encode()) + len(msgspec.json.encode(tool.parameters))
+    )
     return BYTES_AROUND_A_TOOL + said

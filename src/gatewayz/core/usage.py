@@ -61,7 +61,12 @@ class Usage(Struct, frozen=True, kw_only=True):
     def prompt(self) -> int:
         """All tokens that went in."""
         return (
-            self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.audio_input + self.image_input
+            self.input
+            + self.cache_read
+            + self.cache_write
+            + self.cache_write_1h
+            + self.audio_input
+            + self.image_input
         )
 
     @property

@@ -35,7 +35,9 @@ def secret_from(text: str) -> bytes:
     except (binascii.Error, UnicodeEncodeError):
         secret = b""
     if not text.startswith(PREFIX) or not LEAST_BYTES <= len(secret) <= MOST_BYTES:
-        why = f"a webhook's secret is {PREFIX} and the base64 of {LEAST_BYTES} to {MOST_BYTES} bytes"
+        why = (
+            f"a webhook's secret is {PREFIX} and the base64 of {LEAST_BYTES} to {MOST_BYTES} bytes"
+        )
         raise Fault("bad_request", f"secret: {why}.", param="secret")
     return secret
 
@@ -52,7 +54,9 @@ def checked_url(url: str, *, private: bool) -> str:
     Names are resolved, and what they resolve to is checked, whenever something is sent. Faults: `bad_request`.
     """
     if len(url) > MAX_URL or not URL.fullmatch(url):
-        raise _refused(f"an address begins with https:// and has at most {MAX_URL} characters, none of them a space")
+        raise _refused(
+            f"an address begins with https:// and has at most {MAX_URL} characters, none of them a space"
+        )
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -62,7 +66,9 @@ def checked_url(url: str, *, private: bool) -> str:
     if not host or not numbered or "@" in parts.netloc or parts.fragment:
         raise _refused("an address has a host, and neither a name nor a password nor a fragment")
     if not private and (parts.scheme != "https" or not _maybe_public(host)):
-        raise _refused("it must be https, at a public address; notices.private_addresses allows others")
+        raise _refused(
+            "it must be https, at a public address; notices.private_addresses allows others"
+        )
     return url
 
 

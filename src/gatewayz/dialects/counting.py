@@ -2,7 +2,17 @@
 
 from typing import Any, Protocol
 
-from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, ChoiceEnded, Finished, Frame, Kind, Started, Stop
+from gatewayz.core.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    ChoiceEnded,
+    Finished,
+    Frame,
+    Kind,
+    Started,
+    Stop,
+)
 from gatewayz.core.requests import Capability, CountRequest, Surface
 from gatewayz.dialects.base import Asking, Draft, Send, Steps
 

@@ -19,11 +19,15 @@ def crossed(request: ChatRequest, dialect: str) -> tuple[ChatRequest, tuple[str,
         return request, ()
     lost = dict.fromkeys(name for name in request.extra if not name.startswith(ABOUT_THE_WIRE))
     messages = tuple(_message(message, dialect, lost) for message in request.messages)
-    tools = tuple(kept for tool in request.tools if (kept := _tool(tool, dialect, lost)) is not None)
+    tools = tuple(
+        kept for tool in request.tools if (kept := _tool(tool, dialect, lost)) is not None
+    )
     choice = request.tool_choice
     if choice is not None and choice.mode == "opaque" and choice.dialect != dialect:
         choice, lost["tool_choice"] = None, None
-    return replace(request, messages=messages, tools=tools, tool_choice=choice, extra={}), tuple(lost)
+    return replace(request, messages=messages, tools=tools, tool_choice=choice, extra={}), tuple(
+        lost
+    )
 
 
 def stays_home(request: Request, dialect: str) -> str:
@@ -58,7 +62,9 @@ def _part(part: Part, dialect: str, lost: dict[str, None]) -> Part | None:
             return part
         lost[str(part.value.get("type") or "content")] = None
         return None
-    if isinstance(part, ToolResult) and any(type(inner) is Opaque or _extra(inner) for inner in part.parts):
+    if isinstance(part, ToolResult) and any(
+        type(inner) is Opaque or _extra(inner) for inner in part.parts
+    ):
         part = replace(part, parts=_parts(part.parts, dialect, lost))
     extra = _extra(part)
     if not extra:

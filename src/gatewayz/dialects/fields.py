@@ -39,7 +39,11 @@ class Fields:
     def mistyped(self, name: str, expected: str, value: Any) -> NoReturn:
         param = f"{self._path}{name}"
         got = NAMES.get(type(value), "something else")
-        raise Fault("bad_request", f"Invalid type for '{param}': expected {expected}, but got {got}.", param=param)
+        raise Fault(
+            "bad_request",
+            f"Invalid type for '{param}': expected {expected}, but got {got}.",
+            param=param,
+        )
 
     def missing(self, name: str) -> NoReturn:
         param = f"{self._path}{name}"
@@ -67,7 +71,9 @@ class Fields:
             self.mistyped(name, "a number", value)
         return value
 
-    def integer(self, name: str, low: int = -MAX_SAFE_INTEGER, high: int = MAX_SAFE_INTEGER) -> int | None:
+    def integer(
+        self, name: str, low: int = -MAX_SAFE_INTEGER, high: int = MAX_SAFE_INTEGER
+    ) -> int | None:
         value = self.rest.pop(name, None)
         if value is None:
             return None

@@ -50,7 +50,9 @@ def base64_of(url: str) -> str:
     return url.partition(",")[2] if url.startswith("data:") else ""
 
 
-def in_form(images: Sequence[Made], request: ImageRequest) -> Generator[Step, Answer | None, list[Made]]:
+def in_form(
+    images: Sequence[Made], request: ImageRequest
+) -> Generator[Step, Answer | None, list[Made]]:
     """The images as the client wants them: those that came as addresses are fetched where it wants bytes."""
     if request.form != "bytes":
         return list(images)
@@ -62,9 +64,16 @@ def in_form(images: Sequence[Made], request: ImageRequest) -> Generator[Step, An
         file = yield from fetched(image.url)
         kind = kind_of(file.content)
         if not kind:
-            raise Fault("upstream_broken", f"The provider named an image that is none ({file.kind or 'no type'}).")
+            raise Fault(
+                "upstream_broken",
+                f"The provider named an image that is none ({file.kind or 'no type'}).",
+            )
         text = base64.b64encode(file.content).decode()
-        found.append(replace(image, url=f"data:{kind};base64,{text}", size=size_of(file.content) or image.size))
+        found.append(
+            replace(
+                image, url=f"data:{kind};base64,{text}", size=size_of(file.content) or image.size
+            )
+        )
     return found
 
 

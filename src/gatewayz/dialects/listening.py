@@ -17,11 +17,17 @@ def kind_of(content_type: str) -> str:
 
 def no_answer(content_type: str) -> Fault:
     """The fault of a content type that cannot be an answer."""
-    return Fault("upstream_broken", f"the provider answered with {kind_of(content_type) or 'no content type'}")
+    return Fault(
+        "upstream_broken",
+        f"the provider answered with {kind_of(content_type) or 'no content type'}",
+    )
 
 
 def by_content_type(
-    content_type: str, reading: Reading, stream: Callable[[Reading], Decoder], body: Callable[[Reading], Decoder]
+    content_type: str,
+    reading: Reading,
+    stream: Callable[[Reading], Decoder],
+    body: Callable[[Reading], Decoder],
 ) -> Decoder:
     """The decoder by what the answer says it is: some providers answer a streamed request with one body."""
     kind = kind_of(content_type)
@@ -74,7 +80,9 @@ class StreamListener(ABC):
         return [failed(fault)]
 
     def _cut(self) -> list[Frame]:
-        return self._fail(Fault("upstream_cut", "the provider's stream ended before the answer was complete"))
+        return self._fail(
+            Fault("upstream_cut", "the provider's stream ended before the answer was complete")
+        )
 
 
 class BodyListener(ABC):

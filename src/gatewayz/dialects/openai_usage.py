@@ -37,7 +37,10 @@ def usage_from_wire(report: Any, *, reasoning_outside: bool = False) -> UsageRep
     inside = _details(report, PROMPT_DETAILS)
     cached = _first(counts, inside, CACHED) or _first(counts, report, CACHED_TOP)
     written = _first(counts, inside, WRITTEN) or _first(counts, report, WRITTEN)
-    audio, image = _first(counts, inside, ("audio_tokens",)), _first(counts, inside, ("image_tokens",))
+    audio, image = (
+        _first(counts, inside, ("audio_tokens",)),
+        _first(counts, inside, ("image_tokens",)),
+    )
     if cached + written > prompt:
         counts.repaired = True
         cached = min(cached, prompt)
@@ -63,10 +66,14 @@ def _details(report: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return next((value for name in names if isinstance(value := report.get(name), dict)), {})
 
 
-def _completion(report: dict[str, Any], counts: Counts, *, reasoning_outside: bool) -> tuple[int, int, int]:
+def _completion(
+    report: dict[str, Any], counts: Counts, *, reasoning_outside: bool
+) -> tuple[int, int, int]:
     completion = _first(counts, report, ("completion_tokens", "output_tokens"))
     details = _details(report, COMPLETION_DETAILS)
-    reasoning = _first(counts, details, ("reasoning_tokens",)) or _first(counts, report, ("reasoning_tokens",))
+    reasoning = _first(counts, details, ("reasoning_tokens",)) or _first(
+        counts, report, ("reasoning_tokens",)
+    )
     audio = min(_first(counts, details, ("audio_tokens",)), completion)
     # DeepInfra's Gemini models leave reasoning out of the completion; more inside than there is means the same.
     outside = reasoning_outside or reasoning > completion - audio
@@ -74,7 +81,10 @@ def _completion(report: dict[str, Any], counts: Counts, *, reasoning_outside: bo
 
 
 def _tells(report: dict[str, Any]) -> bool:
-    return any(report.get(name) is not None for name in ("prompt_tokens", "completion_tokens", "input_tokens"))
+    return any(
+        report.get(name) is not None
+        for name in ("prompt_tokens", "completion_tokens", "input_tokens")
+    )
 
 
 def _cost(report: dict[str, Any]) -> str:

@@ -51,7 +51,9 @@ def _gif(content: bytes) -> Size:
 def _webp(content: bytes) -> Size | None:
     match content[12:16]:
         case b"VP8X":
-            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(
+                content[27:30], "little"
+            )
         case b"VP8L":
             bits = int.from_bytes(content[21:25], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)

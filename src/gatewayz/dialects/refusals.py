@@ -147,7 +147,10 @@ def _detail(value: dict[str, Any]) -> dict[str, Any]:
         case str(message):
             return {"message": message}
         case dict(detail):
-            return {"message": detail.get("error") or detail.get("message"), "code": detail.get("code")}
+            return {
+                "message": detail.get("error") or detail.get("message"),
+                "code": detail.get("code"),
+            }
         case [dict(first), *_]:
             where = first.get("loc") or [""]
             return {"message": first.get("msg"), "code": first.get("type"), "param": str(where[-1])}
@@ -162,7 +165,12 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
         return {}
     # Novita's numeric `code` repeats the status; its `reason` is the code.
     code = value.get("reason") or value.get("code")
-    return {"message": message, "code": code, "type": value.get("type"), "param": value.get("param")}
+    return {
+        "message": message,
+        "code": code,
+        "type": value.get("type"),
+        "param": value.get("param"),
+    }
 
 
 SHAPES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (

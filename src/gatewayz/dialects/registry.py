@@ -14,7 +14,10 @@ from gatewayz.dialects.gemini.images import GeminiImagesUpstream
 from gatewayz.dialects.gemini.roles import GeminiUpstream
 from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
 from gatewayz.dialects.openai_completions.roles import OpenAICompletionsClient
-from gatewayz.dialects.openai_embeddings.roles import OpenAIEmbeddingsClient, OpenAIEmbeddingsUpstream
+from gatewayz.dialects.openai_embeddings.roles import (
+    OpenAIEmbeddingsClient,
+    OpenAIEmbeddingsUpstream,
+)
 from gatewayz.dialects.openai_images.roles import OpenAIImagesClient, OpenAIImagesUpstream
 from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
 

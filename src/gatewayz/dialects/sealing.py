@@ -37,7 +37,9 @@ def _opened(value: Any, provider: str, is_seal: IsSeal) -> Any:
     """The same for a value that is only good whole: nothing when a seal anywhere in it is a stranger's."""
     if isinstance(value, list):
         items = [_opened(item, provider, is_seal) for item in value]
-        strange = any(inner is None and item is not None for inner, item in zip(items, value, strict=True))
+        strange = any(
+            inner is None and item is not None for inner, item in zip(items, value, strict=True)
+        )
         return None if strange else items
     if not isinstance(value, dict):
         return value

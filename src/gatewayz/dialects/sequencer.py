@@ -59,7 +59,11 @@ class Sequencer:
         """Whether the block under way is a tool call that needs nothing more."""
         text = "".join(self._tool or ()).strip()
         try:
-            return text.startswith("{") and text.endswith("}") and isinstance(decoded(text.encode()), dict)
+            return (
+                text.startswith("{")
+                and text.endswith("}")
+                and isinstance(decoded(text.encode()), dict)
+            )
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return False
 
@@ -78,7 +82,10 @@ class Sequencer:
         self._waiting[block].append(event)
         self._held += len(event.text) if isinstance(event, BlockDelta) else 0
         if self._held > MAX_HELD_CHARACTERS:
-            raise Fault("upstream_broken", f"More than {MAX_HELD_CHARACTERS} characters of parallel blocks wait.")
+            raise Fault(
+                "upstream_broken",
+                f"More than {MAX_HELD_CHARACTERS} characters of parallel blocks wait.",
+            )
         return []
 
     def _next(self) -> list[Event]:

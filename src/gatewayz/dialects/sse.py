@@ -34,7 +34,12 @@ class SseParser:
         self._clean = False
 
     def feed(self, chunk: bytes) -> list[Sse]:
-        if self._clean and chunk.find(b"\n") == len(chunk) - 2 and chunk.startswith(b"data: ") and self._whole(chunk):
+        if (
+            self._clean
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.startswith(b"data: ")
+            and self._whole(chunk)
+        ):
             # What nearly every provider sends nearly always: one event in one line, whole.
             return [Sse(chunk[6:-2])]
         if self._clean and chunk.startswith(b"data: ") and self._whole_with_returns(chunk):
@@ -49,7 +54,11 @@ class SseParser:
     def _whole_with_returns(self, chunk: bytes) -> bool:
         """The same with the line ends that Google sends."""
         end = len(chunk) - 4
-        ends = chunk.endswith(b"\r\n\r\n") and chunk.find(b"\r") == end and chunk.find(b"\n") == end + 1
+        ends = (
+            chunk.endswith(b"\r\n\r\n")
+            and chunk.find(b"\r") == end
+            and chunk.find(b"\n") == end + 1
+        )
         return ends and len(chunk) <= self._limit_bytes
 
     def _parsed(self, chunk: bytes) -> list[Sse]:
@@ -117,7 +126,11 @@ class SseParser:
 
     def _event_done(self) -> Sse:
         data = self._data
-        done = Sse(data[0], self._event) if len(data) == 1 else Sse(b"\n".join(data), self._event, joined=True)
+        done = (
+            Sse(data[0], self._event)
+            if len(data) == 1
+            else Sse(b"\n".join(data), self._event, joined=True)
+        )
         self._data, self._data_bytes = [], 0
         self._fresh = False
         return done

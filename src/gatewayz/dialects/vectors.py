@@ -73,21 +73,33 @@ def frames_from(body: bytes, request: EmbeddingRequest) -> Said:
         raise Fault("upstream_broken", "The provider's answer holds no embeddings.") from error
     if answer.error:
         words = words_in_answer(NAME, answer.error, body)
-        fault = Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
+        fault = Fault(
+            "upstream_error", words.message or "the provider reported an error", upstream=words
+        )
         return [Frame((Failed(fault),))]
     vectors = answer.data or []
     if len(vectors) != len(request.texts):
-        raise Fault("upstream_broken", f"The provider made {len(vectors)} embeddings of {len(request.texts)} texts.")
+        raise Fault(
+            "upstream_broken",
+            f"The provider made {len(vectors)} embeddings of {len(request.texts)} texts.",
+        )
     data = []
     for start in range(0, len(vectors), AT_ONCE):
         if start:
             yield Wait(0)
         data += [
-            _item(vector, start + number, request) for number, vector in enumerate(vectors[start : start + AT_ONCE])
+            _item(vector, start + number, request)
+            for number, vector in enumerate(vectors[start : start + AT_ONCE])
         ]
     usage = _usage(answer.usage, request)
     echo = request.dialect == NAME
-    events = (Started(), *_blocks(vectors, spelled=not echo), ChoiceEnded(0, Stop.END), usage, Finished())
+    events = (
+        Started(),
+        *_blocks(vectors, spelled=not echo),
+        ChoiceEnded(0, Stop.END),
+        usage,
+        Finished(),
+    )
     told = {"prompt_tokens": usage.usage.prompt, "total_tokens": usage.usage.prompt}
     source = encoded({"object": "list", "usage": told, **head, "data": data}) if echo else None
     return [Frame(events, source, whole=True)]
@@ -97,13 +109,19 @@ def _blocks(vectors: list[WireVector], *, spelled: bool) -> Iterator[Event]:
     for number, vector in enumerate(vectors):
         yield BlockStarted(number, Kind.VECTOR)
         if spelled:
-            yield BlockDelta(number, msgspec.json.decode(encoded(in_form(vector.embedding, "base64"))))
+            yield BlockDelta(
+                number, msgspec.json.decode(encoded(in_form(vector.embedding, "base64")))
+            )
         yield BlockEnded(number)
 
 
 def _item(vector: WireVector, position: int, request: EmbeddingRequest) -> dict[str, Any]:
     index = position if vector.index is None else vector.index
-    return {"object": "embedding", "index": index, "embedding": in_form(vector.embedding, request.form)}
+    return {
+        "object": "embedding",
+        "index": index,
+        "embedding": in_form(vector.embedding, request.form),
+    }
 
 
 def in_form(vector: Raw, form: str) -> Raw | str | list[float]:
@@ -114,7 +132,9 @@ def in_form(vector: Raw, form: str) -> Raw | str | list[float]:
             return vector if source[:1] == b'"' else packed(_floats(source))
         return vector if source[:1] == b"[" else unpacked(msgspec.json.decode(source, type=str))
     except (msgspec.DecodeError, binascii.Error, struct.error, OverflowError) as error:
-        raise Fault("upstream_broken", "The provider sent an embedding that is no vector.") from error
+        raise Fault(
+            "upstream_broken", "The provider sent an embedding that is no vector."
+        ) from error
 
 
 def packed(floats: list[float]) -> str:
@@ -131,4 +151,6 @@ def _usage(report: Any, request: EmbeddingRequest) -> UsageReported:
     told = usage_from_wire(report)
     if told is None:
         return UsageReported(request.estimate(0, 0))
-    return replace(told, usage=Usage(input=told.usage.prompt, requests=1, repaired=told.usage.repaired))
+    return replace(
+        told, usage=Usage(input=told.usage.prompt, requests=1, repaired=told.usage.repaired)
+    )

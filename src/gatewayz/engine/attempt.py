@@ -29,7 +29,9 @@ DRAIN_S = 0.25
 class Asker:
     """Asks candidates over the transport, each under its deadlines."""
 
-    def __init__(self, transport: Transport, tokens: Tokens, deadlines: Deadlines, clock: Clock) -> None:
+    def __init__(
+        self, transport: Transport, tokens: Tokens, deadlines: Deadlines, clock: Clock
+    ) -> None:
         self.endings = Endings()
         self._rim = Rim(transport, clock, self.endings)
         self._tokens = tokens
@@ -45,7 +47,10 @@ class Asker:
         wait_s = self._deadlines.first_event_for(call.request)
         # The call's deadline is on our clock, the timer on the loop's.
         total = self._loop_time() + call.deadline - self._clock.now()
-        until, why = min(self._loop_time() + wait_s, total), f"{name} sent nothing within {wait_s:g} s"
+        until, why = (
+            min(self._loop_time() + wait_s, total),
+            f"{name} sent nothing within {wait_s:g} s",
+        )
         silent = f"{name} went silent for {idle_s:g} s"
         with Deadline(until, why) as deadline:
             asked = self._tokened if candidate.provider.auth in TOKEN_AUTHS else self._asked

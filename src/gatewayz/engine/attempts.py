@@ -53,7 +53,9 @@ class Pursuit:
 class Attempts:
     """Tries candidates."""
 
-    def __init__(self, asker: Asker, health: Health, rules: RoutingRules, clock: Clock, bus: Bus) -> None:
+    def __init__(
+        self, asker: Asker, health: Health, rules: RoutingRules, clock: Clock, bus: Bus
+    ) -> None:
         self._asker = asker
         self._health = health
         self._rules = rules
@@ -84,7 +86,9 @@ class Attempts:
         if pursuit.faults:
             raise client_fault(pursuit.faults)
         raise Fault(
-            "unavailable", "Every provider of this model is out for now.", retry_after_s=plan.retry_after_s or 1.0
+            "unavailable",
+            "Every provider of this model is out for now.",
+            retry_after_s=plan.retry_after_s or 1.0,
         )
 
     def _out_of_time(self, pursuit: Pursuit) -> bool:
@@ -111,7 +115,9 @@ class Attempts:
             case "larger":
                 pursuit.larger_than = max(pursuit.larger_than, candidate.offer.context or 1)
 
-    async def _tried(self, candidate: Candidate, ticket: Ticket, pursuit: Pursuit) -> AsyncGenerator[list[Frame], None]:
+    async def _tried(
+        self, candidate: Candidate, ticket: Ticket, pursuit: Pursuit
+    ) -> AsyncGenerator[list[Frame], None]:
         """One attempt; its fault, if nothing was promised, is left in the pursuit."""
         one = _Tried(candidate, ticket, self._clock.now())
         pursuit.tally.asked = candidate
@@ -133,7 +139,11 @@ class Attempts:
         finally:
             pursuit.tally.asked = None
             # An answer that we broke off was served as far as we wanted it.
-            self._closed(one, pursuit, None if pursuit.tally.stopped else Fault("client_gone", "The client left."))
+            self._closed(
+                one,
+                pursuit,
+                None if pursuit.tally.stopped else Fault("client_gone", "The client left."),
+            )
 
     async def _committed(
         self, candidate: Candidate, heard: Heard, pursuit: Pursuit
@@ -142,7 +152,9 @@ class Attempts:
         call, tally = pursuit.call, pursuit.tally
         held: list[Frame] = []
         try:
-            async with aclosing(self._asker.answer(call, candidate, heard, pursuit.without)) as batches:
+            async with aclosing(
+                self._asker.answer(call, candidate, heard, pursuit.without)
+            ) as batches:
                 async for frames in batches:
                     fault = _failure(frames, candidate) if is_end(frames) else None
                     if tally.candidate is not None:
@@ -190,7 +202,9 @@ class Attempts:
         )
         tally.attempts.append(row)
         call = pursuit.call
-        self._bus.emit(AttemptEnded(call=call.id, endpoint=call.endpoint, attempt=row, failover=failover))
+        self._bus.emit(
+            AttemptEnded(call=call.id, endpoint=call.endpoint, attempt=row, failover=failover)
+        )
 
 
 class _Tried:

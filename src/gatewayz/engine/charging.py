@@ -64,6 +64,8 @@ def allowance(call: Call, hold: Hold, candidate: Candidate) -> Allowance | None:
         return None
     usage = expected(request, offer)
     markup_bp = call.principal.markup_bp
-    amount = cost(usage, offer.price, markup_bp) - cost(replace(usage, output=0), offer.price, markup_bp)
+    amount = cost(usage, offer.price, markup_bp) - cost(
+        replace(usage, output=0), offer.price, markup_bp
+    )
     most = None if offer.max_output is None else offer.max_output * request.choices
     return Allowance(usage.output, usage.output, Nanos(amount), most) if amount else None

@@ -41,12 +41,20 @@ class Deadline:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._handle is not None:
             self._handle.cancel()
         # A cancellation that came from elsewhere at the same time must go on: only ours is taken back.
-        if self._passed and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+        if (
+            self._passed
+            and self._task is not None
+            and self._task.uncancel() == 0
+            and kind is asyncio.CancelledError
+        ):
             raise Fault("upstream_timeout", self._why) from error
 
     def _arm(self) -> None:

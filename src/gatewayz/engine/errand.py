@@ -75,7 +75,10 @@ class Errand:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._sending is not None:
             await self._sending.__aexit__(kind, error, trace)
@@ -132,7 +135,9 @@ class Errand:
     def _met(self, exchange: Exchange) -> None:
         heard, headers = self._heard, exchange.headers
         heard.status = exchange.status
-        heard.upstream_request = next((headers[name] for name in UPSTREAM_IDS if name in headers), "")
+        heard.upstream_request = next(
+            (headers[name] for name in UPSTREAM_IDS if name in headers), ""
+        )
 
     async def _do(self, step: Send | Wait | Owe) -> None:
         """Does a step whose answer is not for the client."""
@@ -142,7 +147,10 @@ class Errand:
             case Wait(ms=ms):
                 self._waited_ms += ms
                 if self._waited_ms > MAX_WAITED_MS:
-                    raise Fault("upstream_timeout", f"The answer was not there after {MAX_WAITED_MS // 1000} s.")
+                    raise Fault(
+                        "upstream_timeout",
+                        f"The answer was not there after {MAX_WAITED_MS // 1000} s.",
+                    )
                 await asyncio.sleep(ms / 1000)
             case Send():
                 await self._fetch(step)
@@ -157,7 +165,9 @@ class Errand:
                 # One byte more than may come tells an answer that is too large from one that just fits.
                 body = await exchange.read(step.limit_bytes + 1)
         except TimeoutError as error:
-            raise Fault("upstream_timeout", f"A file was not there within {limit_s:g} s.") from error
+            raise Fault(
+                "upstream_timeout", f"A file was not there within {limit_s:g} s."
+            ) from error
         self._bytes += len(body)
         if len(body) > step.limit_bytes or self._bytes > MAX_WHOLE_BYTES:
             raise Fault("upstream_broken", f"The provider sent more than {step.limit_bytes} bytes.")

@@ -18,7 +18,11 @@ def credential(headers: Mapping[str, str]) -> str:
 
     Of two different values the one that has our format counts, if exactly one has: SDKs insist on sending theirs.
     """
-    found = {value for value in (_bearer(headers), *(headers.get(name, "").strip() for name in HEADERS)) if value}
+    found = {
+        value
+        for value in (_bearer(headers), *(headers.get(name, "").strip() for name in HEADERS))
+        if value
+    }
     if not found:
         raise Fault("unauthenticated", f"No API key was given: {HOW}.")
     if len(found) > 1:
@@ -44,12 +48,18 @@ class Gate:
         """Who calls. Faults: `unauthenticated`, `bad_request`, `unavailable`, `forbidden` from this address."""
         key = credential(headers)
         if not well_formed(key):
-            raise Fault("unauthenticated", f"Incorrect API key provided: it is not a gatewayz key; {HOW}.")
+            raise Fault(
+                "unauthenticated", f"Incorrect API key provided: it is not a gatewayz key; {HOW}."
+            )
         principal = await self._keys.principal(key)
         if principal.addresses and not allowed(address, principal.addresses):
-            raise Fault("forbidden", f"This key may not be used from {address or 'an unknown address'}.")
+            raise Fault(
+                "forbidden", f"This key may not be used from {address or 'an unknown address'}."
+            )
         if principal.origins and headers.get("origin", "") not in principal.origins:
-            raise Fault("forbidden", "This token may only be used by the web pages that it was minted for.")
+            raise Fault(
+                "forbidden", "This token may only be used by the web pages that it was minted for."
+            )
         return principal
 
 

@@ -155,7 +155,9 @@ class Gateway:
         tally.allowance, tally.room = allowed, allowed.room if allowed is not None else math.inf
         return True
 
-    async def _ending(self, call: Call, tally: Tally, frames: list[Frame]) -> AsyncGenerator[list[Frame], None]:
+    async def _ending(
+        self, call: Call, tally: Tally, frames: list[Frame]
+    ) -> AsyncGenerator[list[Frame], None]:
         before, end = _parted(frames, call)
         if before:
             yield before
@@ -170,7 +172,9 @@ class Gateway:
         if tally.decision is not None:
             self._limiter.give_back(tally.decision)
         if tally.finished and tally.candidate is not None:
-            self._remember(_conversation(call), f"{tally.served}/{tally.candidate.offer.upstream_id}")
+            self._remember(
+                _conversation(call), f"{tally.served}/{tally.candidate.offer.upstream_id}"
+            )
         self._bus.emit(_fact(call, tally.settled or tally.outcome(self._clock.now())))
 
     def _remember(self, conversation: str, offer: str) -> None:
@@ -211,7 +215,9 @@ def _conversation(call: Call) -> str:
     beginning = request.session or request.beginning()
     if not beginning:
         return ""
-    return hashlib.blake2b(f"{call.principal.account}|{request.model}|{beginning}".encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(
+        f"{call.principal.account}|{request.model}|{beginning}".encode(), digest_size=12
+    ).hexdigest()
 
 
 def _fact(call: Call, outcome: Outcome) -> CallEnded:

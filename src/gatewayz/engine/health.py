@@ -42,7 +42,9 @@ class Ticket(Struct, frozen=True):
 class Health:
     """The breakers of this process."""
 
-    def __init__(self, rules: RoutingRules, clock: Clock, emit: Callable[[Fact], None], dice: Dice) -> None:
+    def __init__(
+        self, rules: RoutingRules, clock: Clock, emit: Callable[[Fact], None], dice: Dice
+    ) -> None:
         self._rules = rules
         self._clock = clock
         self._emit = emit
@@ -70,11 +72,15 @@ class Health:
         now = self._clock.now()
         state = state_of(breaker, now)
         if state == "closed":
-            return Standing(degraded=shaky(breaker, now, self._rules.breaker), latency_ms=latency_ms)
+            return Standing(
+                degraded=shaky(breaker, now, self._rules.breaker), latency_ms=latency_ms
+            )
         if state == "half_open" and (not breaker.probe or now >= breaker.probe_until):
             # In its own rank, or a recovery behind a healthy offer would never be noticed.
             return Standing(why="its breaker wants a probe", latency_ms=latency_ms)
-        until = {"open": breaker.open_until, "cooling": breaker.cool_until}.get(state, breaker.probe_until)
+        until = {"open": breaker.open_until, "cooling": breaker.cool_until}.get(
+            state, breaker.probe_until
+        )
         return Standing(usable=False, why=f"its breaker is {state}", wait_s=max(until - now, 0.0))
 
     def admit(self, candidate: Candidate, caller: str) -> Ticket | None:
@@ -104,10 +110,21 @@ class Health:
         for table, subject in self._subjects(ticket):
             breaker = table.get(subject)
             if breaker is not None and breaker.open_until:
-                self._keep(table, subject, replace(breaker, open_until=now, probe=caller, probe_until=lease))
+                self._keep(
+                    table,
+                    subject,
+                    replace(breaker, open_until=now, probe=caller, probe_until=lease),
+                )
         return ticket
 
-    def record(self, ticket: Ticket, fault: Fault | None, first_event_ms: float | None, *, sent: bool = True) -> None:
+    def record(
+        self,
+        ticket: Ticket,
+        fault: Fault | None,
+        first_event_ms: float | None,
+        *,
+        sent: bool = True,
+    ) -> None:
         """What became of an attempt; no fault is a success, unless nothing was `sent`: then nobody was met."""
         if fault is None and not sent:
             for table, subject in self._subjects(ticket):
@@ -120,12 +137,19 @@ class Health:
             self._latencies[ticket.offer] = known + DECAY * (first_event_ms - known)
         effect = fault.rule.breaker if fault is not None else None
         for table, subject in self._subjects(ticket):
-            mine = (effect != "trip_credential") == (table is self._offers) or ticket.credential is None
+            mine = (effect != "trip_credential") == (
+                table is self._offers
+            ) or ticket.credential is None
             told = Told.OK if effect is None else (TELLS[effect] if mine else Told.NEUTRAL)
             self._tell(table, subject, ticket.caller, told, fault)
 
     def _tell(
-        self, table: OrderedDict[Subject, Breaker], subject: Subject, caller: str, told: Told, fault: Fault | None
+        self,
+        table: OrderedDict[Subject, Breaker],
+        subject: Subject,
+        caller: str,
+        told: Told,
+        fault: Fault | None,
     ) -> None:
         before = table.get(subject)
         if before is None and told in {Told.OK, Told.NEUTRAL}:
@@ -147,7 +171,9 @@ class Health:
         for times in (self._calls, self._retries):
             while times and times[0] < now - 10.0:
                 times.popleft()
-        allowed = max(self._rules.retry_floor_per_s * 10.0, self._rules.retry_share * len(self._calls))
+        allowed = max(
+            self._rules.retry_floor_per_s * 10.0, self._rules.retry_share * len(self._calls)
+        )
         if len(self._retries) >= allowed:
             return False
         self._retries.append(now)
@@ -168,14 +194,22 @@ class Health:
     def _ticket(self, candidate: Candidate, caller: str) -> Ticket:
         provider, held = candidate.provider.id, candidate.credential
         return Ticket(
-            caller, (provider, candidate.offer.upstream_id), (provider, held.id) if held is not None else None
+            caller,
+            (provider, candidate.offer.upstream_id),
+            (provider, held.id) if held is not None else None,
         )
 
     def _subjects(self, ticket: Ticket) -> list[tuple[OrderedDict[Subject, Breaker], Subject]]:
         found = [(self._offers, ticket.offer)]
-        return [*found, (self._credentials, ticket.credential)] if ticket.credential is not None else found
+        return (
+            [*found, (self._credentials, ticket.credential)]
+            if ticket.credential is not None
+            else found
+        )
 
-    def _keep(self, table: OrderedDict[Subject, Breaker], subject: Subject, breaker: Breaker) -> None:
+    def _keep(
+        self, table: OrderedDict[Subject, Breaker], subject: Subject, breaker: Breaker
+    ) -> None:
         table[subject] = breaker
         table.move_to_end(subject)
         while len(table) > MAX_SUBJECTS:

@@ -45,7 +45,10 @@ class Keeping:
 
 async def again(kept: Kept, call: Call) -> AsyncGenerator[list[Frame], None]:
     """What was kept, as an answer to another call."""
-    events = [replace(one, final=True) if type(one) is UsageReported else one for one in unfold(kept.reply)]
+    events = [
+        replace(one, final=True) if type(one) is UsageReported else one
+        for one in unfold(kept.reply)
+    ]
     if kept.source is not None and not call.request.streamed:
         yield [Frame(tuple(events), kept.source, whole=True)]
     else:

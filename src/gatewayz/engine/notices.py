@@ -38,7 +38,9 @@ UNREACHABLE = "it cannot be reached at a public address, or does not speak HTTP"
 class Notices:
     """Sends what is in the outbox. `private`: also to addresses that are not public, and without TLS."""
 
-    def __init__(self, outbox: Outbox, transport: Transport, clock: Clock, bus: Bus, *, private: bool) -> None:
+    def __init__(
+        self, outbox: Outbox, transport: Transport, clock: Clock, bus: Bus, *, private: bool
+    ) -> None:
         self._outbox = outbox
         self._transport = transport
         self._clock = clock
@@ -77,7 +79,9 @@ class Notices:
     async def _send(self, letter: Letter) -> None:
         status, why = await self._tried(letter)
         if 200 <= status < 300:
-            await self._written(letter, "delivered", status, "", lambda: self._outbox.delivered(letter, status))
+            await self._written(
+                letter, "delivered", status, "", lambda: self._outbox.delivered(letter, status)
+            )
             return
         over = status == GONE or letter.attempt > len(WAITS_S)
         wait_s = None if over else WAITS_S[letter.attempt - 1]
@@ -105,7 +109,10 @@ class Notices:
             ("User-Agent", USER_AGENT),
             ("webhook-id", letter.id),
             ("webhook-timestamp", str(at_s)),
-            ("webhook-signature", signature(secret_from(letter.secret.reveal()), letter.id, at_s, letter.body)),
+            (
+                "webhook-signature",
+                signature(secret_from(letter.secret.reveal()), letter.id, at_s, letter.body),
+            ),
         )
         wire = Wire("POST", url, headers, letter.body, public=not self._private)
         async with self._transport.send(wire) as exchange:
@@ -114,7 +121,12 @@ class Notices:
             return exchange.status
 
     async def _written(
-        self, letter: Letter, outcome: str, status: int, why: str, write: Callable[[], Awaitable[None]]
+        self,
+        letter: Letter,
+        outcome: str,
+        status: int,
+        why: str,
+        write: Callable[[], Awaitable[None]],
     ) -> None:
         """Books what came of an attempt; a store that is away lets the claim run out, and it is sent again."""
         try:
@@ -123,5 +135,12 @@ class Notices:
             self._bus.emit(Warned(subject="notices", message=fault.message))
             return
         self._bus.emit(
-            NoticeTried(account=letter.account, id=letter.id, kind=letter.kind, outcome=outcome, status=status, why=why)
+            NoticeTried(
+                account=letter.account,
+                id=letter.id,
+                kind=letter.kind,
+                outcome=outcome,
+                status=status,
+                why=why,
+            )
         )

@@ -62,7 +62,13 @@ class Settling:
         if reply is None:
             return Replay(call.idempotency_key)
         source = tally.keeping.source
-        kept = Kept(call=call.id, received_ms=call.received_ms, provider=tally.served, reply=reply, source=source)
+        kept = Kept(
+            call=call.id,
+            received_ms=call.received_ms,
+            provider=tally.served,
+            reply=reply,
+            source=source,
+        )
         return Replay(call.idempotency_key, self._replays.sealed(call, kept))
 
     async def over(self, call: Call, tally: Tally) -> None:

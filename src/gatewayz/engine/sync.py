@@ -73,7 +73,11 @@ class Sync:
 
     def names(self) -> list[str]:
         """The providers whose listings can be read now."""
-        return [name for name in self.formats if name in self._providers and not self._providers[name].off]
+        return [
+            name
+            for name in self.formats
+            if name in self._providers and not self._providers[name].off
+        ]
 
     @property
     def _providers(self) -> Mapping[str, Provider]:
@@ -85,7 +89,12 @@ class Sync:
             gate = asyncio.Semaphore(AT_ONCE)
             # What operators set says nothing about what providers ask.
             lists = self._lists._replace(listings=self.listings, own=(), overrides=Overrides())
-            known = known_from({model.id: model for model in await asyncio.to_thread(merged, lists, self._providers)})
+            known = known_from(
+                {
+                    model.id: model
+                    for model in await asyncio.to_thread(merged, lists, self._providers)
+                }
+            )
 
             async def one(name: str) -> ListingRead:
                 async with gate:
@@ -93,9 +102,13 @@ class Sync:
                     try:
                         body = await self._fetched(provider, form)
                         now_s = self._clock.wall_ms() // 1000
-                        listing = await asyncio.to_thread(listing_from, body, provider, form, known, now_s)
+                        listing = await asyncio.to_thread(
+                            listing_from, body, provider, form, known, now_s
+                        )
                     except Fault as fault:
-                        return ListingRead(provider=name, fault=fault.kind, message=fault.message[:SHOWN_MESSAGE])
+                        return ListingRead(
+                            provider=name, fault=fault.kind, message=fault.message[:SHOWN_MESSAGE]
+                        )
                     self.listings[name] = listing
                     await asyncio.to_thread(self._kept.keep, listing)
                     return _fact(listing)
@@ -137,16 +150,22 @@ class Sync:
         try:
             async with (
                 asyncio.timeout(self.read_s),
-                self._transport.send(Wire("GET", address(provider, form), tuple(headers))) as exchange,
+                self._transport.send(
+                    Wire("GET", address(provider, form), tuple(headers))
+                ) as exchange,
             ):
                 return await _whole(exchange, provider)
         except TimeoutError:
-            raise Fault("upstream_timeout", f"{provider.id}'s list took longer than {self.read_s:g} s") from None
+            raise Fault(
+                "upstream_timeout", f"{provider.id}'s list took longer than {self.read_s:g} s"
+            ) from None
 
     def ages_s(self) -> dict[tuple[str, ...], float]:
         """How old the listing of each provider is, in seconds."""
         now_s = self._clock.wall_ms() / 1000
-        return {(name,): max(now_s - listing.read_s, 0.0) for name, listing in self.listings.items()}
+        return {
+            (name,): max(now_s - listing.read_s, 0.0) for name, listing in self.listings.items()
+        }
 
     def quarantined(self) -> dict[tuple[str, ...], float]:
         """How many listed prices of each provider are not believed."""
@@ -181,7 +200,9 @@ class Sync:
             await asyncio.sleep(wait_s)
             await self._take_kept()
             ages = self.ages_s()
-            await self.run([name for name in self.names() if ages.get((name,), every_s) >= every_s * FRESH])
+            await self.run(
+                [name for name in self.names() if ages.get((name,), every_s) >= every_s * FRESH]
+            )
             wait_s = every_s * (1 + JITTER * (2 * self._dice() - 1))
 
     async def _take_kept(self) -> None:
@@ -206,13 +227,17 @@ class Sync:
 
 async def _whole(exchange: Exchange, provider: Provider) -> bytes:
     if exchange.status != 200:
-        raise Fault("upstream_error", f"{provider.id} answered {exchange.status} instead of its list")
+        raise Fault(
+            "upstream_error", f"{provider.id} answered {exchange.status} instead of its list"
+        )
     pieces: list[bytes] = []
     size = 0
     async for chunk in exchange.chunks():
         size += len(chunk)
         if size > MAX_LISTING_BYTES:
-            raise Fault("upstream_broken", f"{provider.id}'s list has more than {MAX_LISTING_BYTES} bytes")
+            raise Fault(
+                "upstream_broken", f"{provider.id}'s list has more than {MAX_LISTING_BYTES} bytes"
+            )
         pieces.append(chunk)
     return b"".join(pieces)
 

@@ -132,7 +132,9 @@ class Tally:
         if heard is None or self.replayed is not None:
             return frames
         usage = self._whole(heard.usage)
-        last = self._reported = replace(heard, usage=usage, cost=self._price_of(usage), final=self.finished)
+        last = self._reported = replace(
+            heard, usage=usage, cost=self._price_of(usage), final=self.finished
+        )
         found: list[Frame] = []
         missing = self.finished or self.fault is not None
         # From the end, because a report may stand beside content and once more alone: the last one is shown.
@@ -156,7 +158,11 @@ class Tally:
         self.stopped = True
         self._reported = UsageReported(self.usage())
         ends: list[Event] = [BlockEnded(block) for block in self._open]
-        ends += [ChoiceEnded(choice, Stop.LENGTH, "length") for choice, over in self._choices.items() if not over]
+        ends += [
+            ChoiceEnded(choice, Stop.LENGTH, "length")
+            for choice, over in self._choices.items()
+            if not over
+        ]
         return [Frame(tuple(ends)), FINISHED]
 
     def usage(self) -> Usage:
@@ -180,7 +186,11 @@ class Tally:
     def _whole(self, usage: Usage) -> Usage:
         """The report with the request itself, which no provider counts, where that has a price."""
         price = self.candidate.offer.price if self.candidate is not None else None
-        return replace(usage, requests=1) if price is not None and price.requests and not usage.requests else usage
+        return (
+            replace(usage, requests=1)
+            if price is not None and price.requests and not usage.requests
+            else usage
+        )
 
     def _price_of(self, usage: Usage) -> Nanos | None:
         """What a whole answer of this usage costs; nothing when there is no price."""
@@ -197,7 +207,11 @@ class Tally:
 
     def _cost(self, usage: Usage, now: float) -> Nanos:
         whole = self._price_of(usage)
-        return Nanos(0) if whole is None else charged(whole, self.hold, self.fault, late=now >= self.call.deadline)
+        return (
+            Nanos(0)
+            if whole is None
+            else charged(whole, self.hold, self.fault, late=now >= self.call.deadline)
+        )
 
     def outcome(self, now: float) -> Outcome:
         """All that came of the call, as of `now` (monotonic seconds)."""
@@ -217,8 +231,12 @@ class Tally:
             stop=self._stop,
             fault=fault.kind if fault is not None else "",
             message=fault.message if fault is not None else "",
-            status=200 if fault is None or self.candidate is not None else FAULTS[fault.kind].status,
-            first_event_ms=None if self.first_event_at is None else self.elapsed_ms(self.first_event_at),
+            status=200
+            if fault is None or self.candidate is not None
+            else FAULTS[fault.kind].status,
+            first_event_ms=None
+            if self.first_event_at is None
+            else self.elapsed_ms(self.first_event_at),
             duration_ms=self.elapsed_ms(now),
             dropped=self.dropped,
             reasons=self._reasons(),

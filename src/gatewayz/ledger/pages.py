@@ -61,7 +61,9 @@ class Pages:
     def _one(self, order: Order) -> Done:
         wallet = self.wallets.get(order.account)
         if wallet is None:
-            return Done(fresh=False, fault=Fault("forbidden", f"There is no account {order.account}."))
+            return Done(
+                fresh=False, fault=Fault("forbidden", f"There is no account {order.account}.")
+            )
         self._sweep(wallet)
         match order:
             case Hold():
@@ -122,14 +124,18 @@ class Pages:
         if wallet.billing != "house" and amount > wallet.spendable:
             has = f"the account has ${usd_text(Nanos(wallet.spendable))}"
             if amount <= wallet.spendable + wallet.held:
-                return _held(f"{may_cost}; {has} and ${usd_text(Nanos(wallet.held))} is held by calls under way.")
+                return _held(
+                    f"{may_cost}; {has} and ${usd_text(Nanos(wallet.held))} is held by calls under way."
+                )
             return _short(f"{may_cost}; {has}. Add credit, or ask for fewer output tokens.")
         for budget in self._budgets(subjects):
             left = budget.limit - budget.spent - budget.held
             if amount > left:
                 has = f"the {budget.period} budget of {budget.subject.partition('/')[0]} has ${usd_text(Nanos(left))}"
                 if amount <= left + budget.held:
-                    return _held(f"{may_cost}; {has}, and ${usd_text(Nanos(budget.held))} is held by calls under way.")
+                    return _held(
+                        f"{may_cost}; {has}, and ${usd_text(Nanos(budget.held))} is held by calls under way."
+                    )
                 return _short(f"{may_cost}; {has} left.", budget.subject)
         return None
 
@@ -145,7 +151,12 @@ class Pages:
         self._post(f"{stem}p", account, (promo_of(account), held_of(account)), promo, kind, call)
         self._post(f"{stem}d", account, (paid_of(account), held_of(account)), paid, kind, call)
         self._keep(
-            replace(wallet, promo=wallet.promo - promo, paid=wallet.paid - paid, held=wallet.held + promo + paid)
+            replace(
+                wallet,
+                promo=wallet.promo - promo,
+                paid=wallet.paid - paid,
+                held=wallet.held + promo + paid,
+            )
         )
         return promo, paid
 
@@ -196,11 +207,27 @@ class Pages:
         back = "return" if kind == "usage" else kind
         self._post(f"{call}:{mark}", account, (held_of(account), INCOME), cost, kind, call)
         if wallet.billing == "house":
-            self._post(f"{call}:{mark}b", account, (held_of(account), HOUSE_EXPENSE), paid_back, back, call)
+            self._post(
+                f"{call}:{mark}b", account, (held_of(account), HOUSE_EXPENSE), paid_back, back, call
+            )
             self._keep(replace(wallet, held=wallet.held - hold.amount))
         else:
-            self._post(f"{call}:{mark}p", account, (held_of(account), promo_of(account)), promo_back, back, call)
-            self._post(f"{call}:{mark}d", account, (held_of(account), paid_of(account)), paid_back, back, call)
+            self._post(
+                f"{call}:{mark}p",
+                account,
+                (held_of(account), promo_of(account)),
+                promo_back,
+                back,
+                call,
+            )
+            self._post(
+                f"{call}:{mark}d",
+                account,
+                (held_of(account), paid_of(account)),
+                paid_back,
+                back,
+                call,
+            )
             self._keep(
                 replace(
                     wallet,
@@ -228,7 +255,15 @@ class Pages:
         mine = side_of(order)
         sides = (order.counter, mine) if amount > 0 else (mine, order.counter)
         self.moved.add(order.id)
-        moved = Transfer(order.id, order.account, *sides, Nanos(abs(amount)), order.kind, order.refunds, order.note)
+        moved = Transfer(
+            order.id,
+            order.account,
+            *sides,
+            Nanos(abs(amount)),
+            order.kind,
+            order.refunds,
+            order.note,
+        )
         self.transfers.append(moved)
         if order.refunds:
             self.charged[order.refunds, mine] = self.charged.get((order.refunds, mine), 0) - amount
@@ -245,9 +280,16 @@ class Pages:
         if order.refunds:
             charge = self.charged.get((order.refunds, side_of(order)), 0)
             if order.amount > charge:
-                return Fault("bad_request", f"Only ${usd_text(Nanos(charge))} of that call's charge is left to refund.")
+                return Fault(
+                    "bad_request",
+                    f"Only ${usd_text(Nanos(charge))} of that call's charge is left to refund.",
+                )
         if order.amount >= 0:
-            return order.amount if order.amount else Fault("bad_request", "An amount of nothing moves nothing.")
+            return (
+                order.amount
+                if order.amount
+                else Fault("bad_request", "An amount of nothing moves nothing.")
+            )
         there = wallet.promo if order.side == "promo" else max(wallet.paid - wallet.floor, 0)
         if order.exact and -order.amount > there:
             return Fault("bad_request", f"The account has only ${usd_text(Nanos(there))}.")
@@ -274,7 +316,9 @@ class Pages:
         ]
         over = max(wallet.promo - sum(grant.amount for grant in live), 0)
         sides = (promo_of(wallet.account), PROMO_EXPENSE)
-        self._post(f"{self._stamp}:{len(self.transfers)}", wallet.account, sides, over, "expire_grant")
+        self._post(
+            f"{self._stamp}:{len(self.transfers)}", wallet.account, sides, over, "expire_grant"
+        )
         ends = [grant.expires_ms for grant in live if grant.expires_ms is not None]
         # What is held of an ended grant comes back later: the same moment is looked at again then.
         again = until if wallet.held else min(ends, default=None)
@@ -282,7 +326,9 @@ class Pages:
 
     # Keeping
 
-    def _post(self, id: str, account: str, sides: tuple[str, str], amount: int, kind: str, call: str = "") -> None:
+    def _post(
+        self, id: str, account: str, sides: tuple[str, str], amount: int, kind: str, call: str = ""
+    ) -> None:
         """Debit and credit, in that order; nothing moves nothing."""
         if amount:
             self.transfers.append(Transfer(id, account, *sides, Nanos(amount), kind, call))
@@ -299,7 +345,9 @@ class Pages:
         self.spent.add(budget.subject)
 
     def _budgets(self, subjects: Iterable[str]) -> list[Budget]:
-        return [self.budgets[subject].at(self.now_ms) for subject in subjects if subject in self.budgets]
+        return [
+            self.budgets[subject].at(self.now_ms) for subject in subjects if subject in self.budgets
+        ]
 
     def _reserve(self, subjects: Iterable[str], amount: int) -> None:
         for budget in self._budgets(subjects):

@@ -101,7 +101,9 @@ def period_start(period: Period, now_ms: int) -> int:
     """When the period of this moment began, in UTC; weeks begin on Monday."""
     if period == "total":
         return 0
-    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
     if period == "week":
         day -= timedelta(days=day.weekday())
     elif period == "month":

@@ -33,7 +33,9 @@ class Taken(Struct, frozen=True):
     reset_s: float = 0.0
 
 
-def take(buckets: Sequence[Bucket], arrivals: Mapping[str, float], now: float, units: int = 1) -> Taken:
+def take(
+    buckets: Sequence[Bucket], arrivals: Mapping[str, float], now: float, units: int = 1
+) -> Taken:
     """Takes `units` from every bucket, or from none."""
     kept: list[tuple[str, float]] = []
     tightest, least, reset_s = None, 2**62, 0.0
@@ -42,9 +44,16 @@ def take(buckets: Sequence[Bucket], arrivals: Mapping[str, float], now: float, u
         arrival = max(arrivals.get(bucket.key, now), now) + bucket.interval_s * units
         over_s = arrival - now - tolerance_s
         if over_s > 1e-9:
-            return Taken(refused=bucket, retry_after_s=over_s, tightest=bucket, reset_s=arrival - now)
+            return Taken(
+                refused=bucket, retry_after_s=over_s, tightest=bucket, reset_s=arrival - now
+            )
         left = int((tolerance_s - (arrival - now)) / bucket.interval_s + 1e-6)
         if left < least:
             tightest, least, reset_s = bucket, left, arrival - now
         kept.append((bucket.key, arrival))
-    return Taken(arrivals=tuple(kept), tightest=tightest, remaining=max(least, 0) if tightest else 0, reset_s=reset_s)
+    return Taken(
+        arrivals=tuple(kept),
+        tightest=tightest,
+        remaining=max(least, 0) if tightest else 0,
+        reset_s=reset_s,
+    )

@@ -37,7 +37,9 @@ class LimitRules(Struct, frozen=True, kw_only=True):
 
 def limit_of(principal: Principal, rules: LimitRules, rule: str) -> int:
     """What holds for this principal: the account's own rule or the installation's, and the key's own if it is lower."""
-    limit = next((number for name, number in principal.granted if name == rule), getattr(rules, rule))
+    limit = next(
+        (number for name, number in principal.granted if name == rule), getattr(rules, rule)
+    )
     own = next((number for name, number in principal.limits if name == rule), limit)
     return int(min(limit, own))
 
@@ -46,7 +48,10 @@ def buckets_of(principal: Principal, rules: LimitRules, share: float = 1.0) -> t
     """The buckets of a call; `share` divides the limits among processes that do not share a memory."""
     key, account = f"key:{principal.key}", f"account:{principal.account}"
     key_per_day = limit_of(principal, rules, "key_per_day")
-    key_rpm, account_rpm = limit_of(principal, rules, "key_rpm"), limit_of(principal, rules, "account_rpm")
+    key_rpm, account_rpm = (
+        limit_of(principal, rules, "key_rpm"),
+        limit_of(principal, rules, "account_rpm"),
+    )
     return (
         _bucket(f"{key}:day", "key_per_day", key_per_day, DAY_S, key_per_day, share),
         _bucket(f"{key}:rpm", "key_rpm", key_rpm, MINUTE_S, rules.burst, share),
@@ -72,13 +77,19 @@ def place_of(address: str) -> str:
 
 
 def _bucket(key: str, rule: str, rate: int, period_s: float, burst: int, share: float) -> Bucket:
-    return Bucket(key, rule, max(round(rate * share), 1), period_s, max(round(min(burst, rate) * share), 1))
+    return Bucket(
+        key, rule, max(round(rate * share), 1), period_s, max(round(min(burst, rate) * share), 1)
+    )
 
 
 def checked_limits(given: Mapping[str, int], known: Collection[str]) -> None:
     """Faults: `bad_request` names the limit that there is not, or that is none."""
     for name, number in given.items():
         if name not in known:
-            raise Fault("bad_request", f"There is no limit {name!r} here; there are {', '.join(known)}.")
+            raise Fault(
+                "bad_request", f"There is no limit {name!r} here; there are {', '.join(known)}."
+            )
         if not 1 <= number <= MAX_LIMIT:
-            raise Fault("bad_request", f"The limit {name} must be from 1 to {MAX_LIMIT}, not {number}.")
+            raise Fault(
+                "bad_request", f"The limit {name} must be from 1 to {MAX_LIMIT}, not {number}."
+            )

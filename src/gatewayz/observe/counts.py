@@ -52,13 +52,18 @@ def _largest(one: Table[float], other: Table[float]) -> dict[str, dict[Labels, f
     return largest
 
 
-def _histograms(one: Table[Histogram], other: Table[Histogram]) -> dict[str, dict[Labels, Histogram]]:
+def _histograms(
+    one: Table[Histogram], other: Table[Histogram]
+) -> dict[str, dict[Labels, Histogram]]:
     sums = {name: dict(table) for name, table in one.items()}
     for name, table in other.items():
         mine = sums.setdefault(name, {})
         for labels, (counts, total) in table.items():
             before, sum_before = mine.get(labels, ([0] * len(counts), 0.0))
-            mine[labels] = ([a + b for a, b in zip(before, counts, strict=True)], sum_before + total)
+            mine[labels] = (
+                [a + b for a, b in zip(before, counts, strict=True)],
+                sum_before + total,
+            )
     return sums
 
 

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -44,7 +49,11 @@ class _Shown(Collector):
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Metric:
         family = GaugeMetricFamily(name, text, labels=labels)
-        tables: dict[str, Mapping[Labels, float]] = {**self._counts.gauges, **self._counts.levels, **BUILD}
+        tables: dict[str, Mapping[Labels, float]] = {
+            **self._counts.gauges,
+            **self._counts.levels,
+            **BUILD,
+        }
         for values, number in tables.get(name, {}).items():
             family.add_metric(values, number)
         return family

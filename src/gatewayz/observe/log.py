@@ -77,7 +77,13 @@ def line_of(fact: Fact, ts: str) -> Line | None:
             return _call_line(fact, ts)
         case CallRefused(id=call, endpoint=endpoint, fault=fault, status=status):
             return Line(
-                ts=ts, level="info", event="refused", request_id=call, endpoint=endpoint, fault=fault, status=status
+                ts=ts,
+                level="info",
+                event="refused",
+                request_id=call,
+                endpoint=endpoint,
+                fault=fault,
+                status=status,
             )
         case AttemptEnded(call=call, endpoint=endpoint, attempt=attempt):
             if not attempt.fault or attempt.fault == "client_gone":
@@ -97,11 +103,19 @@ def line_of(fact: Fact, ts: str) -> Line | None:
             )
         case BreakerMoved(provider=provider, subject=subject, state=state, why=why):
             return Line(
-                ts=ts, level="warning", event="breaker", provider=provider, upstream_id=subject, state=state, fault=why
+                ts=ts,
+                level="warning",
+                event="breaker",
+                provider=provider,
+                upstream_id=subject,
+                state=state,
+                fault=why,
             )
         case ListingRead():
             return _listing_line(fact, ts)
-        case NoticeTried(account=account, id=id, kind=kind, outcome=outcome, status=status, why=why):
+        case NoticeTried(
+            account=account, id=id, kind=kind, outcome=outcome, status=status, why=why
+        ):
             told = f"{kind}: {outcome}{f', {why}' if why else ''}"
             level = "info" if outcome == "delivered" else "warning"
             return Line(
@@ -166,7 +180,14 @@ class LogWriter:
     processes write there too, so that lines leave in pieces that a pipe takes whole; `worker` is this one's number.
     """
 
-    def __init__(self, descriptor: int, max_waiting: int = MAX_WAITING, *, shared: bool = False, worker: int = 0):
+    def __init__(
+        self,
+        descriptor: int,
+        max_waiting: int = MAX_WAITING,
+        *,
+        shared: bool = False,
+        worker: int = 0,
+    ):
         self._descriptor = descriptor
         self._worker = worker
         self._pieces = pieces_of if shared else _whole
@@ -229,7 +250,9 @@ def pieces_of(text: bytes, most: int = select.PIPE_BUF) -> Iterator[bytes]:
         yield text[start:end]
 
 
-def opened_log(target: str, stack: AsyncExitStack, *, shared: bool = False, worker: int = 0) -> LogWriter | None:
+def opened_log(
+    target: str, stack: AsyncExitStack, *, shared: bool = False, worker: int = 0
+) -> LogWriter | None:
     """The writer for where the log is to go: `stdout`, `stderr`, a file, or `off`. Raises `OSError` for the file."""
     if target == "off":
         return None

@@ -7,7 +7,15 @@ OpenTelemetry's GenAI conventions where these have one. Histograms carry no mode
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from gatewayz.core.facts import AttemptEnded, BreakerMoved, CallEnded, CallRefused, Fact, ListingRead, NoticeTried
+from gatewayz.core.facts import (
+    AttemptEnded,
+    BreakerMoved,
+    CallEnded,
+    CallRefused,
+    Fact,
+    ListingRead,
+    NoticeTried,
+)
 from gatewayz.core.money import cost
 from gatewayz.observe.counts import Counts, Histogram, Labels
 
@@ -16,8 +24,16 @@ MAX_MODELS = 200
 BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "gatewayz_calls": ("counter", "Calls that ended.", ("endpoint", "provider", "model", "status", "fault")),
-    "gatewayz_refused": ("counter", "Requests refused before they became calls.", ("endpoint", "fault")),
+    "gatewayz_calls": (
+        "counter",
+        "Calls that ended.",
+        ("endpoint", "provider", "model", "status", "fault"),
+    ),
+    "gatewayz_refused": (
+        "counter",
+        "Requests refused before they became calls.",
+        ("endpoint", "fault"),
+    ),
     "gen_ai_server_request_duration_seconds": (
         "histogram",
         "Seconds from a call's coming to its end.",
@@ -31,26 +47,58 @@ FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "gen_ai_client_token_usage": ("counter", "Tokens, by type.", ("provider", "model", "type")),
     "gatewayz_images": ("counter", "Images that were made.", ("provider", "model")),
     "gatewayz_cost_usd": ("counter", "What calls cost, in US dollars.", ("provider", "model")),
-    "gatewayz_upstream_cost_usd": ("counter", "What providers say that calls cost them.", ("provider", "model")),
+    "gatewayz_upstream_cost_usd": (
+        "counter",
+        "What providers say that calls cost them.",
+        ("provider", "model"),
+    ),
     "gatewayz_compared_cost_usd": (
         "counter",
         "What those same calls cost by our prices, without markup: what differs has drifted.",
         ("provider", "model"),
     ),
     "gatewayz_unpriced_calls": ("counter", "Calls served without a price.", ("provider",)),
-    "gatewayz_attempts": ("counter", "Attempts, by how they ended.", ("endpoint", "provider", "fault")),
-    "gatewayz_failovers": ("counter", "Attempts that followed a failed one.", ("endpoint", "provider")),
+    "gatewayz_attempts": (
+        "counter",
+        "Attempts, by how they ended.",
+        ("endpoint", "provider", "fault"),
+    ),
+    "gatewayz_failovers": (
+        "counter",
+        "Attempts that followed a failed one.",
+        ("endpoint", "provider"),
+    ),
     "gatewayz_breaker_moves": ("counter", "Changes of breakers.", ("provider", "state")),
     "gatewayz_breaker_open": ("gauge", "Breakers that are not closed now.", ("provider",)),
     "gatewayz_calls_running": ("gauge", "Calls under way now.", ()),
     "gatewayz_worker_up": ("gauge", "Whether the worker process answers.", ("worker",)),
-    "gatewayz_worker_started_seconds": ("gauge", "When the worker process started, in Unix time.", ("worker",)),
-    "gatewayz_worker_restarts": ("counter", "Workers that ended unasked and were started again.", ("worker",)),
-    "gatewayz_facts_dropped": ("gauge", "Facts that no observer was told, because they came too fast.", ()),
-    "gatewayz_listings_read": ("counter", "Readings of providers' own lists, by their end.", ("provider", "fault")),
+    "gatewayz_worker_started_seconds": (
+        "gauge",
+        "When the worker process started, in Unix time.",
+        ("worker",),
+    ),
+    "gatewayz_worker_restarts": (
+        "counter",
+        "Workers that ended unasked and were started again.",
+        ("worker",),
+    ),
+    "gatewayz_facts_dropped": (
+        "gauge",
+        "Facts that no observer was told, because they came too fast.",
+        (),
+    ),
+    "gatewayz_listings_read": (
+        "counter",
+        "Readings of providers' own lists, by their end.",
+        ("provider", "fault"),
+    ),
     "gatewayz_listing_age_seconds": ("level", "How old the list is that holds.", ("provider",)),
     "gatewayz_prices_quarantined": ("level", "Listed prices that are not believed.", ("provider",)),
-    "gatewayz_notices": ("counter", "Notices that were sent to webhooks, by what came of it.", ("kind", "outcome")),
+    "gatewayz_notices": (
+        "counter",
+        "Notices that were sent to webhooks, by what came of it.",
+        ("kind", "outcome"),
+    ),
     "gatewayz_notices_waiting": ("level", "Notices that wait to be sent, or to be sent again.", ()),
     "gatewayz_build": ("gauge", "The version that runs.", ("version",)),
 }
@@ -80,7 +128,9 @@ class Metrics:
                 case CallEnded():
                     self._call(fact)
                 case AttemptEnded(endpoint=endpoint, attempt=attempt, failover=failover):
-                    self._add("gatewayz_attempts", (endpoint, attempt.provider, attempt.fault or "none"))
+                    self._add(
+                        "gatewayz_attempts", (endpoint, attempt.provider, attempt.fault or "none")
+                    )
                     if failover:
                         self._add("gatewayz_failovers", (endpoint, attempt.provider))
                 case BreakerMoved(provider=provider, state=state):
@@ -98,10 +148,16 @@ class Metrics:
         model = self._model(outcome.model) if outcome.model else "none"
         fault = outcome.fault or "none"
         self._add("gatewayz_calls", (fact.endpoint, provider, model, str(outcome.status), fault))
-        self._observe("gen_ai_server_request_duration_seconds", (fact.endpoint, provider), outcome.duration_ms / 1000)
+        self._observe(
+            "gen_ai_server_request_duration_seconds",
+            (fact.endpoint, provider),
+            outcome.duration_ms / 1000,
+        )
         if outcome.first_event_ms is not None:
             first_s = outcome.first_event_ms / 1000
-            self._observe("gen_ai_server_time_to_first_token_seconds", (fact.endpoint, provider), first_s)
+            self._observe(
+                "gen_ai_server_time_to_first_token_seconds", (fact.endpoint, provider), first_s
+            )
         usage = outcome.usage
         for kind, count in (
             ("input", usage.prompt - usage.cache_read),
@@ -116,7 +172,9 @@ class Metrics:
         if outcome.cost:
             self._add("gatewayz_cost_usd", (provider, model), outcome.cost / 1e9)
         if outcome.upstream_cost_usd and outcome.price is not None:
-            self._add("gatewayz_upstream_cost_usd", (provider, model), float(outcome.upstream_cost_usd))
+            self._add(
+                "gatewayz_upstream_cost_usd", (provider, model), float(outcome.upstream_cost_usd)
+            )
             ours = cost(outcome.usage, outcome.price, 0)
             self._add("gatewayz_compared_cost_usd", (provider, model), ours / 1e9)
         if outcome.unpriced:

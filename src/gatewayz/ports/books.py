@@ -38,7 +38,9 @@ class Books(Protocol):
         """Reserves as much more. Faults as for `hold`; the hold stands as it was then."""
         ...
 
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
+    async def settle(
+        self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None
+    ) -> bool:
         """Ends the hold with the outcome's cost (zero releases it all); false when it had ended before.
 
         Returns when the money is safe: in the store, or in this machine's journal when the store is away. Faults:

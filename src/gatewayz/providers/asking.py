@@ -43,7 +43,9 @@ class Asked:
     `dropped` names the client's fields that were not sent, as far as they were spelled by now.
     """
 
-    def __init__(self, line: "Line", role: UpstreamRole[Any], reading: Reading, steps: Steps) -> None:
+    def __init__(
+        self, line: "Line", role: UpstreamRole[Any], reading: Reading, steps: Steps
+    ) -> None:
         self._line = line
         self.role = role
         self.reading = reading
@@ -92,7 +94,9 @@ def ask(
     role = UPSTREAMS[dialect]
     model = native_id(upstream_id, provider)
     quirks = provider.quirks
-    streamed = request.streamed and (request.surface != "image" or _matches(quirks.image_streams, model))
+    streamed = request.streamed and (
+        request.surface != "image" or _matches(quirks.image_streams, model)
+    )
     queue_url = "" if _matches(quirks.direct_models, model) else quirks.queue_url
     asking = Asking(
         provider=maker_of(provider, dialect),
@@ -162,11 +166,17 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
     template = path_of(line, draft.path)
     path = template.replace("{path}", draft.path).replace("{model}", quote(line.model, safe="@"))
     url = draft.path if "://" in draft.path else base_url + path
-    if not url.startswith(own_hosts(provider.base_url, *provider.elsewhere, provider.quirks.queue_url)):
+    if not url.startswith(
+        own_hosts(provider.base_url, *provider.elsewhere, provider.quirks.queue_url)
+    ):
         return Wire(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
     body, gone = b"", draft.dropped
     if draft.body is not None:
-        gone = (*gone, *applied(draft.body, provider.quirks, line.model, line.dialect), *line.terms.without)
+        gone = (
+            *gone,
+            *applied(draft.body, provider.quirks, line.model, line.dialect),
+            *line.terms.without,
+        )
         without(draft.body, line.terms.without)
         if "{model}" in template:
             draft.body.pop("model", None)
@@ -188,7 +198,9 @@ def spelled(line: Line, draft: Draft) -> tuple[Wire, tuple[str, ...]]:
 def path_of(line: Line, path: str) -> str:
     """What is asked below the base URL: the dialect's own `path`, or what the provider has in its place."""
     table = line.provider.path_by_model
-    asked = next((asked for pattern, asked in table.items() if re.search(pattern, line.model)), OWN_PATH)
+    asked = next(
+        (asked for pattern, asked in table.items() if re.search(pattern, line.model)), OWN_PATH
+    )
     if asked.count and path.endswith(COUNTING):
         return asked.count
     return asked.stream if line.streamed and asked.stream else asked.path

@@ -103,10 +103,14 @@ def class_of(provider: Provider, words: UpstreamWords) -> ErrorClass:
         if found is not None and not (words.status == 400 and found in IGNORED_ON_400):
             return found
     for candidate in rules.texts:
-        if (not candidate.status or words.status in candidate.status) and candidate.pattern.search(words.message):
+        if (not candidate.status or words.status in candidate.status) and candidate.pattern.search(
+            words.message
+        ):
             return candidate.kind
     # A redirect is never followed, so it is no answer; the client did nothing wrong.
-    return rules.statuses.get(words.status) or ("bad_request" if 400 <= words.status < 500 else "server")
+    return rules.statuses.get(words.status) or (
+        "bad_request" if 400 <= words.status < 500 else "server"
+    )
 
 
 def _holds(rule: ErrorRule, status: int, code: str, text: str) -> bool:
@@ -120,9 +124,15 @@ def _holds(rule: ErrorRule, status: int, code: str, text: str) -> bool:
 def classify(provider: Provider, words: UpstreamWords) -> Fault:
     """The fault that a refusal means, with a message that is fit for a client."""
     kind = KINDS[class_of(provider, words)]
-    message = f"{provider.name} {SAYS[kind]}" if kind in SAYS else redacted(words.message) or f"{provider.name} refused"
+    message = (
+        f"{provider.name} {SAYS[kind]}"
+        if kind in SAYS
+        else redacted(words.message) or f"{provider.name} refused"
+    )
     clean = msgspec.structs.replace(words, message=redacted(words.message))
-    return Fault(kind, message, retry_after_s=words.retry_after_s, provider=provider.id, upstream=clean)
+    return Fault(
+        kind, message, retry_after_s=words.retry_after_s, provider=provider.id, upstream=clean
+    )
 
 
 def redacted(text: str) -> str:
@@ -133,7 +143,9 @@ def redacted(text: str) -> str:
 def unsupported_parameter(words: UpstreamWords) -> str:
     """The parameter that a refusal names as unsupported; empty when it names none."""
     rules = _rules()
-    if words.status not in rules.unsupported_status or not rules.unsupported.search(f"{words.code} {words.message}"):
+    if words.status not in rules.unsupported_status or not rules.unsupported.search(
+        f"{words.code} {words.message}"
+    ):
         return ""
     quoted = re.search(r"['\"`]([\w.]+)['\"`]", words.message)
     named = words.param or (quoted[1] if quoted else "")

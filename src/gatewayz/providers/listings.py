@@ -16,7 +16,13 @@ from msgspec import Struct
 
 from gatewayz.providers.spec import Provider
 
-Unit = Literal["none", "usd_per_token", "usd_per_million", "cents_per_100m_tokens", "ten_thousandths_per_million"]
+Unit = Literal[
+    "none",
+    "usd_per_token",
+    "usd_per_million",
+    "cents_per_100m_tokens",
+    "ten_thousandths_per_million",
+]
 PICO_PER: dict[Unit, int] = {
     "none": 0,
     "usd_per_token": 10**12,
@@ -94,7 +100,11 @@ def _compiled(path: str) -> Walk:
             values = [value for one in values for value in _step(one, name, inside)]
         if not choice:
             return next((value for value in values if value is not None), None)
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        numbers = [
+            value
+            for value in values
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
         texts = [value for value in values if isinstance(value, str)]
         return CHOICES[choice](numbers or texts) if numbers or texts else None
 

@@ -19,7 +19,9 @@ T = TypeVar("T")
 REASONING_MODEL = re.compile(r"^(.*/)?(o[0-9]|gpt-5(?!.*-chat)|grok-.*reasoning|grok-[4-9])")
 DEFAULT_LIMIT = 4_096
 HISTORY_FIELDS = ("reasoning_content", "reasoning_details", "reasoning")
-SCHEMA_IN_WORDS = "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
+SCHEMA_IN_WORDS = (
+    "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
+)
 SWITCHED_OFF = "none"
 
 
@@ -58,7 +60,11 @@ def _messages(body: Body, quirks: Quirks, model: str) -> None:
         for name in quirks.drop_message_fields:
             message.pop(name, None)
         content = message.get("content")
-        if quirks.flatten_content and isinstance(content, list) and all(part.get("type") == "text" for part in content):
+        if (
+            quirks.flatten_content
+            and isinstance(content, list)
+            and all(part.get("type") == "text" for part in content)
+        ):
             message["content"] = "\n".join(part["text"] for part in content)
 
 
@@ -115,7 +121,9 @@ def _thinking_type(effort: str, fine: Body) -> Body:
 
 def _enable_thinking(effort: str, fine: Body) -> Body:
     budget = fine.get("max_tokens")
-    return {"enable_thinking": _thinks(effort, fine)} | ({"thinking_budget": budget} if budget else {})
+    return {"enable_thinking": _thinks(effort, fine)} | (
+        {"thinking_budget": budget} if budget else {}
+    )
 
 
 def _template(effort: str, fine: Body) -> Body:
@@ -126,7 +134,9 @@ def _template(effort: str, fine: Body) -> Body:
 
 def _together(effort: str, fine: Body) -> Body:
     thinks = _thinks(effort, fine)
-    return {"reasoning": {"enabled": thinks}} | ({"reasoning_effort": effort} if effort and thinks else {})
+    return {"reasoning": {"enabled": thinks}} | (
+        {"reasoning_effort": effort} if effort and thinks else {}
+    )
 
 
 SPELLINGS: dict[str, Callable[[str, Body], Body]] = {

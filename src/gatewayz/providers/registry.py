@@ -29,13 +29,17 @@ def rows() -> dict[str, Row]:
 
 
 def providers_from(
-    table: Mapping[str, Row], environment: Mapping[str, str], settings: Mapping[str, ProviderSettings]
+    table: Mapping[str, Row],
+    environment: Mapping[str, str],
+    settings: Mapping[str, ProviderSettings],
 ) -> dict[str, Provider]:
     """Every provider, on or off with the reason. Faults: `bad_request` for settings that make no sense."""
     for name, given in settings.items():
         if name not in table:
             _check_new(name, given, table)
-    merged = {name: _provider(name, row, environment, settings.get(name)) for name, row in table.items()}
+    merged = {
+        name: _provider(name, row, environment, settings.get(name)) for name, row in table.items()
+    }
     for name, given in settings.items():
         if name not in table:
             more = OPENAI_WIRES if given.dialect == "openai_chat" else ()
@@ -46,23 +50,37 @@ def providers_from(
                 base_url=given.base_url,
                 auth="optional_bearer",
             )
-            merged[name] = msgspec.structs.replace(_provider(name, row, environment, given), own=True)
+            merged[name] = msgspec.structs.replace(
+                _provider(name, row, environment, given), own=True
+            )
     return merged
 
 
 def _check_new(name: str, given: ProviderSettings, table: Mapping[str, Row]) -> None:
     if given.dialect and given.base_url:
         if not ID.fullmatch(name):
-            raise Fault("bad_request", f"providers.{name}: an id has lower-case letters, digits, '-' and '_' only")
+            raise Fault(
+                "bad_request",
+                f"providers.{name}: an id has lower-case letters, digits, '-' and '_' only",
+            )
         if given.dialect not in UPSTREAMS:
-            raise Fault("bad_request", f"providers.{name}.dialect: {given.dialect!r} is none of {', '.join(UPSTREAMS)}")
+            raise Fault(
+                "bad_request",
+                f"providers.{name}.dialect: {given.dialect!r} is none of {', '.join(UPSTREAMS)}",
+            )
         return
     near = get_close_matches(name, table, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "a provider of your own needs a dialect and a base_url"
+    hint = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else "a provider of your own needs a dialect and a base_url"
+    )
     raise Fault("bad_request", f"providers.{name}: no such provider; {hint}")
 
 
-def _provider(name: str, row: Row, environment: Mapping[str, str], given: ProviderSettings | None) -> Provider:
+def _provider(
+    name: str, row: Row, environment: Mapping[str, str], given: ProviderSettings | None
+) -> Provider:
     said = given or ProviderSettings()
     row = _by_account(row, environment, said)
     base_urls, missing = _base_urls(row, environment, said)
@@ -74,7 +92,9 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
         dialect=said.dialect or row.dialect,
         more_dialects=row.more_dialects if said.more_dialects is None else said.more_dialects,
         path_by_model=row.path_by_model,
-        dialect_by_model=row.dialect_by_model if said.dialect_by_model is None else said.dialect_by_model,
+        dialect_by_model=row.dialect_by_model
+        if said.dialect_by_model is None
+        else said.dialect_by_model,
         base_url=base_urls[0],
         elsewhere=base_urls[1:],
         elsewhere_on=row.locations.statuses if row.locations is not None else (),
@@ -91,8 +111,12 @@ def _provider(name: str, row: Row, environment: Mapping[str, str], given: Provid
         errors=row.errors,
         key_env=row.key_env,
     )
-    configured = given is not None or any(environment.get(variable) for variable in row.base_url_env)
-    return msgspec.structs.replace(provider, off=_why_off(provider, said, missing, configured=configured))
+    configured = given is not None or any(
+        environment.get(variable) for variable in row.base_url_env
+    )
+    return msgspec.structs.replace(
+        provider, off=_why_off(provider, said, missing, configured=configured)
+    )
 
 
 def _by_account(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> Row:
@@ -105,17 +129,25 @@ def _by_account(row: Row, environment: Mapping[str, str], said: ProviderSettings
     if said.auth != account.auth and (said.auth is not None or keyed or not named):
         return row
     return msgspec.structs.replace(
-        row, auth=account.auth, base_url=account.base_url, key_env=account.env, variables=account.variables
+        row,
+        auth=account.auth,
+        base_url=account.base_url,
+        key_env=account.env,
+        variables=account.variables,
     )
 
 
-def _why_off(provider: Provider, said: ProviderSettings, missing: tuple[str, ...], *, configured: bool) -> str:
+def _why_off(
+    provider: Provider, said: ProviderSettings, missing: tuple[str, ...], *, configured: bool
+) -> str:
     if not said.enabled:
         return "switched off in the settings (enabled: false)"
     if provider.dialect not in UPSTREAMS:
         return f"its dialect {provider.dialect} is not spoken by this version"
     if provider.auth not in {"none", "optional_bearer"} and not provider.credentials:
-        return f"set {provider.key_env[0]}" if provider.key_env else f"set providers.{provider.id}.key"
+        return (
+            f"set {provider.key_env[0]}" if provider.key_env else f"set providers.{provider.id}.key"
+        )
     if provider.local and not configured:
         return f"local server: set providers.{provider.id}.base_url"
     return f"set {' and '.join(missing)}" if missing else ""
@@ -125,7 +157,9 @@ def _base_urls(
     row: Row, environment: Mapping[str, str], said: ProviderSettings
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The base URLs in the order in which they are asked, filled in, and the variables that are missing."""
-    named = next((environment[variable] for variable in row.base_url_env if environment.get(variable)), "")
+    named = next(
+        (environment[variable] for variable in row.base_url_env if environment.get(variable)), ""
+    )
     template = said.base_url or named or row.base_url
     missing: list[str] = []
     for variable, names in row.variables.items():
@@ -138,20 +172,34 @@ def _base_urls(
 
 
 def _located(
-    template: str, locations: Locations | None, environment: Mapping[str, str], said: ProviderSettings
+    template: str,
+    locations: Locations | None,
+    environment: Mapping[str, str],
+    said: ProviderSettings,
 ) -> tuple[str, ...]:
     """The template for every location."""
     if locations is None:
         return (template,)
-    first = next((environment[name] for name in locations.env if environment.get(name)), locations.otherwise)
+    first = next(
+        (environment[name] for name in locations.env if environment.get(name)), locations.otherwise
+    )
     named = said.locations or (*first.replace(" ", "").split(","), *locations.then)
-    hosts = {location: locations.hosts.get(location, locations.hosts.get("*", "")) for location in named}
-    filled = [template.replace("{host}", host).replace("{location}", location) for location, host in hosts.items()]
+    hosts = {
+        location: locations.hosts.get(location, locations.hosts.get("*", "")) for location in named
+    }
+    filled = [
+        template.replace("{host}", host).replace("{location}", location)
+        for location, host in hosts.items()
+    ]
     return tuple(dict.fromkeys(filled))
 
 
-def _credentials(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> tuple[Credential, ...]:
-    given = [(item.key, item.weight) for item in said.credentials] or ([(said.key, 1)] if said.key else [])
+def _credentials(
+    row: Row, environment: Mapping[str, str], said: ProviderSettings
+) -> tuple[Credential, ...]:
+    given = [(item.key, item.weight) for item in said.credentials] or (
+        [(said.key, 1)] if said.key else []
+    )
     if not given and not said.credentials:
         found = next((environment[name] for name in row.key_env if environment.get(name)), "")
         given = [(found, 1)]
@@ -163,7 +211,11 @@ def _credentials(row: Row, environment: Mapping[str, str], said: ProviderSetting
 
 
 def _headers(row: Row, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((header, environment[name]) for header, name in row.header_env.items() if environment.get(name))
+    return tuple(
+        (header, environment[name])
+        for header, name in row.header_env.items()
+        if environment.get(name)
+    )
 
 
 def _quirks(name: str, base: Quirks, changes: dict[str, Any]) -> Quirks:

@@ -6,7 +6,9 @@ from msgspec import Struct
 
 from gatewayz.core.secrets import Secret
 
-Auth = Literal["bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "google", "key", "none"]
+Auth = Literal[
+    "bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "google", "key", "none"
+]
 TOKEN_AUTHS: frozenset[Auth] = frozenset({"google"})
 """Forms in which the credential is no key itself: a token is fetched with it."""
 ErrorClass = Literal[
@@ -95,7 +97,9 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Regular expression of models that are asked directly although there is a queue."""
 
 
-class ErrorRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"kind": "class"}):
+class ErrorRule(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"kind": "class"}
+):
     """What a refusal means; every condition that is given must hold. `code` and `text` are regular expressions."""
 
     kind: ErrorClass

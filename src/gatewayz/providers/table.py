@@ -17,9 +17,19 @@ def reference() -> str:
         "|---|---|---|---|---|",
     ]
     lines = [_row(name, row) for name, row in rows().items()]
-    quirks = ["", "## Quirks", "", "Named oddities, for `providers.NAME.quirks`; those of the rows above:", ""]
+    quirks = [
+        "",
+        "## Quirks",
+        "",
+        "Named oddities, for `providers.NAME.quirks`; those of the rows above:",
+        "",
+    ]
     for name in Quirks.__struct_fields__:
-        users = [row for row, said in rows().items() if getattr(said.quirks, name) != getattr(Quirks(), name)]
+        users = [
+            row
+            for row, said in rows().items()
+            if getattr(said.quirks, name) != getattr(Quirks(), name)
+        ]
         quirks.append(f"- `{name}`: {', '.join(users) or 'no row yet'}")
     return "\n".join([*head, *lines, *quirks]) + "\n"
 

@@ -14,7 +14,10 @@ RESETS = (
     "x-ratelimit-reset-tokens-minute",
 )
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?$")
-IN_TEXT = (re.compile(r"try again in ([\d.]+)\s*(ms|s|m)\b"), re.compile(r'"retryDelay":\s*"([\d.]+)(s)"'))
+IN_TEXT = (
+    re.compile(r"try again in ([\d.]+)\s*(ms|s|m)\b"),
+    re.compile(r'"retryDelay":\s*"([\d.]+)(s)"'),
+)
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
@@ -35,7 +38,9 @@ def _in_headers(headers: Mapping[str, str], now_ms: int) -> float | None:
         seconds = _number(said)
         return seconds if seconds is not None else _date_s(said, now_ms)
     spent = [name for name in RESETS if headers.get(name.replace("reset", "remaining"), "") == "0"]
-    waits = [wait for wait in (_duration_s(headers.get(name, "")) for name in spent) if wait is not None]
+    waits = [
+        wait for wait in (_duration_s(headers.get(name, "")) for name in spent) if wait is not None
+    ]
     return max(waits, default=None)
 
 

@@ -53,7 +53,9 @@ def state_of(breaker: Breaker, now: float) -> State:
     return "cooling" if now < breaker.cool_until else "closed"
 
 
-def admitted(breaker: Breaker, caller: str, now: float, rule: BreakerRule, dice: float) -> tuple[Breaker, bool]:
+def admitted(
+    breaker: Breaker, caller: str, now: float, rule: BreakerRule, dice: float
+) -> tuple[Breaker, bool]:
     """The breaker after `caller` asked to go through, and whether it may. `dice` is random in [0, 1)."""
     match state_of(breaker, now):
         case "open" | "cooling":
@@ -99,7 +101,10 @@ def step(  # noqa: PLR0913 - a transition: state, event, and everything it may d
             return breaker
         case Told.LIMITED:
             return replace(
-                breaker, cool_until=max(breaker.cool_until, now + (rule.cool_s if wait_s is None else wait_s))
+                breaker,
+                cool_until=max(
+                    breaker.cool_until, now + (rule.cool_s if wait_s is None else wait_s)
+                ),
             )
         case Told.TRIPPED:
             return _opened(breaker, now, rule, dice)
@@ -109,7 +114,9 @@ def step(  # noqa: PLR0913 - a transition: state, event, and everything it may d
     return _counted(breaker, told, now, rule, dice)
 
 
-def _probed(breaker: Breaker, caller: str, told: Told, now: float, rule: BreakerRule, dice: float) -> Breaker:
+def _probed(
+    breaker: Breaker, caller: str, told: Told, now: float, rule: BreakerRule, dice: float
+) -> Breaker:
     if breaker.probe != caller or now < breaker.open_until:
         return breaker
     if told is Told.OK:
@@ -125,12 +132,17 @@ def _counted(breaker: Breaker, told: Told, now: float, rule: BreakerRule, dice: 
     window = _window(breaker.window, int(now / rule.window_s * SLOTS), failed=failed)
     failures = breaker.failures + 1 if failed else 0
     total, bad = sum(slot[1] for slot in window), sum(slot[2] for slot in window)
-    if failed and (failures >= rule.failures or (total >= rule.window_outcomes and bad >= rule.window_share * total)):
+    if failed and (
+        failures >= rule.failures
+        or (total >= rule.window_outcomes and bad >= rule.window_share * total)
+    ):
         return _opened(breaker, now, rule, dice)
     return replace(breaker, failures=failures, unknown=0, window=window)
 
 
-def _window(window: tuple[tuple[int, int, int], ...], slot: int, *, failed: bool) -> tuple[tuple[int, int, int], ...]:
+def _window(
+    window: tuple[tuple[int, int, int], ...], slot: int, *, failed: bool
+) -> tuple[tuple[int, int, int], ...]:
     kept = tuple(item for item in window if slot - SLOTS < item[0] < slot)
     _, outcomes, failures = next((item for item in window if item[0] == slot), (slot, 0, 0))
     return (*kept, (slot, outcomes + 1, failures + failed))

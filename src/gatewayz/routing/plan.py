@@ -89,7 +89,9 @@ class Planner:
         # Models are few and their locks do not change: a regular expression a call is one too many.
         self._lock_for = lru_cache(maxsize=MAX_LOCKS_KNOWN)(rules.lock_for)
 
-    def plan(self, request: Request, principal: Principal, health: HealthView, affinity: str = "") -> Plan:
+    def plan(
+        self, request: Request, principal: Principal, health: HealthView, affinity: str = ""
+    ) -> Plan:
         """The plan for a request. Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`."""
         names = (request.model, *(name for name in request.models if name != request.model))
         named = [self._resolved(name, request) for name in names]
@@ -123,12 +125,16 @@ class Planner:
                 raise
             return self._shelf.resolve(f"{provider}/{name}")
 
-    def _filtered(self, named: Named, request: Request, principal: Principal, reasons: list[Reason]) -> list[Candidate]:
+    def _filtered(
+        self, named: Named, request: Request, principal: Principal, reasons: list[Reason]
+    ) -> list[Candidate]:
         lock, wanted = self._lock_for(named.model), Wanted(request, request.needs(), request.room())
         kept: list[Candidate] = []
         for offer in named.offers:
             provider = self._shelf.providers[offer.provider]
-            why = _why_not(offer, provider, named, wanted, lock) or _unpriced(offer, principal, request)
+            why = _why_not(offer, provider, named, wanted, lock) or _unpriced(
+                offer, principal, request
+            )
             if why:
                 reasons.append(Reason(offer.provider, offer.upstream_id, kept=False, why=why))
             else:
@@ -155,7 +161,9 @@ class Planner:
         result: list[Candidate] = []
         for rank, _, one in ranked:
             standing = f"{'degraded' if rank[0] else 'healthy'}, rank {rank[2:]}"
-            reasons.append(Reason(one.offer.provider, one.offer.upstream_id, kept=True, why=standing))
+            reasons.append(
+                Reason(one.offer.provider, one.offer.upstream_id, kept=True, why=standing)
+            )
             result += self._with_credentials(one)
         return result
 
@@ -166,20 +174,39 @@ class Planner:
         degraded = health.offer(provider.id, offer.upstream_id).degraded
         bound = f"{provider.id}/{offer.upstream_id}" == affinity
         wishes = request.wishes
-        wished = wishes.order.index(provider.id) if provider.id in wishes.order else len(wishes.order)
+        wished = (
+            wishes.order.index(provider.id) if provider.id in wishes.order else len(wishes.order)
+        )
         preferred = lock.first.index(provider.id) if provider.id in lock.first else len(lock.first)
         chain = self._rules.chain
         place = chain.index(provider.id) if provider.id in chain else len(chain)
         sort = _sorted_by(request, one, health)
-        return (degraded, not (bound and not wishes.order), wished, sort, preferred, provider.priority, place)
+        return (
+            degraded,
+            not (bound and not wishes.order),
+            wished,
+            sort,
+            preferred,
+            provider.priority,
+            place,
+        )
 
     def _with_credentials(self, one: Candidate) -> list[Candidate]:
         held = one.provider.credentials
         if len(held) < 2:
-            return [Candidate(offer=one.offer, provider=one.provider, credential=held[0])] if held else [one]
+            return (
+                [Candidate(offer=one.offer, provider=one.provider, credential=held[0])]
+                if held
+                else [one]
+            )
         # Weighted random order: the key of an exponential race (Efraimidis and Spirakis, 2006).
-        drawn = sorted(one.provider.credentials, key=lambda held: -(max(self._dice(), 1e-12) ** (1 / held.weight)))
-        return [Candidate(offer=one.offer, provider=one.provider, credential=held) for held in drawn]
+        drawn = sorted(
+            one.provider.credentials,
+            key=lambda held: -(max(self._dice(), 1e-12) ** (1 / held.weight)),
+        )
+        return [
+            Candidate(offer=one.offer, provider=one.provider, credential=held) for held in drawn
+        ]
 
 
 def _allowed(named: Named, principal: Principal) -> None:
@@ -221,12 +248,18 @@ def _why_unable(offer: Offer, provider: Provider, wanted: Wanted) -> str:
     if not dialect:
         return f"it serves no {request.surface} requests"
     needs = wanted.needs
-    missing = (needs & UPSTREAMS[dialect].lacks) | (needs - offer.can if offer.can is not None else frozenset())
+    missing = (needs & UPSTREAMS[dialect].lacks) | (
+        needs - offer.can if offer.can is not None else frozenset()
+    )
     if missing:
         return f"it has no {', '.join(sorted(missing))}"
     if offer.context is not None and wanted.room > offer.context:
         return f"its context of {offer.context} tokens is too small"
-    return _too_dear(offer, request) or stays_home(request, dialect) or cannot(request, provider.quirks)
+    return (
+        _too_dear(offer, request)
+        or stays_home(request, dialect)
+        or cannot(request, provider.quirks)
+    )
 
 
 PRICE_NAMES = {"prompt": "input", "completion": "output", "image": "images", "request": "requests"}
@@ -289,13 +322,19 @@ def _usable(
             kept.append(one)
         else:
             waiting.append((standing.wait_s, one))
-            reasons.append(Reason(one.provider.id, one.offer.upstream_id, kept=False, why=standing.why))
+            reasons.append(
+                Reason(one.provider.id, one.offer.upstream_id, kept=False, why=standing.why)
+            )
     return kept, waiting
 
 
 def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     seen = {
-        (one.provider.id, one.offer.upstream_id, one.credential.id if one.credential is not None else ""): one
+        (
+            one.provider.id,
+            one.offer.upstream_id,
+            one.credential.id if one.credential is not None else "",
+        ): one
         for one in reversed(list(candidates))
     }
     return tuple(reversed(seen.values()))
@@ -306,7 +345,9 @@ def _nothing(named: Named, reasons: list[Reason]) -> Fault:
     whys = "; ".join(f"{reason.provider}: {reason.why}" for reason in reasons if not reason.kept)
     told = f"No provider can serve '{named.model}' for this request"
     if any(reason.why.startswith("unpriced") for reason in reasons):
-        return Fault("unpriced", f"'{named.model}' has no price and is not sold without one. {whys}")
+        return Fault(
+            "unpriced", f"'{named.model}' has no price and is not sold without one. {whys}"
+        )
     if reasons and all(reason.why.startswith("off") for reason in reasons):
         return Fault("unavailable", f"{told}: {whys}.")
     return Fault("unsupported", f"{told}: {whys or 'nobody offers it'}.")

@@ -45,7 +45,9 @@ LOCKS = (
     # Open weights are nobody's own.
     Lock(r"^(openai/)?gpt-oss"),
     Lock(r"^(openai/|gpt-)", only=("openai", "openrouter", "azure-openai")),
-    Lock(r"^(anthropic/|claude-)", only=("anthropic", "openrouter", "google-vertex", "aws-bedrock")),
+    Lock(
+        r"^(anthropic/|claude-)", only=("anthropic", "openrouter", "google-vertex", "aws-bedrock")
+    ),
     Lock(r"^(google/)?gemini-", first=("google-vertex", "google-ai-studio")),
 )
 """The first pattern that matches a model's canonical id holds."""
@@ -65,7 +67,9 @@ def shut_out(lock: Lock, provider: Provider) -> str:
     return ""
 
 
-REASONING_MODEL = re.compile(r"(^|/)(o[0-9]|gpt-5|deepseek-r|.*(reason|think|magistral))", re.IGNORECASE)
+REASONING_MODEL = re.compile(
+    r"(^|/)(o[0-9]|gpt-5|deepseek-r|.*(reason|think|magistral))", re.IGNORECASE
+)
 
 
 class Deadlines(Struct, frozen=True, kw_only=True):
@@ -86,7 +90,9 @@ class Deadlines(Struct, frozen=True, kw_only=True):
         if request.surface == "image":
             return self.image_s
         thinks = request.thinks or _thinks(request.model)
-        return max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
+        return (
+            max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
+        )
 
 
 @lru_cache(maxsize=10_000)

@@ -50,11 +50,15 @@ def client_fault(faults: Sequence[Fault]) -> Fault:
     if last.rule.verdict == "stop" or last.kind == "upstream_too_long":
         return last
     if all(fault.kind == "upstream_unknown_model" for fault in faults):
-        return Fault("unknown_model", f"{last.message}, under the id that was asked for.", param="model")
+        return Fault(
+            "unknown_model", f"{last.message}, under the id that was asked for.", param="model"
+        )
     told = [fault for fault in faults if fault.kind != "upstream_unknown_model"] or list(faults)
     worst = min(told, key=lambda fault: SEVERITY.get(fault.rule.status, len(SEVERITY)))
     waits = [fault.retry_after_s for fault in faults if fault.retry_after_s is not None]
-    message = worst.message if len(faults) == 1 else f"{worst.message} ({len(faults)} attempts failed)"
+    message = (
+        worst.message if len(faults) == 1 else f"{worst.message} ({len(faults)} attempts failed)"
+    )
     return Fault(
         worst.kind,
         message,

@@ -92,9 +92,15 @@ def instance_of(schema: dict[str, Any]) -> Any:
     kind = next((one for one in kind if one != "null"), "null") if isinstance(kind, list) else kind
     if kind == "object":
         known = schema.get("properties", {})
-        return {name: instance_of(known[name]) for name in schema.get("required", known) if name in known}
+        return {
+            name: instance_of(known[name])
+            for name in schema.get("required", known)
+            if name in known
+        }
     if kind == "array":
-        return [instance_of(schema.get("items", {"type": "string"}))] * max(schema.get("minItems", 1), 1)
+        return [instance_of(schema.get("items", {"type": "string"}))] * max(
+            schema.get("minItems", 1), 1
+        )
     return {"string": "Paris", "integer": 7, "number": 1.5, "boolean": True}.get(kind)
 
 
@@ -114,7 +120,9 @@ def _file(prompt: Prompt) -> Answer:
 
 
 def _heard(prompt: Prompt) -> Answer:
-    return replace(said(f"I heard {len(prompt.sounds)} sound(s): {', '.join(prompt.sounds)}"), audio=AUDIO)
+    return replace(
+        said(f"I heard {len(prompt.sounds)} sound(s): {', '.join(prompt.sounds)}"), audio=AUDIO
+    )
 
 
 def _effort(prompt: Prompt) -> str:
@@ -124,7 +132,12 @@ def _effort(prompt: Prompt) -> str:
 
 def _citing(_: Prompt) -> Answer:
     text = "Paris is the capital of France."
-    citation = {"start_index": 0, "end_index": 5, "title": "France", "url": "https://example.org/france"}
+    citation = {
+        "start_index": 0,
+        "end_index": 5,
+        "title": "France",
+        "url": "https://example.org/france",
+    }
     return said(text, annotations=({"type": "url_citation", "url_citation": citation},))
 
 
@@ -166,7 +179,9 @@ SCENES: dict[str, Callable[[Prompt], Answer]] = {
     "think-tags-open": lambda prompt: _hidden(prompt, "think-open"),
     "json": _json,
     "long": lambda _: Answer(pieces=tuple(f" word{number}" for number in range(LONG_CHUNKS))),
-    "slow": lambda _: Answer(pieces=tuple(f" tick{number}" for number in range(20)), gap_s=SLOW_GAP_S),
+    "slow": lambda _: Answer(
+        pieces=tuple(f" tick{number}" for number in range(20)), gap_s=SLOW_GAP_S
+    ),
     "vision": _vision,
     "audio": _heard,
     "file": _file,
@@ -192,7 +207,16 @@ SLOWLY = "-slow"
 SLOWLY_GAP_S = 0.004
 
 KNOWN_MODELS = frozenset(
-    {"gpt-4o", "gpt-4o-mini", "gpt-5", "o3", "model", "claude-3-5-haiku", "claude-sonnet-4-5", "claude-opus-4-8"}
+    {
+        "gpt-4o",
+        "gpt-4o-mini",
+        "gpt-5",
+        "o3",
+        "model",
+        "claude-3-5-haiku",
+        "claude-sonnet-4-5",
+        "claude-opus-4-8",
+    }
 )
 
 

@@ -19,7 +19,9 @@ ENCRYPTED = "ZW5jcnlwdGVkLXRob3VnaHQ="
 FIRST_USAGE = frozenset({"usage-4", "usage-7"})
 
 
-def usage_of(asked: Asked, answer: Answer, scene: str, *, completion: int | None = None) -> dict[str, Any]:
+def usage_of(
+    asked: Asked, answer: Answer, scene: str, *, completion: int | None = None
+) -> dict[str, Any]:
     """The usage object, true unless the scene is about wrong ones."""
     usage: dict[str, Any] = copy.deepcopy(load_exchange("template_usage").body)
     count = answer.completion_tokens * _n(asked) if completion is None else completion
@@ -27,7 +29,10 @@ def usage_of(asked: Asked, answer: Answer, scene: str, *, completion: int | None
     usage["total_tokens"] = usage["prompt_tokens"] + count
     usage["completion_tokens_details"]["reasoning_tokens"] = tokens_of(answer.thought)
     if asked.content.get("prediction"):
-        usage["completion_tokens_details"] |= {"accepted_prediction_tokens": 1, "rejected_prediction_tokens": 2}
+        usage["completion_tokens_details"] |= {
+            "accepted_prediction_tokens": 1,
+            "rejected_prediction_tokens": 2,
+        }
     wrong = WRONG_USAGE.get(scene)
     return usage | wrong if wrong is not None else usage
 
@@ -65,7 +70,9 @@ def _logprobs(asked: Asked, text: str) -> dict[str, Any] | None:
         asked.content.get("top_logprobs") or 0
     )
     return {
-        "content": [{"token": text, "logprob": -0.25, "bytes": list(text.encode()), "top_logprobs": top}],
+        "content": [
+            {"token": text, "logprob": -0.25, "bytes": list(text.encode()), "top_logprobs": top}
+        ],
         "refusal": None,
     }
 
@@ -96,7 +103,9 @@ def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
         del message["role"]
     choice["finish_reason"] = answer.finish
     choice["logprobs"] = _logprobs(asked, answer.text)
-    document["choices"] = [{**copy.deepcopy(choice), "index": number} for number in range(_n(asked))]
+    document["choices"] = [
+        {**copy.deepcopy(choice), "index": number} for number in range(_n(asked))
+    ]
     return document | _body_usage(asked, answer, scene)
 
 
@@ -125,16 +134,35 @@ def _reasoning(answer: Answer, text: str) -> dict[str, Any]:
     if answer.style != "reasoning_details":
         return {answer.style: text}
     details = [
-        {"type": "reasoning.text", "text": text, "signature": SIGNATURE, "id": "rs_1", "format": "unknown", "index": 0},
-        {"type": "reasoning.encrypted", "data": ENCRYPTED, "id": "rs_2", "format": "unknown", "index": 1},
+        {
+            "type": "reasoning.text",
+            "text": text,
+            "signature": SIGNATURE,
+            "id": "rs_1",
+            "format": "unknown",
+            "index": 0,
+        },
+        {
+            "type": "reasoning.encrypted",
+            "data": ENCRYPTED,
+            "id": "rs_2",
+            "format": "unknown",
+            "index": 1,
+        },
     ]
     return {"reasoning": text, "reasoning_details": details}
 
 
 def _call(answer: Answer, number: int) -> dict[str, Any]:
     call = answer.calls[number]
-    arguments: Any = json.loads(call.arguments) if answer.style == "object-arguments" else call.arguments
-    shown = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    arguments: Any = (
+        json.loads(call.arguments) if answer.style == "object-arguments" else call.arguments
+    )
+    shown = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }
     return shown | ({"id": ""} if answer.style == "no-id" else {})
 
 
@@ -148,13 +176,24 @@ def chunks_of(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[dict[s
             sent += tokens
             content = delta.get("content")
             text = content if isinstance(content, str) else ""
-            choice = {"index": number, "delta": delta, "logprobs": _logprobs(asked, text), "finish_reason": finish}
+            choice = {
+                "index": number,
+                "delta": delta,
+                "logprobs": _logprobs(asked, text),
+                "finish_reason": finish,
+            }
             chunk = {**head, "choices": [choice]}
-            yield chunk | _chunk_usage(asked, answer, scene, sent, last=bool(finish), first=sent == tokens), tokens
+            yield (
+                chunk
+                | _chunk_usage(asked, answer, scene, sent, last=bool(finish), first=sent == tokens),
+                tokens,
+            )
     yield from _usage_chunks(asked, answer, scene, head, wants_usage=wants_usage)
 
 
-def _chunk_usage(asked: Asked, answer: Answer, scene: str, sent: int, *, last: bool, first: bool) -> dict[str, Any]:
+def _chunk_usage(
+    asked: Asked, answer: Answer, scene: str, sent: int, *, last: bool, first: bool
+) -> dict[str, Any]:
     match scene:
         case "usage-1" if last:
             return {"usage": usage_of(asked, answer, scene)}
@@ -192,7 +231,11 @@ def _deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
     if answer.refusal:
         yield {"refusal": answer.refusal}, tokens_of(answer.refusal), None
     if answer.audio:
-        yield {"audio": {"id": "audio_sim", "transcript": answer.text}}, tokens_of(answer.text), None
+        yield (
+            {"audio": {"id": "audio_sim", "transcript": answer.text}},
+            tokens_of(answer.text),
+            None,
+        )
         yield {"audio": {"data": answer.audio, "expires_at": 1_900_000_000}}, 0, None
     else:
         before = 0

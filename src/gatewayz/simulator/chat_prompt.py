@@ -19,24 +19,33 @@ def prompt_from(asked: Asked) -> Prompt:
         number=asked.number,
         text=_last_user_text(messages),
         results=tuple(_text(message) for message in messages if message.get("role") == "tool"),
-        tools=tuple(_offered(tool["function"]) for tool in content.get("tools", []) if tool.get("type") == "function"),
+        tools=tuple(
+            _offered(tool["function"])
+            for tool in content.get("tools", [])
+            if tool.get("type") == "function"
+        ),
         choice=choice,
         named=named,
         parallel=content.get("parallel_tool_calls") is not False,
         schema=_schema(content.get("response_format")),
         images=tuple(str(image.get("url")) for image in _parts(messages, "image_url")),
-        files=tuple(str(file.get("filename") or file.get("file_id")) for file in _parts(messages, "file")),
+        files=tuple(
+            str(file.get("filename") or file.get("file_id")) for file in _parts(messages, "file")
+        ),
         sounds=tuple(str(sound.get("format")) for sound in _parts(messages, "input_audio")),
         effort=str(content.get("reasoning_effort", "medium")),
         limit=content.get("max_completion_tokens") or content.get("max_tokens"),
         choices=int(content.get("n") or 1),
         stops=(stop,) if isinstance(stop, str) else tuple(stop),
-        tokens=_tokens(messages) + sum(tokens_of(json.dumps(tool)) for tool in content.get("tools", [])),
+        tokens=_tokens(messages)
+        + sum(tokens_of(json.dumps(tool)) for tool in content.get("tools", [])),
     )
 
 
 def _last_user_text(messages: list[Content]) -> str:
-    return next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
+    return next(
+        (_text(message) for message in reversed(messages) if message.get("role") == "user"), ""
+    )
 
 
 def _text(message: Content) -> str:
@@ -73,7 +82,11 @@ def _tokens(messages: list[Content]) -> int:
     total = 0
     for message in messages:
         parts = message.get("content") or []
-        inner = tokens_of(parts) if isinstance(parts, str) else sum(_part_tokens(part) for part in parts)
+        inner = (
+            tokens_of(parts)
+            if isinstance(parts, str)
+            else sum(_part_tokens(part) for part in parts)
+        )
         total += MESSAGE_TOKENS + inner
     return total
 

@@ -17,7 +17,14 @@ from gatewayz.simulator.tongues import Tongue
 
 FOLDER = "openai_embeddings"
 VECTORS = "vectors"
-KNOWN = frozenset({"text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001", "text-embedding-005"})
+KNOWN = frozenset(
+    {
+        "text-embedding-3-small",
+        "text-embedding-3-large",
+        "gemini-embedding-001",
+        "text-embedding-005",
+    }
+)
 DIMENSIONS = 8
 
 
@@ -26,20 +33,35 @@ def embeddings_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     if not scene.startswith(VECTORS) and scene not in KNOWN:
         return played(EMBEDDINGS, asked, scene)
     invoice = Invoice(asked.number, asked.model, _prompt(asked).tokens, 0)
-    return invoice, iter([whole(200, json.dumps(_body(asked, scene)).encode(), x_request_id=f"req_sim{asked.number}")])
+    return invoice, iter(
+        [
+            whole(
+                200, json.dumps(_body(asked, scene)).encode(), x_request_id=f"req_sim{asked.number}"
+            )
+        ]
+    )
 
 
 def vector_of(text: str, dimensions: int = DIMENSIONS) -> list[float]:
     """The vector of a text, as float32 keeps it."""
-    seed = b"".join(hashlib.sha256(f"{text}|{number}".encode()).digest() for number in range(-(-dimensions // 32)))
+    seed = b"".join(
+        hashlib.sha256(f"{text}|{number}".encode()).digest()
+        for number in range(-(-dimensions // 32))
+    )
     raw = [byte - 127.5 for byte in seed[:dimensions]]
     length = math.sqrt(sum(each * each for each in raw))
-    return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(each / length for each in raw))))
+    return list(
+        struct.unpack(
+            f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(each / length for each in raw))
+        )
+    )
 
 
 def _texts(asked: Asked) -> list[str]:
     given = asked.content.get("input")
-    listed = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+    listed = (
+        given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+    )
     return [text if isinstance(text, str) else json.dumps(text) for text in listed]
 
 
@@ -50,9 +72,12 @@ def _body(asked: Asked, scene: str) -> dict[str, Any]:
     dimensions = int(asked.content.get("dimensions") or DIMENSIONS)
     vectors = [vector_of(text, dimensions) for text in _texts(asked)]
     spelled = [
-        base64.b64encode(struct.pack(f"<{dimensions}f", *each)).decode() if as_text else each for each in vectors
+        base64.b64encode(struct.pack(f"<{dimensions}f", *each)).decode() if as_text else each
+        for each in vectors
     ]
-    document["data"] = [item | {"index": index, "embedding": vector} for index, vector in enumerate(spelled)]
+    document["data"] = [
+        item | {"index": index, "embedding": vector} for index, vector in enumerate(spelled)
+    ]
     tokens = _prompt(asked).tokens
     document |= {"model": asked.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     if scene == "vectors-no-usage":

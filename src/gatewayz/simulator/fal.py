@@ -29,7 +29,9 @@ def direct_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     """A request that waits for its answer."""
     if not _plays(scene):
         return _nothing(asked, scene)
-    return _invoice(asked), iter([whole(200, json.dumps(_output(asked, scene)).encode(), x_fal_request_id="req_fal")])
+    return _invoice(asked), iter(
+        [whole(200, json.dumps(_output(asked, scene)).encode(), x_fal_request_id="req_fal")]
+    )
 
 
 def submit_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
@@ -59,7 +61,9 @@ def status_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_status", FOLDER).body)
     status = "COMPLETED" if left_s <= 0 else "IN_PROGRESS" if left_s < 1 else "IN_QUEUE"
     document |= {"request_id": asked.model, "status": status}
-    return Invoice(asked.number, "", 0, 0), iter([whole(200 if left_s <= 0 else 202, json.dumps(document).encode())])
+    return Invoice(asked.number, "", 0, 0), iter(
+        [whole(200 if left_s <= 0 else 202, json.dumps(document).encode())]
+    )
 
 
 def result_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
@@ -96,7 +100,10 @@ def _output(asked: Asked, scene: str) -> dict[str, Any]:
     if asked.content.get("sync_mode"):
         urls = [f"data:image/png;base64,{base64.b64encode(png(width, height)).decode()}"] * count
     document["images"] = [item | {"url": url, "width": width, "height": height} for url in urls]
-    document |= {"prompt": asked.content.get("prompt"), "has_nsfw_concepts": [scene == "picture-nsfw"] * count}
+    document |= {
+        "prompt": asked.content.get("prompt"),
+        "has_nsfw_concepts": [scene == "picture-nsfw"] * count,
+    }
     return document
 
 
@@ -112,7 +119,9 @@ def _nothing(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     """A fault, or a model that nobody knows."""
     found = fault_actions(FAL, scene.removeprefix("fault-")) if scene.startswith("fault-") else None
     invoice = Invoice(asked.number, asked.model, 0, 0, fault=scene)
-    return invoice, found or iter([whole(404, load_exchange("error_404", FOLDER).filled(model=asked.model))])
+    return invoice, found or iter(
+        [whole(404, load_exchange("error_404", FOLDER).filled(model=asked.model))]
+    )
 
 
 FAL = Tongue(

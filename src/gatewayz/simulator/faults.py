@@ -46,17 +46,32 @@ Fault = Callable[[Tongue, str], Actions]
 
 
 def head(status: int, headers: dict[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} Simulated", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status} Simulated",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def whole(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> Send:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Send(head(status, {"content-type": content_type, "content-length": str(len(body)), **named}) + body)
+    return Send(
+        head(status, {"content-type": content_type, "content-length": str(len(body)), **named})
+        + body
+    )
 
 
 def stream_head(content_type: str = SSE) -> Send:
-    return Send(head(200, {"content-type": content_type, "transfer-encoding": "chunked", "x-request-id": "req_sim"}))
+    return Send(
+        head(
+            200,
+            {
+                "content-type": content_type,
+                "transfer-encoding": "chunked",
+                "x-request-id": "req_sim",
+            },
+        )
+    )
 
 
 def piece(data: bytes, tokens: int = 0) -> Send:
@@ -162,13 +177,19 @@ def _gzip_truncated(tongue: Tongue, argument: str) -> Actions:
 
 def _gzip_bomb(tongue: Tongue, argument: str) -> Actions:
     machine = zlib.compressobj(wbits=31)
-    packed = b"".join(machine.compress(b" " * 2**20) for _ in range(BOMB_BYTES // 2**20)) + machine.flush()
+    packed = (
+        b"".join(machine.compress(b" " * 2**20) for _ in range(BOMB_BYTES // 2**20))
+        + machine.flush()
+    )
     yield whole(200, packed, content_encoding="gzip")
 
 
 def _wrong_length(tongue: Tongue, argument: str) -> Actions:
     body = load_exchange("template_body", tongue.folder).content()
-    yield Send(head(200, {"content-type": "application/json", "content-length": str(len(body))}) + body[:-5])
+    yield Send(
+        head(200, {"content-type": "application/json", "content-length": str(len(body))})
+        + body[:-5]
+    )
     yield Close()
 
 

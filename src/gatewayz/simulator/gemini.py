@@ -76,15 +76,24 @@ def _parts(asked: Asked, answer: Answer) -> Iterator[tuple[Document, int]]:
     if answer.audio:
         yield {"inlineData": {"mimeType": "audio/wav", "data": answer.audio}}, 0
     for number, call in enumerate(answer.calls):
-        made: Document = {"functionCall": {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}}
+        made: Document = {
+            "functionCall": {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}
+        }
         if answer.style == "no-id":
             del made["functionCall"]["id"]
-        yield made | ({} if number else {"thoughtSignature": SIGNATURE}), tokens_of(call.name + call.arguments)
+        yield (
+            made | ({} if number else {"thoughtSignature": SIGNATURE}),
+            tokens_of(call.name + call.arguments),
+        )
 
 
 def _last(answer: Answer) -> list[Document]:
     """What the end of a stream says beside its reason: the signature of words that were thought about."""
-    return [{"text": "", "thoughtSignature": SIGNATURE}] if answer.thought and answer.pieces else [{"text": ""}]
+    return (
+        [{"text": "", "thoughtSignature": SIGNATURE}]
+        if answer.thought and answer.pieces
+        else [{"text": ""}]
+    )
 
 
 def _candidate(number: int, parts: list[Document], **more: Any) -> Document:
@@ -124,7 +133,12 @@ def _joined(parts: list[Document]) -> list[Document]:
     """Texts of one kind as one part, as an answer that is not streamed has them."""
     joined: list[Document] = []
     for part in parts:
-        if joined and "text" in part and "text" in joined[-1] and part.get("thought") == joined[-1].get("thought"):
+        if (
+            joined
+            and "text" in part
+            and "text" in joined[-1]
+            and part.get("thought") == joined[-1].get("thought")
+        ):
             joined[-1] = {**joined[-1], "text": joined[-1]["text"] + part["text"]}
         else:
             joined.append(part)
@@ -138,7 +152,10 @@ def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
         for part, tokens in _parts(asked, answer):
             said += 0 if part.get("thought") else tokens
             candidate = _candidate(number, [part], **_logprobs(asked, part.get("text", "")))
-            yield _event(head | {"candidates": [candidate]} | _usage(asked, answer, scene, said)), tokens
+            yield (
+                _event(head | {"candidates": [candidate]} | _usage(asked, answer, scene, said)),
+                tokens,
+            )
         ending = _candidate(number, _last(answer), finishReason=_reason(answer))
         yield _event(head | {"candidates": [ending]} | _usage(asked, answer, scene, said)), 0
 

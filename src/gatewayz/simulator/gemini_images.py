@@ -53,7 +53,11 @@ def _body(asked: Asked, size: tuple[int, int], invoice: Invoice) -> dict[str, An
     document: dict[str, Any] = copy.deepcopy(load_exchange("image_out", FOLDER).body)
     blob = {"mimeType": "image/png", "data": base64.b64encode(png(*size)).decode()}
     document["candidates"] = [
-        {"content": {"parts": [{"inlineData": blob}], "role": "model"}, "finishReason": "STOP", "index": 0}
+        {
+            "content": {"parts": [{"inlineData": blob}], "role": "model"},
+            "finishReason": "STOP",
+            "index": 0,
+        }
     ]
     document["usageMetadata"] = {
         "promptTokenCount": invoice.prompt_tokens,

@@ -22,18 +22,23 @@ def prompt_from(asked: Asked) -> Prompt:
     return Prompt(
         number=asked.number,
         text=_last_user_text(contents),
-        results=tuple(_result(part["functionResponse"]) for part in parts if "functionResponse" in part),
+        results=tuple(
+            _result(part["functionResponse"]) for part in parts if "functionResponse" in part
+        ),
         tools=_offered(content.get("tools") or []),
         choice="named" if allowed else CHOICES[calling.get("mode", "AUTO")],
         named=allowed[0] if allowed else "",
         schema=config.get("responseJsonSchema") or config.get("responseSchema"),
         images=tuple(_address(part) for part in media if _mime(part).startswith("image/")),
         files=tuple(_mime(part) for part in media if _mime(part).startswith("application/")),
-        sounds=tuple(_mime(part).removeprefix("audio/") for part in media if _mime(part).startswith("audio/")),
+        sounds=tuple(
+            _mime(part).removeprefix("audio/") for part in media if _mime(part).startswith("audio/")
+        ),
         effort=_effort(config.get("thinkingConfig") or {}),
         limit=config.get("maxOutputTokens"),
         stops=tuple(config.get("stopSequences") or ()),
-        tokens=_tokens(contents) + _tokens([content["systemInstruction"]] if "systemInstruction" in content else []),
+        tokens=_tokens(contents)
+        + _tokens([content["systemInstruction"]] if "systemInstruction" in content else []),
     )
 
 
@@ -53,7 +58,10 @@ def _result(response: Content) -> str:
 def _offered(tools: list[Content]) -> tuple[Offered, ...]:
     declared = [function for tool in tools for function in tool.get("functionDeclarations", [])]
     return tuple(
-        Offered(each["name"], each.get("parametersJsonSchema") or each.get("parameters") or {"type": "object"})
+        Offered(
+            each["name"],
+            each.get("parametersJsonSchema") or each.get("parameters") or {"type": "object"},
+        )
         for each in declared
     )
 
@@ -64,18 +72,27 @@ def _mime(part: Content) -> str:
 
 def _address(part: Content) -> str:
     inline = part.get("inlineData")
-    return f"data:{inline['mimeType']};base64,{inline['data']}" if inline else str(part["fileData"]["fileUri"])
+    return (
+        f"data:{inline['mimeType']};base64,{inline['data']}"
+        if inline
+        else str(part["fileData"]["fileUri"])
+    )
 
 
 def _effort(config: Content) -> str:
     if "thinkingLevel" in config:
         return str(config["thinkingLevel"])
     budget = config.get("thinkingBudget", -1)
-    return "medium" if budget < 0 else next((word for most, word in EFFORTS if budget <= most), "high")
+    return (
+        "medium" if budget < 0 else next((word for most, word in EFFORTS if budget <= most), "high")
+    )
 
 
 def _tokens(contents: list[Content]) -> int:
-    return sum(MESSAGE_TOKENS + sum(_part_tokens(part) for part in turn.get("parts", [])) for turn in contents)
+    return sum(
+        MESSAGE_TOKENS + sum(_part_tokens(part) for part in turn.get("parts", []))
+        for turn in contents
+    )
 
 
 def _part_tokens(part: Content) -> int:

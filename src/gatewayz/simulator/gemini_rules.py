@@ -11,7 +11,9 @@ from gatewayz.simulator.exchanges import load_exchange
 
 Content = dict[str, Any]
 
-SIGNATURES = frozenset({"EiYKJGU3MmIxZC1zaWduZWQtYnktdGhlLXNpbXVsYXRvcg==", "skip_thought_signature_validator"})
+SIGNATURES = frozenset(
+    {"EiYKJGU3MmIxZC1zaWduZWQtYnktdGhlLXNpbXVsYXRvcg==", "skip_thought_signature_validator"}
+)
 SIGNATURE = next(one for one in sorted(SIGNATURES) if one.startswith("Ei"))
 STRICT = re.compile(r"gemini-[3-9]")
 """Models that want the first call of a step signed."""
@@ -34,7 +36,9 @@ def why_not(model: str, content: Content) -> str:
     if not turns:
         return "* GenerateContentRequest.contents: contents is not specified\n"
     wrong = _wrong(load_exchange("request_fields", "gemini").body, REQUEST, content, "")
-    return wrong or _wrong_config(content.get("generationConfig") or {}) or _wrong_turns(model, turns)
+    return (
+        wrong or _wrong_config(content.get("generationConfig") or {}) or _wrong_turns(model, turns)
+    )
 
 
 def _wrong(messages: dict[str, dict[str, str]], kind: str, value: Any, place: str) -> str:
@@ -42,8 +46,12 @@ def _wrong(messages: dict[str, dict[str, str]], kind: str, value: Any, place: st
     if kind.startswith(("[", "{")):
         return _wrong_in(messages, kind, value, place)
     if kind not in messages:
-        fits = kind == "any" or (isinstance(value, SCALARS[kind]) and (kind == "boolean") == isinstance(value, bool))
-        return "" if fits else f"Invalid value at '{place}' (TYPE_{kind.upper()}), {json.dumps(value)}"
+        fits = kind == "any" or (
+            isinstance(value, SCALARS[kind]) and (kind == "boolean") == isinstance(value, bool)
+        )
+        return (
+            "" if fits else f"Invalid value at '{place}' (TYPE_{kind.upper()}), {json.dumps(value)}"
+        )
     if not isinstance(value, dict):
         return f"Invalid value at '{place}' (type.googleapis.com/google.ai.generativelanguage.v1beta.{kind})"
     known = messages[kind]
@@ -51,7 +59,10 @@ def _wrong(messages: dict[str, dict[str, str]], kind: str, value: Any, place: st
     if unknown:
         at = f" at '{place}'" if place else ""
         return f'Invalid JSON payload received. Unknown name "{unknown[0]}"{at}: Cannot find field.'
-    inner = (_wrong(messages, known[name], one, f"{place}.{_snake(name)}".lstrip(".")) for name, one in value.items())
+    inner = (
+        _wrong(messages, known[name], one, f"{place}.{_snake(name)}".lstrip("."))
+        for name, one in value.items()
+    )
     return next(filter(None, inner), "")
 
 
@@ -61,7 +72,9 @@ def _wrong_in(messages: dict[str, dict[str, str]], kind: str, value: Any, place:
         return f"Invalid value at '{place}' ({kind[1:-1]}), a list or a map was expected"
     items = enumerate(value.values() if isinstance(value, dict) else value)
     after = ".value" if isinstance(value, dict) else ""
-    found = (_wrong(messages, kind[1:-1], one, f"{place}[{number}]{after}") for number, one in items)
+    found = (
+        _wrong(messages, kind[1:-1], one, f"{place}[{number}]{after}") for number, one in items
+    )
     return next(filter(None, found), "")
 
 
@@ -88,7 +101,9 @@ def _wrong_turns(model: str, turns: list[Content]) -> str:
         parts = turn.get("parts") or []
         if turn.get("role") not in {"user", "model"}:
             return "Please use a valid role: user, model."
-        if not parts or any(part.get("text") == "" and "thoughtSignature" not in part for part in parts):
+        if not parts or any(
+            part.get("text") == "" and "thoughtSignature" not in part for part in parts
+        ):
             return "Unable to submit request because it has an empty text parameter."
         results = sum("functionResponse" in part for part in parts)
         if results and results != calls:
@@ -104,7 +119,9 @@ def _wrong_turns(model: str, turns: list[Content]) -> str:
 
 
 def _wrong_signatures(model: str, parts: list[Content]) -> str:
-    if any(part["thoughtSignature"] not in SIGNATURES for part in parts if "thoughtSignature" in part):
+    if any(
+        part["thoughtSignature"] not in SIGNATURES for part in parts if "thoughtSignature" in part
+    ):
         return "Thought signature is not valid."
     calls = [part for part in parts if "functionCall" in part]
     if calls and STRICT.search(model) and "thoughtSignature" not in calls[0]:

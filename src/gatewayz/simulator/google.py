@@ -50,11 +50,23 @@ class Accounts:
         self._refresh: dict[str, str] = {}
         self.stages = (
             Stage("POST", re.compile(r"/(?P<model>token)$"), self._token, billed=False),
-            Stage("GET", re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"), self._metadata, billed=False),
-            self._guarded(r"/publishers/anthropic/models/(?P<model>count-tokens):rawPredict$", claude_counted),
-            self._guarded(r"/publishers/anthropic/models/(?P<model>[^/:]+):(raw|streamRaw)Predict$", claude_played),
+            Stage(
+                "GET",
+                re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"),
+                self._metadata,
+                billed=False,
+            ),
+            self._guarded(
+                r"/publishers/anthropic/models/(?P<model>count-tokens):rawPredict$", claude_counted
+            ),
+            self._guarded(
+                r"/publishers/anthropic/models/(?P<model>[^/:]+):(raw|streamRaw)Predict$",
+                claude_played,
+            ),
             self._guarded(r"/publishers/google/models/(?P<model>[^/:]+):predict$", vertex_embedded),
-            self._guarded(r"/locations/[^/]+/endpoints/openapi/chat/completions$", partial(played, CHAT)),
+            self._guarded(
+                r"/locations/[^/]+/endpoints/openapi/chat/completions$", partial(played, CHAT)
+            ),
             self._guarded(
                 r"/projects/[^/]+/locations/(?P<place>[^/]+)/publishers/google/models/(?P<model>[^/:]+):"
                 r"(generate|streamGenerate)Content$",
@@ -130,7 +142,11 @@ class Accounts:
         match form.get("grant_type"):
             case "refresh_token":
                 known = self._refresh.get(form.get("refresh_token", ""))
-                return "" if known is not None and known == form.get("client_secret") else "Bad Request"
+                return (
+                    ""
+                    if known is not None and known == form.get("client_secret")
+                    else "Bad Request"
+                )
             case grant if grant == JWT_BEARER:
                 return self._wrong_assertion(form.get("assertion", ""), asked)
         return "unsupported grant"
@@ -153,7 +169,9 @@ class Accounts:
     def _metadata(self, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
         if asked.headers.get("metadata-flavor") != "Google":
             self.refused.append("Missing Metadata-Flavor:Google header.")
-            return _invoice(asked), iter([whole(403, b"Missing Metadata-Flavor:Google header.", "text/html")])
+            return _invoice(asked), iter(
+                [whole(403, b"Missing Metadata-Flavor:Google header.", "text/html")]
+            )
         return _invoice(asked), iter([self._issue()])
 
     def _guarded(self, path: str, play: Player) -> Stage:
@@ -191,7 +209,12 @@ def _wrong_claude(asked: Asked, *, names_model: bool) -> tuple[Invoice, Actions]
 
 
 def _as_anthropic(asked: Asked) -> Asked:
-    return replace(asked, content={name: value for name, value in asked.content.items() if name != "anthropic_version"})
+    return replace(
+        asked,
+        content={
+            name: value for name, value in asked.content.items() if name != "anthropic_version"
+        },
+    )
 
 
 def _invoice(asked: Asked) -> Invoice:

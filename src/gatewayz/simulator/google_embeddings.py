@@ -25,7 +25,10 @@ def _texts(asked: Asked, method: str) -> list[tuple[str, int]]:
         size = (asked.content.get("parameters") or {}).get("outputDimensionality") or DIMENSIONS
         return [(one["content"], size) for one in asked.content["instances"]]
     requests = asked.content["requests"]
-    return [(one["content"]["parts"][0]["text"], one.get("outputDimensionality") or DIMENSIONS) for one in requests]
+    return [
+        (one["content"]["parts"][0]["text"], one.get("outputDimensionality") or DIMENSIONS)
+        for one in requests
+    ]
 
 
 def _embedded(method: str, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
@@ -34,7 +37,9 @@ def _embedded(method: str, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     texts = _texts(asked, method)
     most = 1 if method == "predict" and asked.model.startswith("gemini-embedding") else MOST[method]
     if len(texts) > most:
-        no = load_exchange("error_400_refused", FOLDER).filled(message=f"at most {most} requests can be in one batch")
+        no = load_exchange("error_400_refused", FOLDER).filled(
+            message=f"at most {most} requests can be in one batch"
+        )
         return Invoice(asked.number, asked.model, 0, 0, fault="refused"), iter([whole(400, no)])
     body = _vertex(texts) if method == "predict" else _studio(texts)
     invoice = Invoice(asked.number, asked.model, sum(tokens_of(text) for text, _ in texts), 0)

@@ -42,7 +42,12 @@ def png(width: int, height: int) -> bytes:
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
 
 
 def size_asked(content: dict[str, Any]) -> tuple[int, int]:
@@ -85,7 +90,9 @@ def file_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     size, _, number = rest.removesuffix(".png").partition("-")
     width, _, height = size.partition("x")
     content = png(int(width), int(height))
-    return Invoice(asked.number, "", 0, 0), iter(_file(wrong, asked, content, f"{size}-{number}.png"))
+    return Invoice(asked.number, "", 0, 0), iter(
+        _file(wrong, asked, content, f"{size}-{number}.png")
+    )
 
 
 def _file(wrong: str, asked: Asked, content: bytes, name: str) -> Actions:
@@ -113,7 +120,9 @@ def images_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
         return played(IMAGES, asked, scene)
     count = int(asked.content.get("n") or 1)
     width, height = size_asked(asked.content)
-    invoice = Invoice(asked.number, asked.model, tokens_of(str(asked.content.get("prompt"))), count * IMAGE_TOKENS)
+    invoice = Invoice(
+        asked.number, asked.model, tokens_of(str(asked.content.get("prompt"))), count * IMAGE_TOKENS
+    )
     invoice.images, invoice.pixels = count, count * width * height
     return invoice, _answered(asked, scene)
 
@@ -129,7 +138,9 @@ def _answered(asked: Asked, scene: str) -> Actions:
         return
     if scene == "picture-slow":
         yield Wait(SLOW_S)
-    yield whole(200, json.dumps(body_of(asked, scene)).encode(), x_request_id=f"req_sim{asked.number}")
+    yield whole(
+        200, json.dumps(body_of(asked, scene)).encode(), x_request_id=f"req_sim{asked.number}"
+    )
 
 
 def body_of(asked: Asked, scene: str) -> dict[str, Any]:
@@ -138,13 +149,16 @@ def body_of(asked: Asked, scene: str) -> dict[str, Any]:
     as_bytes = bytes_asked or scene in ("picture-bytes", "picture-tokens", "gpt-image-1", "sd3.5")
     if "-file" in scene or scene == "picture-url":
         as_bytes = False
-    name = {"picture-together": "together_body"}.get(scene, "template_bytes" if as_bytes else "template_body")
+    name = {"picture-together": "together_body"}.get(
+        scene, "template_bytes" if as_bytes else "template_body"
+    )
     document: dict[str, Any] = copy.deepcopy(load_exchange(name, FOLDER).body)
     [item, *_] = document["data"]
     content = base64.b64encode(png(*size_asked(asked.content))).decode()
     image = {"b64_json": content} if as_bytes else {}
     document["data"] = [
-        item | (image or {"url": file_url(asked, scene, number)}) for number in range(int(asked.content.get("n") or 1))
+        item | (image or {"url": file_url(asked, scene, number)})
+        for number in range(int(asked.content.get("n") or 1))
     ]
     document.pop("usage", None)
     if scene in {"picture-tokens", "gpt-image-1"}:
@@ -154,7 +168,10 @@ def body_of(asked: Asked, scene: str) -> dict[str, Any]:
 
 def _usage(asked: Asked) -> dict[str, Any]:
     usage: dict[str, Any] = copy.deepcopy(load_exchange("template_bytes", FOLDER).body["usage"])
-    prompt, made = tokens_of(str(asked.content.get("prompt"))), int(asked.content.get("n") or 1) * IMAGE_TOKENS
+    prompt, made = (
+        tokens_of(str(asked.content.get("prompt"))),
+        int(asked.content.get("n") or 1) * IMAGE_TOKENS,
+    )
     inside = {"text_tokens": prompt, "image_tokens": 0}
     return usage | {
         "input_tokens": prompt,
@@ -166,7 +183,10 @@ def _usage(asked: Asked) -> dict[str, Any]:
 
 def _stream(asked: Asked) -> Pieces:
     """Partial images as many as were asked for, and each image whole."""
-    frames = [json.loads(frame.partition("data: ")[2]) for frame in load_exchange("openai_stream", FOLDER).frames or ()]
+    frames = [
+        json.loads(frame.partition("data: ")[2])
+        for frame in load_exchange("openai_stream", FOLDER).frames or ()
+    ]
     partial, completed = frames
     content = base64.b64encode(png(*size_asked(asked.content))).decode()
     for _ in range(int(asked.content.get("n") or 1)):
@@ -188,7 +208,10 @@ def _pieces(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[bytes, i
     yield from _stream(asked)
 
 
-FAILURE = {"type": "error", "error": {"message": "The engine fell over", "type": "server_error", "code": "500"}}
+FAILURE = {
+    "type": "error",
+    "error": {"message": "The engine fell over", "type": "server_error", "code": "500"},
+}
 
 IMAGES = Tongue(
     folder=FOLDER,

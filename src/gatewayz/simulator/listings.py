@@ -36,7 +36,9 @@ def load_list(name: str) -> Exchange:
 def list_names() -> tuple[str, ...]:
     """The providers whose lists are kept."""
     found = files("gatewayz.simulator").joinpath("lists").iterdir()
-    return tuple(sorted(file.name.removesuffix(".json") for file in found if file.name.endswith(".json")))
+    return tuple(
+        sorted(file.name.removesuffix(".json") for file in found if file.name.endswith(".json"))
+    )
 
 
 def listed(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
@@ -56,14 +58,22 @@ def _actions(scene: str) -> Actions:
 
 
 def _scenes() -> bytes:
-    rows = [{"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "simulator"} for name in SCENES]
+    rows = [
+        {"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "simulator"}
+        for name in SCENES
+    ]
     return json.dumps({"object": "list", "data": rows}).encode()
 
 
 def _priced(count: int, times: int = 1) -> list[dict[str, Any]]:
     """Rows in OpenRouter's form, at prices that any provider might ask, or `times` as much."""
     price = {"prompt": f"{0.0000004 * times:.10f}", "completion": f"{0.0000011 * times:.10f}"}
-    models = ("openai/gpt-4.1-mini", "meta-llama/llama-3.3-70b-instruct", "qwen/qwen3-32b", "z-ai/glm-4.6")
+    models = (
+        "openai/gpt-4.1-mini",
+        "meta-llama/llama-3.3-70b-instruct",
+        "qwen/qwen3-32b",
+        "z-ai/glm-4.6",
+    )
     rows = [{"id": name, "context_length": 128_000, "pricing": price} for name in models]
     return rows + [{"id": f"somebody/model-{number}", "pricing": price} for number in range(count)]
 
@@ -73,7 +83,9 @@ def _body(document: Any) -> Callable[[], Actions]:
 
 
 def _again() -> Actions:
-    yield whole(200, json.dumps({"data": [row for row in _priced(20) for _ in range(AGAIN)]}).encode())
+    yield whole(
+        200, json.dumps({"data": [row for row in _priced(20) for _ in range(AGAIN)]}).encode()
+    )
 
 
 def _huge() -> Actions:

@@ -47,7 +47,10 @@ def usage_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
         usage["cache_read_input_tokens"] = short + long
     else:
         usage["cache_creation_input_tokens"] = short + long
-        usage["cache_creation"] = {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long}
+        usage["cache_creation"] = {
+            "ephemeral_5m_input_tokens": short,
+            "ephemeral_1h_input_tokens": long,
+        }
     usage["output_tokens"] = answer.completion_tokens
     if answer.thought:
         usage["output_tokens_details"] = {"thinking_tokens": tokens_of(answer.thought)}
@@ -59,7 +62,10 @@ def usage_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
 def _marked(asked: Asked) -> tuple[int, int]:
     """Tokens of texts that carry a `cache_control`, for five minutes and for an hour."""
     kept = [0, 0]
-    contents = [asked.content.get("system"), *(turn.get("content") for turn in asked.content.get("messages") or ())]
+    contents = [
+        asked.content.get("system"),
+        *(turn.get("content") for turn in asked.content.get("messages") or ()),
+    ]
     for content in contents:
         for block in content if isinstance(content, list) else ():
             if block.get("type") == "text" and block.get("cache_control"):
@@ -82,7 +88,14 @@ def _blocks(asked: Asked, answer: Answer) -> list[dict[str, Any]]:
         found.append({"type": "text", "text": text, **cited})
     for number, call in enumerate(answer.calls):
         call_id = f"toolu_sim{asked.number}_{number}"
-        found.append({"type": "tool_use", "id": call_id, "name": call.name, "input": json.loads(call.arguments)})
+        found.append(
+            {
+                "type": "tool_use",
+                "id": call_id,
+                "name": call.name,
+                "input": json.loads(call.arguments),
+            }
+        )
     return found
 
 
@@ -98,14 +111,21 @@ def _edited(asked: Asked) -> dict[str, Any]:
     asked_for = (asked.content.get("context_management") or {}).get("edits") or ()
     if not asked_for:
         return {}
-    done = [{"type": edit["type"], "cleared_tool_uses": 0, "cleared_input_tokens": 0} for edit in asked_for]
+    done = [
+        {"type": edit["type"], "cleared_tool_uses": 0, "cleared_input_tokens": 0}
+        for edit in asked_for
+    ]
     return {"context_management": {"applied_edits": done}}
 
 
 def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
     """A whole message."""
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_body", FOLDER).body)
-    document |= {"id": f"msg_sim{asked.number:012d}", "model": asked.model, "content": _blocks(asked, answer)}
+    document |= {
+        "id": f"msg_sim{asked.number:012d}",
+        "model": asked.model,
+        "content": _blocks(asked, answer),
+    }
     document |= _ending(answer) | _edited(asked)
     if scene == "usage-9":
         del document["usage"]
@@ -119,15 +139,25 @@ def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
     told = {} if scene == "usage-9" else usage
     start = _template("message_start")
     start["message"] |= {"id": f"msg_sim{asked.number:012d}", "model": asked.model}
-    start["message"]["usage"] = {**told, "output_tokens": 1} if told and scene not in WRONG_USAGE else told
+    start["message"]["usage"] = (
+        {**told, "output_tokens": 1} if told and scene not in WRONG_USAGE else told
+    )
     start["message"]["usage"].pop("server_tool_use", None)
     yield _spelled(start), 0
     for index, block in enumerate(_blocks(asked, answer)):
-        yield _spelled(_template("content_block_start") | {"index": index, "content_block": _empty(block)}), 0
+        yield (
+            _spelled(
+                _template("content_block_start") | {"index": index, "content_block": _empty(block)}
+            ),
+            0,
+        )
         if index == 0:
             yield _spelled(_template("ping")), 0
         for delta, tokens in _deltas(block, answer):
-            yield _spelled(_template("content_block_delta") | {"index": index, "delta": delta}), tokens
+            yield (
+                _spelled(_template("content_block_delta") | {"index": index, "delta": delta}),
+                tokens,
+            )
         yield _spelled(_template("content_block_stop") | {"index": index}), 0
     end = _template("message_delta")
     end["delta"] |= _ending(answer)
@@ -138,14 +168,23 @@ def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
 
 
 def _empty(block: dict[str, Any]) -> dict[str, Any]:
-    blanks: dict[str, Any] = {"text": "", "thinking": "", "signature": "", "input": {}, "citations": []}
+    blanks: dict[str, Any] = {
+        "text": "",
+        "thinking": "",
+        "signature": "",
+        "input": {},
+        "citations": [],
+    }
     return {name: blanks.get(name, value) for name, value in block.items()}
 
 
 def _deltas(block: dict[str, Any], answer: Answer) -> Iterator[tuple[dict[str, Any], int]]:
     match block["type"]:
         case "text":
-            yield from (({"type": "citations_delta", "citation": one}, 0) for one in block.get("citations") or ())
+            yield from (
+                ({"type": "citations_delta", "citation": one}, 0)
+                for one in block.get("citations") or ()
+            )
             before = 0
             pieces = answer.pieces or (answer.refusal,)
             for number, piece in enumerate(pieces):
@@ -177,12 +216,22 @@ def _spelled(event: dict[str, Any]) -> bytes:
 
 def counted(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
     """`count_tokens`: what the prompt of this request would count, or the scene's fault."""
-    wrong = fault_actions(MESSAGES, scene.removeprefix("fault-")) if scene.startswith("fault-") else None
+    wrong = (
+        fault_actions(MESSAGES, scene.removeprefix("fault-"))
+        if scene.startswith("fault-")
+        else None
+    )
     if wrong is not None:
         return Invoice(asked.number, asked.model, 0, 0, fault=scene), wrong
-    tokens = prompt_from(asked).tokens + sum(tokens_of(json.dumps(tool)) for tool in asked.content.get("tools") or ())
-    body = json.dumps(load_exchange("template_count", FOLDER).body | {"input_tokens": tokens}).encode()
-    return Invoice(asked.number, asked.model, tokens, 0), iter([whole(200, body, request_id=f"req_sim{asked.number}")])
+    tokens = prompt_from(asked).tokens + sum(
+        tokens_of(json.dumps(tool)) for tool in asked.content.get("tools") or ()
+    )
+    body = json.dumps(
+        load_exchange("template_count", FOLDER).body | {"input_tokens": tokens}
+    ).encode()
+    return Invoice(asked.number, asked.model, tokens, 0), iter(
+        [whole(200, body, request_id=f"req_sim{asked.number}")]
+    )
 
 
 MESSAGES = Tongue(

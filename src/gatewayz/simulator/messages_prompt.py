@@ -35,7 +35,9 @@ def prompt_from(asked: Asked) -> Prompt:
     return Prompt(
         number=asked.number,
         text=_last_user_text(content),
-        results=tuple(_plain(block.get("content")) for block in every if block.get("type") == "tool_result"),
+        results=tuple(
+            _plain(block.get("content")) for block in every if block.get("type") == "tool_result"
+        ),
         tools=tuple(
             Offered(str(tool.get("name")), tool["input_schema"])
             for tool in content.get("tools") or ()
@@ -47,12 +49,15 @@ def prompt_from(asked: Asked) -> Prompt:
         schema=((content.get("output_config") or {}).get("format") or {}).get("schema"),
         images=tuple(_address(block["source"]) for block in every if block.get("type") == "image"),
         files=tuple(str(block.get("title")) for block in every if block.get("type") == "document"),
-        searches=any(str(tool.get("type")).startswith("web_search") for tool in content.get("tools") or ()),
+        searches=any(
+            str(tool.get("type")).startswith("web_search") for tool in content.get("tools") or ()
+        ),
         goes_on=[turn.get("role") for turn in content.get("messages") or ()][-1:] == ["assistant"],
         effort=_effort(content),
         limit=content.get("max_tokens"),
         stops=tuple(content.get("stop_sequences") or ()),
-        tokens=sum(_tokens(block) for block in every) + MESSAGE_TOKENS * len(content.get("messages") or ()),
+        tokens=sum(_tokens(block) for block in every)
+        + MESSAGE_TOKENS * len(content.get("messages") or ()),
     )
 
 
@@ -65,7 +70,10 @@ def listed(content: Any) -> list[Block]:
 
 def blocks_of(asked: Asked) -> Iterator[Block]:
     """All blocks, those inside tool results too."""
-    contents = [asked.content.get("system"), *(one.get("content") for one in asked.content.get("messages") or ())]
+    contents = [
+        asked.content.get("system"),
+        *(one.get("content") for one in asked.content.get("messages") or ()),
+    ]
     for content in contents:
         for block in listed(content):
             yield block

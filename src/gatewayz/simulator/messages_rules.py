@@ -71,11 +71,15 @@ def _wrong_turns(asked: Asked) -> No | None:
         if turn["role"] == "system":
             continue
         blocks = listed(turn.get("content"))
-        answered = {str(block.get("tool_use_id")) for block in blocks if block.get("type") == "tool_result"}
+        answered = {
+            str(block.get("tool_use_id")) for block in blocks if block.get("type") == "tool_result"
+        }
         if answered != calls:
             return "error_400_tool_result", {"id": ", ".join(sorted(answered ^ calls))}
         calls = {str(block.get("id")) for block in blocks if block.get("type") == "tool_use"}
-        if any(block.get("type") == "text" and not str(block.get("text")).strip() for block in blocks):
+        if any(
+            block.get("type") == "text" and not str(block.get("text")).strip() for block in blocks
+        ):
             return "error_400_empty_text", {}
         if not all(TOOL_ID.fullmatch(call) for call in calls):
             return "error_400_tool_id", {}

@@ -39,7 +39,9 @@ def encrypted_of(asked: Asked) -> str:
 
 def strange(asked: Asked) -> bool:
     """Whether something encrypted comes back that this provider did not make."""
-    return any(value != encrypted_of(asked) for block in blocks_of(asked) for value in _encrypted(block))
+    return any(
+        value != encrypted_of(asked) for block in blocks_of(asked) for value in _encrypted(block)
+    )
 
 
 def _encrypted(value: Any) -> list[str]:
@@ -58,6 +60,14 @@ def _template(kind: str) -> Block:
 
 def unanswered(blocks: list[Block]) -> str:
     """A search in this turn that has no result beside it; empty when there is none."""
-    results = {block.get("tool_use_id") for block in blocks if block.get("type") == "web_search_tool_result"}
-    calls = [block for block in blocks if block.get("type") == "server_tool_use" and block.get("name") == "web_search"]
+    results = {
+        block.get("tool_use_id")
+        for block in blocks
+        if block.get("type") == "web_search_tool_result"
+    }
+    calls = [
+        block
+        for block in blocks
+        if block.get("type") == "server_tool_use" and block.get("name") == "web_search"
+    ]
     return next((str(call["id"]) for call in calls if call.get("id") not in results), "")

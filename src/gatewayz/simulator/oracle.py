@@ -85,10 +85,16 @@ class Oracle:
         self._scripts.clear()
 
     def state(self) -> dict[str, Any]:
-        return {"open_streams": self.open_streams, "open_connections": self.open_connections, "requests": self._count}
+        return {
+            "open_streams": self.open_streams,
+            "open_connections": self.open_connections,
+            "requests": self._count,
+        }
 
 
-def asked_from(number: int, method: str, path: str, headers: dict[str, str], body: bytes, model: str = "") -> Asked:
+def asked_from(
+    number: int, method: str, path: str, headers: dict[str, str], body: bytes, model: str = ""
+) -> Asked:
     """The request; `model` is the one that the path names, where it does."""
     try:
         content = json.loads(body) if body else {}

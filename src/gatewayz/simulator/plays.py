@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from gatewayz.simulator.answers import KNOWN_MODELS, SCENES, SLOWLY, SLOWLY_GAP_S, Answer, cut_to, echo
+from gatewayz.simulator.answers import (
+    KNOWN_MODELS,
+    SCENES,
+    SLOWLY,
+    SLOWLY_GAP_S,
+    Answer,
+    cut_to,
+    echo,
+)
 from gatewayz.simulator.exchanges import exchange_names, load_exchange
 from gatewayz.simulator.faults import (
     HANG_S,
@@ -62,7 +70,9 @@ def answer_of(prompt: Prompt, scene: str) -> Answer | None:
     if name not in SCENES and name.removesuffix(SLOWLY) in SCENES:
         answer = answer_of(prompt, name.removesuffix(SLOWLY))
         return replace(answer, gap_s=SLOWLY_GAP_S) if answer is not None else None
-    make = SCENES.get(name) or (echo if scene.startswith("usage-") or scene in KNOWN_MODELS else None)
+    make = SCENES.get(name) or (
+        echo if scene.startswith("usage-") or scene in KNOWN_MODELS else None
+    )
     if scene.startswith(FAULT):
         make = SCENES[BREAKING]
     return cut_to(make(prompt), prompt.limit, prompt.stops) if make is not None else None

@@ -34,7 +34,9 @@ class Simulator(Oracle):
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listens; returns the URL without a path. Raises `OSError`."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, self._connections), host, port, backlog=4_096)
+        self._server = await loop.create_server(
+            lambda: _Connection(self, self._connections), host, port, backlog=4_096
+        )
         taken = self._server.sockets[0].getsockname()
         self.url = f"http://{host}:{taken[1]}"
         return self.url
@@ -51,7 +53,10 @@ class Simulator(Oracle):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -61,7 +66,9 @@ class Simulator(Oracle):
             case "invoice":
                 return msgspec.json.encode(list(self.invoices))
             case "requests":
-                return msgspec.json.encode([(one.path, one.headers, one.content) for one in self.requests])
+                return msgspec.json.encode(
+                    [(one.path, one.headers, one.content) for one in self.requests]
+                )
             case "script":
                 for scene, outcomes in json.loads(body).items():
                     self.script(scene, outcomes)
@@ -146,7 +153,12 @@ class _Connection(asyncio.Protocol):
             self._write(whole(200, self._simulator.control(plain, body)))
             return
         if found is None:
-            self._write(whole(404, b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'))
+            self._write(
+                whole(
+                    404,
+                    b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}',
+                )
+            )
             return
         stage, model = found
         asked = asked_from(self._simulator.next_number(), method, path, headers, body, model)
@@ -155,7 +167,9 @@ class _Connection(asyncio.Protocol):
     async def _play(self, stage: Stage, asked: Asked) -> None:
         simulator = self._simulator
         simulator.requests.append(asked)
-        invoice, actions = stage.play(asked, simulator.scripted(asked.scene or asked.path.partition("?")[0]))
+        invoice, actions = stage.play(
+            asked, simulator.scripted(asked.scene or asked.path.partition("?")[0])
+        )
         if stage.billed:
             simulator.invoices.append(invoice)
         simulator.open_streams += 1

@@ -9,7 +9,13 @@ from msgspec import Struct
 
 from gatewayz.simulator.chat import CHAT
 from gatewayz.simulator.embeddings import embeddings_played
-from gatewayz.simulator.fal import cancel_played, direct_played, result_played, status_played, submit_played
+from gatewayz.simulator.fal import (
+    cancel_played,
+    direct_played,
+    result_played,
+    status_played,
+    submit_played,
+)
 from gatewayz.simulator.faults import Actions
 from gatewayz.simulator.gemini_images import drawn
 from gatewayz.simulator.google_embeddings import studio_embedded
@@ -41,14 +47,26 @@ STAGES: tuple[Stage, ...] = (
     Stage("POST", re.compile(r"/embeddings$"), embeddings_played),
     Stage("POST", re.compile(r"/images/generations$"), images_played),
     Stage("GET", re.compile(r"/files/(?P<model>[^/]+)$"), file_played, billed=False),
-    Stage("PUT", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/cancel$"), cancel_played, billed=False),
-    Stage("GET", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/status$"), status_played, billed=False),
+    Stage(
+        "PUT",
+        re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/cancel$"),
+        cancel_played,
+        billed=False,
+    ),
+    Stage(
+        "GET",
+        re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)/status$"),
+        status_played,
+        billed=False,
+    ),
     Stage("GET", re.compile(r"/fal-queue/.+/requests/(?P<model>[^/]+)$"), result_played),
     Stage("POST", re.compile(r"/fal-queue/(?P<model>.+)$"), submit_played, billed=False),
     Stage("POST", re.compile(r"/fal/(?P<model>.+)$"), direct_played),
     Stage("POST", re.compile(r"/(?P<model>endpoints/[^/]+):predict$"), predict_played),
     Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):batchEmbedContents$"), studio_embedded),
-    Stage("POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), drawn),
+    Stage(
+        "POST", re.compile(r"/models/(?P<model>[^/:]+):(generate|streamGenerate)Content$"), drawn
+    ),
     Stage("POST", re.compile(r"/v1/messages$"), partial(played, MESSAGES)),
     Stage("POST", re.compile(r"/v1/messages/count_tokens$"), counted, billed=False),
     Stage("GET", re.compile(r"/(language-|display_)?models(/search)?/?$"), listed, billed=False),

@@ -23,19 +23,25 @@ def predict_played(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
         if found is not None:
             return invoice, found
     if not scene.startswith(PICTURE):
-        return invoice, iter([whole(404, load_exchange("error_404", FOLDER).filled(model=asked.model))])
+        return invoice, iter(
+            [whole(404, load_exchange("error_404", FOLDER).filled(model=asked.model))]
+        )
     sizes = [size_asked(instance) for instance in _instances(asked)]
     invoice.images, invoice.pixels = len(sizes), sum(width * height for width, height in sizes)
     return invoice, iter([whole(200, json.dumps(_body(asked)).encode())])
 
 
 def _instances(asked: Asked) -> list[dict[str, Any]]:
-    return [instance for instance in asked.content.get("instances") or [] if isinstance(instance, dict)]
+    return [
+        instance for instance in asked.content.get("instances") or [] if isinstance(instance, dict)
+    ]
 
 
 def _body(asked: Asked) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_body", FOLDER).body)
-    images = [base64.b64encode(png(*size_asked(instance))).decode() for instance in _instances(asked)]
+    images = [
+        base64.b64encode(png(*size_asked(instance))).decode() for instance in _instances(asked)
+    ]
     return document | {"predictions": images}
 
 

@@ -35,7 +35,9 @@ class Pepper(Struct, frozen=True, repr_omit_defaults=True):
 
     def derived(self, purpose: str) -> bytes:
         """A key of 32 bytes for one purpose, from which no other can be found."""
-        return hmac.new(self.secret.reveal().encode(), f"gatewayz {purpose}".encode(), hashlib.sha256).digest()
+        return hmac.new(
+            self.secret.reveal().encode(), f"gatewayz {purpose}".encode(), hashlib.sha256
+        ).digest()
 
 
 class Peppers:
@@ -54,7 +56,10 @@ class Peppers:
 
 
 def _pepper(secret: Secret) -> Pepper:
-    return Pepper(hashlib.sha256(b"gatewayz pepper " + secret.reveal().encode()).hexdigest()[:ID_LENGTH], secret)
+    return Pepper(
+        hashlib.sha256(b"gatewayz pepper " + secret.reveal().encode()).hexdigest()[:ID_LENGTH],
+        secret,
+    )
 
 
 def peppers(data_dir: Path, given: Secret, older: Iterable[Secret] = ()) -> Peppers:
@@ -73,7 +78,9 @@ def peppers(data_dir: Path, given: Secret, older: Iterable[Secret] = ()) -> Pepp
         raise Fault("unavailable", why) from error
     found = Peppers([*([given] if given else []), *older, *map(Secret, kept)])
     if not found.all:
-        raise Fault("unavailable", f"The secret {path} is empty; restore it, or set GATEWAYZ_SECRET_KEY.")
+        raise Fault(
+            "unavailable", f"The secret {path} is empty; restore it, or set GATEWAYZ_SECRET_KEY."
+        )
     return found
 
 

@@ -25,5 +25,8 @@ class PublicAddresses:
         """
         addresses = await self.resolved(host, port)
         if not addresses or not all(map(is_public, addresses)):
-            raise Fault("upstream_broken", f"The provider named a file at {host[:100]}, which is no public address.")
+            raise Fault(
+                "upstream_broken",
+                f"The provider named a file at {host[:100]}, which is no public address.",
+            )
         return addresses[0]

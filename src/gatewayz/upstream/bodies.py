@@ -25,10 +25,14 @@ class Inflate:
         try:
             piece = self._machine.decompress(chunk, max(room, 1))
         except zlib.error as error:
-            raise Fault("upstream_broken", f"{self._host} sent a compressed answer that cannot be read.") from error
+            raise Fault(
+                "upstream_broken", f"{self._host} sent a compressed answer that cannot be read."
+            ) from error
         self._out += len(piece)
         if self._machine.unconsumed_tail:
-            raise Fault("upstream_broken", f"{self._host} sent a compressed answer that swells too much.")
+            raise Fault(
+                "upstream_broken", f"{self._host} sent a compressed answer that swells too much."
+            )
         return piece
 
     def close(self) -> None:
@@ -43,7 +47,9 @@ def inflater(encoding: str, host: str) -> Inflate | None:
             return None
         case "gzip" | "x-gzip" | "deflate":
             return Inflate(host)
-    raise Fault("upstream_broken", f"{host} answered in the encoding {encoding!r}, which was not asked for.")
+    raise Fault(
+        "upstream_broken", f"{host} answered in the encoding {encoding!r}, which was not asked for."
+    )
 
 
 def too_large(host: str) -> Fault:

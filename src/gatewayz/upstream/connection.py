@@ -140,7 +140,9 @@ class Connection(asyncio.Protocol):
             return
         self.status = status
         self._begun = True
-        self._until_close = "content-length" not in self.headers and "transfer-encoding" not in self.headers
+        self._until_close = (
+            "content-length" not in self.headers and "transfer-encoding" not in self.headers
+        )
         self._wake()
 
     def on_body(self, body: bytes) -> None:

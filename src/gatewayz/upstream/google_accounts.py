@@ -44,7 +44,13 @@ class ServiceAccount(Struct, frozen=True):
     def request(self, now_s: int) -> Wire:
         """A signed assertion, to be exchanged for a token."""
         header = {"alg": "RS256", "typ": "JWT", "kid": self.key_id}
-        claims = {"iss": self.email, "scope": SCOPE, "aud": self.token_uri, "iat": now_s, "exp": now_s + LIFE_S}
+        claims = {
+            "iss": self.email,
+            "scope": SCOPE,
+            "aud": self.token_uri,
+            "iat": now_s,
+            "exp": now_s + LIFE_S,
+        }
         signed = b".".join([_base64url(header), _base64url(claims)])
         signature = self.key.sign(signed, PKCS1v15(), SHA256())
         assertion = b".".join([signed, base64.urlsafe_b64encode(signature).rstrip(b"=")])
@@ -97,8 +103,13 @@ def account_from(text: str) -> Account:
         case "authorized_user":
             names = ("client_id", "client_secret", "refresh_token")
             client, secret, token = (_text(fields, name) for name in names)
-            return AuthorizedUser(client, Secret(secret), Secret(token), str(fields.get("token_uri") or TOKEN_URI))
-    raise Fault("upstream_auth", f"a Google credential of type {str(fields.get('type'))[:40]!r} cannot be used")
+            return AuthorizedUser(
+                client, Secret(secret), Secret(token), str(fields.get("token_uri") or TOKEN_URI)
+            )
+    raise Fault(
+        "upstream_auth",
+        f"a Google credential of type {str(fields.get('type'))[:40]!r} cannot be used",
+    )
 
 
 def is_written_out(text: str) -> bool:
@@ -140,9 +151,13 @@ def _service_account(fields: dict[str, Any]) -> ServiceAccount:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPrivateKey):
-        raise Fault("upstream_auth", "the private_key of the Google credential is no RSA key") from None
+        raise Fault(
+            "upstream_auth", "the private_key of the Google credential is no RSA key"
+        ) from None
     token_uri = str(fields.get("token_uri") or TOKEN_URI)
-    return ServiceAccount(_text(fields, "client_email"), str(fields.get("private_key_id") or ""), key, token_uri)
+    return ServiceAccount(
+        _text(fields, "client_email"), str(fields.get("private_key_id") or ""), key, token_uri
+    )
 
 
 def _base64url(value: dict[str, Any]) -> bytes:

@@ -99,7 +99,10 @@ class GoogleTokens:
                 if held is None and isinstance(error, Fault):
                     raise
                 if held is None:
-                    raise Fault("upstream_timeout", f"{credential.id}: no access token within {WITHIN_S:g} s") from None
+                    raise Fault(
+                        "upstream_timeout",
+                        f"{credential.id}: no access token within {WITHIN_S:g} s",
+                    ) from None
         return held.secret
 
     async def _asked(self, kept: _Kept, credential: Credential) -> Token:
@@ -123,7 +126,9 @@ def account_of(credential: Credential) -> Account:
     try:
         return account_from(text if is_written_out(text) else _read(text))
     except OSError as error:
-        raise Fault("upstream_auth", f"{credential.id}: its file cannot be read: {error.strerror}") from None
+        raise Fault(
+            "upstream_auth", f"{credential.id}: its file cannot be read: {error.strerror}"
+        ) from None
     except Fault as fault:
         raise Fault(fault.kind, f"{credential.id}: {fault.message}") from None
 

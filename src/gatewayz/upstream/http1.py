@@ -89,7 +89,10 @@ class HttpTransport:
     """Sends requests over connections that it keeps. Make it inside the running loop, and close it."""
 
     def __init__(
-        self, deadlines: Deadlines, tls: ssl.SSLContext | None = None, addresses: PublicAddresses | None = None
+        self,
+        deadlines: Deadlines,
+        tls: ssl.SSLContext | None = None,
+        addresses: PublicAddresses | None = None,
     ) -> None:
         self._deadlines = deadlines
         self._addresses = addresses if addresses is not None else PublicAddresses()
@@ -123,7 +126,11 @@ class HttpTransport:
             raise Fault("upstream_timeout", "All upstream connections are in use.") from error
         try:
             async with asyncio.timeout(rules.connect_s + (rules.tls_s if origin.tls else 0)):
-                host = await self._addresses.one(origin.host, origin.port) if origin.public else origin.host
+                host = (
+                    await self._addresses.one(origin.host, origin.port)
+                    if origin.public
+                    else origin.host
+                )
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(origin.host),
                     host,
@@ -134,7 +141,9 @@ class HttpTransport:
         except BaseException as error:
             self._slots.release()
             if isinstance(error, FOREIGN):
-                kind, says = next((row[1], row[2]) for row in UNREACHABLE if isinstance(error, row[0]))
+                kind, says = next(
+                    (row[1], row[2]) for row in UNREACHABLE if isinstance(error, row[0])
+                )
                 raise Fault(kind, f"The provider at {origin.host} {says}.") from error
             raise
         self._open.add(connection)
@@ -165,13 +174,20 @@ class HttpTransport:
             return known
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Fault("upstream_unreachable", "The provider's base_url is no http or https address.")
+            raise Fault(
+                "upstream_unreachable", "The provider's base_url is no http or https address."
+            )
         if wire.public and "@" in parts.netloc:
-            raise Fault("upstream_broken", "The provider named a file whose address carries a password.")
+            raise Fault(
+                "upstream_broken", "The provider named a file whose address carries a password."
+            )
         tls = parts.scheme == "https"
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
-        made = Place(Origin(parts.hostname, parts.port or (443 if tls else 80), tls, wire.public), head.encode())
+        made = Place(
+            Origin(parts.hostname, parts.port or (443 if tls else 80), tls, wire.public),
+            head.encode(),
+        )
         if wire.public:
             # Every file has an address of its own, which nobody asks for twice.
             return made
@@ -200,7 +216,11 @@ class _Sending(AbstractAsyncContextManager[Exchange]):
         wire, origin = self._wire, self._place.origin
         connection = self._connection = await self._transport.taken(origin)
         lines = "".join([f"{name}: {value}\r\n" for name, value in wire.headers])
-        head = b"%b%bContent-Length: %d\r\n\r\n" % (self._place.head, lines.encode("latin-1"), len(wire.body))
+        head = b"%b%bContent-Length: %d\r\n\r\n" % (
+            self._place.head,
+            lines.encode("latin-1"),
+            len(wire.body),
+        )
         try:
             connection.request(head, wire.body)
             await connection.begun()
@@ -210,7 +230,10 @@ class _Sending(AbstractAsyncContextManager[Exchange]):
             raise
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._connection is not None:
             self._transport.given_back(self._place.origin, self._connection)

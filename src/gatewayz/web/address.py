@@ -35,4 +35,6 @@ def _is_address(text: str) -> bool:
 
 
 def _is_trusted(address: str, trusted: tuple[str, ...]) -> bool:
-    return _is_address(address) and any(ip_address(address) in network for network in _networks(trusted))
+    return _is_address(address) and any(
+        ip_address(address) in network for network in _networks(trusted)
+    )

@@ -20,7 +20,9 @@ def model_info(card: Card) -> Card:
         "type": "model",
         "id": card["id"],
         "display_name": card["name"],
-        "created_at": datetime.fromtimestamp(card["created"], UTC).isoformat().replace("+00:00", "Z"),
+        "created_at": datetime.fromtimestamp(card["created"], UTC)
+        .isoformat()
+        .replace("+00:00", "Z"),
         "max_input_tokens": card["context_length"],
         "max_tokens": card["top_provider"]["max_completion_tokens"],
     }
@@ -38,7 +40,11 @@ def page_of(cards: Sequence[Card], asked: Asked) -> Card:
         end = start + limit
         more = end < len(cards)
     data = [model_info(card) for card in cards[start:end]]
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    ends = (
+        {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
+        if data
+        else {"first_id": None, "last_id": None}
+    )
     return {"data": data, "has_more": more, **ends}
 
 

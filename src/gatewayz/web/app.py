@@ -46,10 +46,15 @@ class Route(Struct, frozen=True):
     row: Row | None = None
 
 
-def routes_of(clients: Mapping[str, ClientRole], pages: Pages, control: Control | None) -> tuple[Route, ...]:
+def routes_of(
+    clients: Mapping[str, ClientRole], pages: Pages, control: Control | None
+) -> tuple[Route, ...]:
     """The whole table; without a store nothing is kept, and there is nothing to control."""
     return (
-        *(Route(row.method, row.path, row.access, row=row) for row in (control.rows if control is not None else ())),
+        *(
+            Route(row.method, row.path, row.access, row=row)
+            for row in (control.rows if control is not None else ())
+        ),
         *(Route("POST", path, "inference") for path in clients),
         Route("GET", "/v1/models", "catalog", pages.models.several),
         Route("GET", "/v1/models/", "catalog", pages.models.one, tail=True),
@@ -80,9 +85,13 @@ class App:
         self._clients = {path.encode(): role for path, role in clients.items()}
         self._neutral = next(iter(clients.values()))
         self._control = control
-        self._exact = {(route.method, route.path.encode()): route for route in self.routes if not route.tail}
+        self._exact = {
+            (route.method, route.path.encode()): route for route in self.routes if not route.tail
+        }
         patterns = [(route.row.pattern, route) for route in self.routes if route.row is not None]
-        self._patterns = tuple((pattern, route) for pattern, route in patterns if pattern is not None)
+        self._patterns = tuple(
+            (pattern, route) for pattern, route in patterns if pattern is not None
+        )
         self._tails = tuple(route for route in self.routes if route.tail)
         self._gateway = gateway
         self._cors = cors
@@ -110,19 +119,25 @@ class App:
             if route.row is not None and self._control is not None:
                 role = self._neutral
                 principal = await self._may(route, scope)
-                fault = await self._control.serve(route.row, Visitor(principal, call_id), scope, receive, send)
+                fault = await self._control.serve(
+                    route.row, Visitor(principal, call_id), scope, receive, send
+                )
                 if fault is not None:
                     self._bus.emit(_refused(call_id, route.path, fault, fault.rule.status))
                 return
             if route.page is None:
                 await self.inference.serve(role, scope, receive, send)
                 return
-            asked = Asked(tail=tail, query=query_of(scope["query_string"]), headers=headers_of(scope))
+            asked = Asked(
+                tail=tail, query=query_of(scope["query_string"]), headers=headers_of(scope)
+            )
             principal = await self._may(route, scope)
             spoken = await route.page(replace(asked, principal=principal))
         except Fault as fault:
             spoken = role.refusal(fault, call_id)
-            headers = headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
+            headers = (
+                headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
+            )
             path = scope["path"][:200]
             self._bus.emit(_refused(call_id, _known(path, self.routes), fault, spoken.status))
         await refuse(send, spoken, headers)
@@ -136,13 +151,18 @@ class App:
         try:
             return self._found(scope)
         except Fault:
-            self._gateway.turn_page(f"refused:{place_of(self.inference.address(scope, headers_of(scope)))}")
+            self._gateway.turn_page(
+                f"refused:{place_of(self.inference.address(scope, headers_of(scope)))}"
+            )
             raise
 
     def _found(self, scope: Scope) -> tuple[Route, str]:
         path, query = scope["raw_path"], scope["query_string"].lower()
         if any(query.startswith(name) or b"&" + name in query for name in KEY_PARAMETERS):
-            raise Fault("bad_request", "Keys do not belong into addresses, where logs keep them: send a header.")
+            raise Fault(
+                "bad_request",
+                "Keys do not belong into addresses, where logs keep them: send a header.",
+            )
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         route = self._exact.get((method, path))
         if route is not None:
@@ -152,17 +172,28 @@ class App:
                 return route, ""
         for route in self._tails:
             start = route.path.encode()
-            if path.startswith(start) and len(path) > len(start) and b"/." not in path and b"//" not in path:
+            if (
+                path.startswith(start)
+                and len(path) > len(start)
+                and b"/." not in path
+                and b"//" not in path
+            ):
                 if route.method != method:
                     raise Fault("wrong_method", f"{scope['method']} is not served here.")
                 return route, path[len(start) :].decode("latin-1")
         if self._methods(path):
             raise Fault("wrong_method", f"{scope['method']} is not served here.")
-        raise Fault("unknown_route", f"There is nothing at {scope['method']} {path.decode('latin-1')[:200]}.")
+        raise Fault(
+            "unknown_route",
+            f"There is nothing at {scope['method']} {path.decode('latin-1')[:200]}.",
+        )
 
     def _methods(self, path: bytes) -> tuple[str, ...]:
         exact = (method for method, known in self._exact if known == path)
-        return (*exact, *(route.method for pattern, route in self._patterns if pattern.fullmatch(path)))
+        return (
+            *exact,
+            *(route.method for pattern, route in self._patterns if pattern.fullmatch(path)),
+        )
 
     async def _may(self, route: Route, scope: Scope) -> Principal | None:
         headers = headers_of(scope)
@@ -173,7 +204,10 @@ class App:
         principal = await self._gateway.who(headers, address)
         self._gateway.turn_page(f"key:{principal.key}")
         if not may(principal.scopes, route.access):
-            raise Fault("forbidden", f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.")
+            raise Fault(
+                "forbidden",
+                f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.",
+            )
         return principal
 
 
@@ -182,7 +216,11 @@ def _refused(call_id: str, endpoint: str, fault: Fault, status: int) -> CallRefu
 
 
 def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:
-    return [(b"allow", ", ".join(methods).encode())] if fault.kind == "wrong_method" and methods else []
+    return (
+        [(b"allow", ", ".join(methods).encode())]
+        if fault.kind == "wrong_method" and methods
+        else []
+    )
 
 
 def _known(path: str, routes: tuple[Route, ...]) -> str:

@@ -29,7 +29,9 @@ def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
 
 
 def _one_line(value: str) -> bytes:
-    return "".join(character if character.isprintable() else " " for character in value).encode("latin-1", "replace")
+    return "".join(character if character.isprintable() else " " for character in value).encode(
+        "latin-1", "replace"
+    )
 
 
 async def body_of(receive: Receive, headers: dict[str, str], limit_bytes: int) -> bytes:

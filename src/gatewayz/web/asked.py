@@ -28,7 +28,9 @@ class Asked(Struct, frozen=True, kw_only=True):
         """A whole number. Faults: `bad_request` names the field and its bounds."""
         text = self.query.get(name, (str(default),))[-1]
         if not text.isascii() or not text.isdecimal() or not least <= int(text[:20]) <= most:
-            raise Fault("bad_request", f"{name} must be a whole number from {least} to {most}.", param=name)
+            raise Fault(
+                "bad_request", f"{name} must be a whole number from {least} to {most}.", param=name
+            )
         return int(text)
 
 
@@ -39,9 +41,13 @@ def query_of(raw: bytes) -> dict[str, tuple[str, ...]]:
     if len(raw) > MAX_QUERY_BYTES:
         raise Fault("bad_request", f"The query is longer than {MAX_QUERY_BYTES} bytes.")
     try:
-        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        pairs = parse_qsl(
+            raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
     except ValueError:
-        raise Fault("bad_request", f"The query is not text, or has more than {MAX_FIELDS} fields.") from None
+        raise Fault(
+            "bad_request", f"The query is not text, or has more than {MAX_FIELDS} fields."
+        ) from None
     fields: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         fields[name] = (*fields.get(name, ()), value)

@@ -26,7 +26,11 @@ class Cors:
 
     async def applied(self, scope: Scope, send: Send) -> tuple[bool, Send]:
         """Whether the request was a preflight that is answered now, and the `send` to go on with."""
-        given = {name: value for name, value in scope["headers"] if name == b"origin" or name.startswith(ASKS)}
+        given = {
+            name: value
+            for name, value in scope["headers"]
+            if name == b"origin" or name.startswith(ASKS)
+        }
         origin = given.get(b"origin", b"")
         served = scope["raw_path"].startswith(PATHS)
         if not origin or not served or not self.origins & {"*", origin.decode("latin-1")}:
@@ -47,7 +51,9 @@ class Cors:
 
 async def _preflight(send: Send, headers: RawHeaders, asked: bytes) -> None:
     names = (name.strip().lower() for name in asked[:MAX_ASKED].split(b","))
-    allowed = b", ".join((ALLOWED, *(name for name in names if name.startswith(SDKS) and name.isascii())))
+    allowed = b", ".join(
+        (ALLOWED, *(name for name in names if name.startswith(SDKS) and name.isascii()))
+    )
     more = [
         (b"access-control-allow-methods", b"GET, POST"),
         (b"access-control-allow-headers", allowed),

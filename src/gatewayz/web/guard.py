@@ -145,7 +145,9 @@ class GuardedProtocol(HttpToolsProtocol):
             # Another request waits behind an answer under way: whoever sends that gets nothing more.
             self.pipeline.clear()
             self.transport.close()
-        elif cycle is None or not (cycle.response_started if self._phase == BODY else not cycle.response_complete):
+        elif cycle is None or not (
+            cycle.response_started if self._phase == BODY else not cycle.response_complete
+        ):
             # Nothing was said yet to the request that is refused, and no other answer is under way.
             self._write_refusal()
         elif cycle.response_complete:
@@ -185,7 +187,10 @@ class GuardedProtocol(HttpToolsProtocol):
         now = self.loop.time()
         late = now - self._began >= self.rules.header_s
         if self._phase == BODY:
-            late = now - self._moved >= self.rules.body_idle_s or now - self._began >= self.rules.body_total_s
+            late = (
+                now - self._moved >= self.rules.body_idle_s
+                or now - self._began >= self.rules.body_total_s
+            )
         if not late:
             self._arm()
             return

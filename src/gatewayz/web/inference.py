@@ -79,10 +79,18 @@ class Inference:
             address = self.address(scope, headers)
             principal = await self._gateway.who(headers, address)
             body = await body_of(receive, headers, self._rules.body_bytes)
-            call = self._call(_Received(call_id, scope["path"], headers, body, address), role, principal)
+            call = self._call(
+                _Received(call_id, scope["path"], headers, body, address), role, principal
+            )
         except Fault as fault:
-            self._bus.emit(CallRefused(id=call_id, endpoint=scope["path"], fault=fault.kind, status=fault.rule.status))
-            await refuse(send, role.refusal(fault, call_id), call_headers(call_id) + retry_headers(fault))
+            self._bus.emit(
+                CallRefused(
+                    id=call_id, endpoint=scope["path"], fault=fault.kind, status=fault.rule.status
+                )
+            )
+            await refuse(
+                send, role.refusal(fault, call_id), call_headers(call_id) + retry_headers(fault)
+            )
         except ClientLeftError:
             return
         else:
@@ -124,7 +132,9 @@ class Inference:
             user=user_told(received.headers, request),
         )
 
-    async def _answer(self, call: Call, role: ClientRole, receive: Receive, send: Send, running: Running) -> None:
+    async def _answer(
+        self, call: Call, role: ClientRole, receive: Receive, send: Send, running: Running
+    ) -> None:
         tally = Tally(call)
         delivery = Delivery(call, role, tally, send, self._rules.pace)
         running.tally = tally
@@ -141,7 +151,9 @@ class Inference:
             where = f"{type(error).__name__}: {error}"
             self._bus.emit(Warned(subject="call_failed", message=f"{call.id}: {where}"))
             with suppress(Exception):
-                await delivery.fail(Fault("internal", "The gateway failed; the request id tells its operator why."))
+                await delivery.fail(
+                    Fault("internal", "The gateway failed; the request id tells its operator why.")
+                )
         finally:
             watcher.cancel()
 
@@ -177,7 +189,10 @@ def _timeout_s(headers: dict[str, str], longest_s: float) -> float:
     if not said:
         return longest_s
     if not said.isdigit() or not 0 < int(said) <= LONGEST_TIMEOUT_MS:
-        raise Fault("bad_request", f"X-Request-Timeout-Ms must be from 1 to {LONGEST_TIMEOUT_MS}, not {said!r}.")
+        raise Fault(
+            "bad_request",
+            f"X-Request-Timeout-Ms must be from 1 to {LONGEST_TIMEOUT_MS}, not {said!r}.",
+        )
     return int(said) / 1000
 
 

@@ -93,7 +93,10 @@ class ModelPages:
         if HEADER in asked.headers:
             chosen = filtered(allowed(rendering.models.values(), asked.principal), asked)
             return Spoken(200, HEADERS, encoded(page_of([one.card for one in chosen], asked)))
-        limit, offset = asked.number("limit", MAX_LIMIT, 1, MAX_LIMIT), asked.number("offset", 0, 0, MAX_OFFSET)
+        limit, offset = (
+            asked.number("limit", MAX_LIMIT, 1, MAX_LIMIT),
+            asked.number("offset", 0, 0, MAX_OFFSET),
+        )
         only = asked.principal.models if asked.principal is not None else ()
         tag = _tag(f"{rendering.digest}|{asked.query}|{only}")
 
@@ -108,7 +111,9 @@ class ModelPages:
         wanted = unquote(asked.tail)
         rendering = await self._rendered(asked.principal)
         if wanted.endswith(ENDPOINTS):
-            return self._endpoints(self._found(rendering, wanted.removesuffix(ENDPOINTS), asked), asked)
+            return self._endpoints(
+                self._found(rendering, wanted.removesuffix(ENDPOINTS), asked), asked
+            )
         found = self._found(rendering, wanted, asked)
         if HEADER in asked.headers:
             return Spoken(200, HEADERS, encoded(model_info(found.card)))
@@ -116,17 +121,23 @@ class ModelPages:
 
     def _found(self, rendering: Rendering, wanted: str, asked: Asked) -> Rendered:
         stock = rendering.stock
-        name = stock.names.get(wanted) or (wanted if wanted in stock.models else stock.natives.get(wanted, ""))
+        name = stock.names.get(wanted) or (
+            wanted if wanted in stock.models else stock.natives.get(wanted, "")
+        )
         found = rendering.models.get(name)
         if found is None or not list(allowed([found], asked.principal)):
-            raise Fault("unknown_model", f"The model '{wanted[:200]}' does not exist.", param="model")
+            raise Fault(
+                "unknown_model", f"The model '{wanted[:200]}' does not exist.", param="model"
+            )
         return found
 
     def _endpoints(self, found: Rendered, asked: Asked) -> Spoken:
         principal = asked.principal
         every = principal is not None and "operator" in principal.scopes
         offers = found.model.offers if every else callable_offers(found.model, self._shelf)
-        document = {"data": endpoints_card(found.card, offers, Standings(self._breakers(), self._shelf))}
+        document = {
+            "data": endpoints_card(found.card, offers, Standings(self._breakers(), self._shelf))
+        }
         return Spoken(200, HEADERS, encoded(document))
 
     async def _rendered(self, principal: Principal | None) -> Rendering:
@@ -165,7 +176,10 @@ def rendered(stock: Stock, shelf: Shelf, markup_bp: int | None) -> Rendering:
 
 def _rendered(model: Model, card: Card, body: bytes) -> Rendered:
     architecture = card["architecture"]
-    inputs, outputs = frozenset(architecture["input_modalities"]), frozenset(architecture["output_modalities"])
+    inputs, outputs = (
+        frozenset(architecture["input_modalities"]),
+        frozenset(architecture["output_modalities"]),
+    )
     return Rendered(
         model=model,
         card=card,
@@ -186,7 +200,11 @@ def _marked(model: Model, markup_bp: int) -> Model:
 
 def _marked_offer(offer: Offer, markup_bp: int) -> Offer:
     price = offer.price
-    return offer if price is None or price.free else replace(offer, price=replace(price, markup_bp=markup_bp))
+    return (
+        offer
+        if price is None or price.free
+        else replace(offer, price=replace(price, markup_bp=markup_bp))
+    )
 
 
 def allowed(models: Iterable[Rendered], principal: Principal | None) -> Iterable[Rendered]:
@@ -221,7 +239,11 @@ FILTERS: dict[str, Callable[[Rendered, frozenset[str]], bool]] = {
 
 
 def _list(models: list[Rendered], total: int) -> bytes:
-    return b'{"object":"list","data":[' + b",".join([one.body for one in models]) + b'],"total":%d}' % total
+    return (
+        b'{"object":"list","data":['
+        + b",".join([one.body for one in models])
+        + b'],"total":%d}' % total
+    )
 
 
 def _tag(told: str) -> str:
@@ -231,7 +253,9 @@ def _tag(told: str) -> str:
 def _conditional(asked: Asked, tag: str, body: Callable[[], bytes]) -> Spoken:
     """The answer, or 304 where the client has it already."""
     headers = (*HEADERS, ("etag", tag))
-    known = [one.strip().removeprefix("W/") for one in asked.headers.get("if-none-match", "").split(",")]
+    known = [
+        one.strip().removeprefix("W/") for one in asked.headers.get("if-none-match", "").split(",")
+    ]
     if tag in known or "*" in known:
         return Spoken(304, headers[1:], b"")
     return Spoken(200, headers, body())

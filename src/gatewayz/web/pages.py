@@ -51,7 +51,9 @@ class Pages:
         if self._draining():
             return _json({"status": "draining"}, 503)
         on = sum(1 for provider in self._providers().values() if not provider.off)
-        return _json({"status": "ready" if on else "no provider is on", "providers": on}, 200 if on else 503)
+        return _json(
+            {"status": "ready" if on else "no provider is on", "providers": on}, 200 if on else 503
+        )
 
     async def health(self, asked: Asked) -> Spoken:
         breakers = self._breakers()
@@ -61,7 +63,11 @@ class Pages:
                 "state": "off" if provider.off else "on",
                 "why": provider.off,
                 "verified": provider.verified,
-                "breakers": {subject[1]: state for subject, state in breakers.items() if subject[0] == provider.id},
+                "breakers": {
+                    subject[1]: state
+                    for subject, state in breakers.items()
+                    if subject[0] == provider.id
+                },
             }
             for provider in self._providers().values()
         ]

@@ -21,12 +21,17 @@ def key_of(headers: Mapping[str, str]) -> str:
     """The key that a client gave its request; empty for none. Faults: `bad_request`."""
     key = headers.get(HEADER, "").strip()
     if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
-        raise Fault("bad_request", f"Idempotency-Key must have at most {MAX_KEY} printable ASCII characters.")
+        raise Fault(
+            "bad_request",
+            f"Idempotency-Key must have at most {MAX_KEY} printable ASCII characters.",
+        )
     return key
 
 
 def fingerprint(principal: Principal, path: str, body: bytes, *, by: str = "") -> str:
     """What two requests of an account have in common if they ask for the same, `by` the same if that is said."""
-    fields = {name: value for name, value in client_object(body or b"{}").items() if name not in MODE}
+    fields = {
+        name: value for name, value in client_object(body or b"{}").items() if name not in MODE
+    }
     asked = encode([principal.account, path, fields, *([by] if by else [])], order="sorted")
     return hashlib.sha256(asked).hexdigest()

@@ -19,7 +19,10 @@ from gatewayz.dialects.base import ClientRole, Encoder, Spoken
 from gatewayz.engine.tally import Tally
 from gatewayz.web.asgi import RawHeaders, Send, raw
 
-STREAM_HEADERS: RawHeaders = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+STREAM_HEADERS: RawHeaders = [
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
 BODY_HEADERS: RawHeaders = [(b"cache-control", b"no-store")]
 
 

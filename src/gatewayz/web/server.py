@@ -27,7 +27,9 @@ KEEP_ALIVE_S = 65
 class Server(uvicorn.Server):
     """Serves the app until it is told to stop."""
 
-    def __init__(self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=guarded(rules),
@@ -73,7 +75,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()
         self._guarded_app.inference.end_drains()
-        timer = asyncio.get_running_loop().call_later(self._grace_s, self._guarded_app.inference.end_running)
+        timer = asyncio.get_running_loop().call_later(
+            self._grace_s, self._guarded_app.inference.end_running
+        )
         try:
             await super().shutdown(sockets)
         finally:

@@ -19,12 +19,19 @@ def test_the_golden_table_has_sixty_models():
 
 @pytest.mark.parametrize("model", GOLDEN)
 def test_every_providers_name_of_a_model_is_that_model(model):
-    assert {provider: canonical_of(provider, native, KNOWN) for provider, native in GOLDEN[model].items()} == dict.fromkeys(GOLDEN[model], model)
+    assert {
+        provider: canonical_of(provider, native, KNOWN)
+        for provider, native in GOLDEN[model].items()
+    } == dict.fromkeys(GOLDEN[model], model)
 
 
 @pytest.mark.parametrize("model", GOLDEN)
 def test_the_seed_says_the_same(model):
-    said = {provider: PLACES[provider, native] for provider, native in GOLDEN[model].items() if (provider, native) in PLACES}
+    said = {
+        provider: PLACES[provider, native]
+        for provider, native in GOLDEN[model].items()
+        if (provider, native) in PLACES
+    }
     assert set(said.values()) <= {model}
 
 
@@ -33,18 +40,27 @@ def test_most_of_the_golden_table_is_in_the_seed():
     assert sum(1 for row in rows if row in PLACES) > len(rows) / 2
 
 
-@pytest.mark.parametrize(("one", "other"), [
-    (("openai", "gpt-4-turbo"), ("openai", "gpt-4")),
-    (("openai", "gpt-4o"), ("openai", "gpt-4o-2024-08-06")),
-    (("openrouter", "deepseek/deepseek-r1"), ("openrouter", "deepseek/deepseek-r1:free")),
-    (("openrouter", "deepseek/deepseek-chat"), ("deepseek", "deepseek-chat")),
-    (("novita", "deepseek/deepseek-r1"), ("novita", "deepseek/deepseek-r1/community")),
-    (("together", "meta-llama/Llama-3.1-8B"), ("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")),
-    (("openrouter", "qwen/qwen3-235b-a22b"), ("openrouter", "qwen/qwen3-235b-a22b-2507")),
-    (("openrouter", "meta-llama/llama-3.1-8b-instruct"), ("openrouter", "nousresearch/llama-3.1-8b-instruct")),
-    (("mistral", "mistral-medium"), ("openrouter", "mistralai/mistral-medium")),
-    (("groq", "gemma-7b-it"), ("groq", "gemma2-9b-it")),
-])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("openai", "gpt-4-turbo"), ("openai", "gpt-4")),
+        (("openai", "gpt-4o"), ("openai", "gpt-4o-2024-08-06")),
+        (("openrouter", "deepseek/deepseek-r1"), ("openrouter", "deepseek/deepseek-r1:free")),
+        (("openrouter", "deepseek/deepseek-chat"), ("deepseek", "deepseek-chat")),
+        (("novita", "deepseek/deepseek-r1"), ("novita", "deepseek/deepseek-r1/community")),
+        (
+            ("together", "meta-llama/Llama-3.1-8B"),
+            ("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo"),
+        ),
+        (("openrouter", "qwen/qwen3-235b-a22b"), ("openrouter", "qwen/qwen3-235b-a22b-2507")),
+        (
+            ("openrouter", "meta-llama/llama-3.1-8b-instruct"),
+            ("openrouter", "nousresearch/llama-3.1-8b-instruct"),
+        ),
+        (("mistral", "mistral-medium"), ("openrouter", "mistralai/mistral-medium")),
+        (("groq", "gemma-7b-it"), ("groq", "gemma2-9b-it")),
+    ],
+)
 def test_models_that_differ_stay_apart(one, other):
     assert canonical_of(*one, KNOWN) != canonical_of(*other, KNOWN)
 
@@ -60,7 +76,11 @@ def test_a_quantisation_is_told_and_does_not_make_another_model():
 
 
 def test_the_rules_name_each_model_once():
-    listed = [key_of(one) for canonical, spellings in rules().same.items() for one in (canonical, *spellings)]
+    listed = [
+        key_of(one)
+        for canonical, spellings in rules().same.items()
+        for one in (canonical, *spellings)
+    ]
     assert len(listed) == len(set(listed))
     aliases = [alias for names in rules().aliases.values() for alias in names]
     assert len(aliases) == len(set(aliases))

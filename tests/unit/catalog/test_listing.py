@@ -27,7 +27,9 @@ FORM = formats()["openrouter"]
 
 def read(name, known=SEEDED):
     exchange = load_list(name)
-    return exchange, listing_from(exchange.content(), PROVIDERS[exchange.provider], formats()[exchange.provider], known, NOW_S)
+    return exchange, listing_from(
+        exchange.content(), PROVIDERS[exchange.provider], formats()[exchange.provider], known, NOW_S
+    )
 
 
 @pytest.mark.parametrize("name", list_names())
@@ -37,10 +39,20 @@ def test_a_list_means_what_its_provider_says(name):
     assert set(offers) == set(exchange.means["offers"])
     for native, means in exchange.means["offers"].items():
         offer = offers[native]
-        found = {**{bucket: getattr(offer.price, bucket) for bucket in BUCKETS if offer.price}, "model": offer.model, "context": offer.context,
-                 "max_output": offer.max_output, "inputs": list(offer.inputs), "quantization": offer.quantization, "created": listing.created.get(offer.model),
-                 "free": bool(offer.price and offer.price.free), "held": next((held.why for held in listing.held if held.upstream_id == native), "")}
-        assert {key: found[key] for key in means if key != "held"} == {key: value for key, value in means.items() if key != "held"}
+        found = {
+            **{bucket: getattr(offer.price, bucket) for bucket in BUCKETS if offer.price},
+            "model": offer.model,
+            "context": offer.context,
+            "max_output": offer.max_output,
+            "inputs": list(offer.inputs),
+            "quantization": offer.quantization,
+            "created": listing.created.get(offer.model),
+            "free": bool(offer.price and offer.price.free),
+            "held": next((held.why for held in listing.held if held.upstream_id == native), ""),
+        }
+        assert {key: found[key] for key in means if key != "held"} == {
+            key: value for key, value in means.items() if key != "held"
+        }
         assert means.get("held", "") in found["held"]
         assert bool(found["held"]) == ("held" in means)
 
@@ -61,13 +73,30 @@ def test_a_format_belongs_to_a_provider_and_leads_somewhere(name):
 
 def test_cloudflares_list_stands_beside_its_models():
     found = address(PROVIDERS["cloudflare-workers-ai"], formats()["cloudflare-workers-ai"])
-    assert found == "https://api.cloudflare.com/client/v4/accounts/acc/ai/models/search?task=Text+Generation&per_page=100"
+    assert (
+        found
+        == "https://api.cloudflare.com/client/v4/accounts/acc/ai/models/search?task=Text+Generation&per_page=100"
+    )
 
 
-@pytest.mark.parametrize(("paths", "found"), [
-    (("a.b",), 1), (("x", "a.b"), 1), (("list[].n",), 3), (("list[].n|max",), 5), (("list[].n|min",), 3), (("list[1].n",), 5), (("list[9].n",), None),
-    (("list[k=two].n",), 5), (("list[k=none].n",), None), (("a[].b",), None), (("a.b.c",), None), ((), None), (("words[]|max",), "b"),
-])
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (("a.b",), 1),
+        (("x", "a.b"), 1),
+        (("list[].n",), 3),
+        (("list[].n|max",), 5),
+        (("list[].n|min",), 3),
+        (("list[1].n",), 5),
+        (("list[9].n",), None),
+        (("list[k=two].n",), 5),
+        (("list[k=none].n",), None),
+        (("a[].b",), None),
+        (("a.b.c",), None),
+        ((), None),
+        (("words[]|max",), "b"),
+    ],
+)
 def test_a_path_finds_what_it_names(paths, found):
     row = {"a": {"b": 1}, "list": [{"k": "one", "n": 3}, {"k": "two", "n": 5}], "words": ["a", "b"]}
     assert first(row, paths) == found
@@ -92,7 +121,11 @@ def test_prices_in_a_wrong_unit_are_not_believed_not_one():
 
 
 def test_when_many_prices_are_far_off_the_unit_is_in_doubt():
-    body = body_of("million-times").replace(b'"0.4000000000"', b'"0.0000400000"').replace(b'"1.1000000000"', b'"0.0001100000"')
+    body = (
+        body_of("million-times")
+        .replace(b'"0.4000000000"', b'"0.0000400000"')
+        .replace(b'"1.1000000000"', b'"0.0001100000"')
+    )
     listing = listing_from(body, ME, FORM, SEEDED, NOW_S)
     assert listing.doubted.startswith("the unit of this list is in doubt: 4 of 4")
     assert {offer.price for offer in listing.offers} == {None}
@@ -107,7 +140,15 @@ def test_wrong_types_leave_only_what_can_be_used():
     assert listing.odd == 6
 
 
-@pytest.mark.parametrize(("name", "match"), [("half", "no JSON"), ("deep", "no JSON"), ("empty", "lists no model"), ("no-rows", "no rows at data")])
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("half", "no JSON"),
+        ("deep", "no JSON"),
+        ("empty", "lists no model"),
+        ("no-rows", "no rows at data"),
+    ],
+)
 def test_what_is_no_list_is_a_fault(name, match):
     with pytest.raises(Fault, match=match):
         listing_from(body_of(name), ME, FORM, SEEDED, NOW_S)
@@ -116,18 +157,37 @@ def test_what_is_no_list_is_a_fault(name, match):
 def test_a_list_is_bounded():
     listing = listing_from(body_of("many"), ME, FORM, SEEDED, NOW_S)
     assert len(listing.offers) == MAX_OFFERS
-    bad = json.dumps({"data": [{"id": f"a/{number}", "pricing": {"prompt": "-1"}} for number in range(MAX_HELD * 2)]}).encode()
+    bad = json.dumps(
+        {
+            "data": [
+                {"id": f"a/{number}", "pricing": {"prompt": "-1"}} for number in range(MAX_HELD * 2)
+            ]
+        }
+    ).encode()
     assert len(listing_from(bad, ME, FORM, SEEDED, NOW_S).held) == MAX_HELD
 
 
-LISTED = Format(unit="usd_per_million", prices={"input": ("in",), "output": ("out",), "cache_read": ("cached",)})
-KEPT = price_from_pico({"input": 1_000_000, "output": 4_000_000, "cache_read": 100_000}, {("", 200_000): {"input": 2_000_000, "output": 6_000_000}})
+LISTED = Format(
+    unit="usd_per_million", prices={"input": ("in",), "output": ("out",), "cache_read": ("cached",)}
+)
+KEPT = price_from_pico(
+    {"input": 1_000_000, "output": 4_000_000, "cache_read": 100_000},
+    {("", 200_000): {"input": 2_000_000, "output": 6_000_000}},
+)
 
 
 def relisted(price, **row):
-    known = known_from({"a/b": Model(id="a/b", offers=(Offer(model="a/b", provider="me", upstream_id="b", price=price),))})
+    known = known_from(
+        {
+            "a/b": Model(
+                id="a/b", offers=(Offer(model="a/b", provider="me", upstream_id="b", price=price),)
+            )
+        }
+    )
     me = Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x")
-    listing = listing_from(json.dumps({"data": [{"id": "b", **row}]}).encode(), me, LISTED, known, NOW_S)
+    listing = listing_from(
+        json.dumps({"data": [{"id": "b", **row}]}).encode(), me, LISTED, known, NOW_S
+    )
     return listing.offers[0]
 
 
@@ -137,7 +197,12 @@ def test_a_list_that_says_the_same_changes_nothing():
 
 def test_what_a_list_does_not_name_keeps_its_proportion():
     price = relisted(KEPT, **{"in": 2, "out": 5}).price
-    assert (price.input, price.output, price.cache_read, price.reasoning) == (2_000_000, 5_000_000, 200_000, 5_000_000)
+    assert (price.input, price.output, price.cache_read, price.reasoning) == (
+        2_000_000,
+        5_000_000,
+        200_000,
+        5_000_000,
+    )
     assert cost(Usage(input=200_001), price) == 200_001 * 4_000
     assert price.source == "me's own list"
 
@@ -152,21 +217,46 @@ def test_a_zero_that_means_no_charge_of_its_own_is_no_price():
     assert relisted(None, **{"in": 2, "out": 5, "cached": 0}).price.cache_read == 2_000_000
 
 
-figures = st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.text(max_size=12), st.none(), st.booleans(), st.lists(st.integers(), max_size=2),
-                    st.decimals(allow_nan=True, allow_infinity=True).map(str))
+figures = st.one_of(
+    st.floats(),
+    st.integers(-(10**20), 10**20),
+    st.text(max_size=12),
+    st.none(),
+    st.booleans(),
+    st.lists(st.integers(), max_size=2),
+    st.decimals(allow_nan=True, allow_infinity=True).map(str),
+)
 
 
 @settings(max_examples=400)
-@given(st.lists(st.fixed_dictionaries({"id": st.text(max_size=8)}, optional={"in": figures, "out": figures, "cached": figures}), max_size=6))
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"id": st.text(max_size=8)}, optional={"in": figures, "out": figures, "cached": figures}
+        ),
+        max_size=6,
+    )
+)
 def test_no_list_makes_a_price_that_fails_the_gates(listed):
     me = Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x")
-    body = json.dumps({"data": listed}, allow_nan=False) if not any(isinstance(value, float) and not abs(value) < 1e308 for row in listed for value in row.values()) else "{}"
+    body = (
+        json.dumps({"data": listed}, allow_nan=False)
+        if not any(
+            isinstance(value, float) and not abs(value) < 1e308
+            for row in listed
+            for value in row.values()
+        )
+        else "{}"
+    )
     try:
         listing = listing_from(body.encode(), me, LISTED, known_from({}), NOW_S)
     except Fault:
         return
     for offer in listing.offers:
         if offer.price is not None:
-            assert all(0 <= getattr(offer.price, bucket) <= MAX_PICO_PER_TOKEN for bucket in ("input", "output", "cache_read"))
+            assert all(
+                0 <= getattr(offer.price, bucket) <= MAX_PICO_PER_TOKEN
+                for bucket in ("input", "output", "cache_read")
+            )
             assert cost(Usage(input=10**6, output=10**6), offer.price) > 0
             assert isinstance(offer.price, Price)

@@ -11,10 +11,17 @@ NAMES = sorted({row.model for file in seed().values() for row in file.rows})
 NEAR = Near(NAMES)
 
 
-@pytest.mark.parametrize(("text", "meant"), [
-    ("openai/gpt4o", "openai/gpt-4o"), ("anthropic/claude-sonet-4.5", "anthropic/claude-sonnet-4.5"), ("claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
-    ("Qwen/Qwen3-Coder", "qwen/qwen3-coder"), ("llama-3.3-70b", "meta-llama/llama-3.3-70b-instruct"), ("deepseek-v3.2", "deepseek/deepseek-v3.2"),
-])
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("openai/gpt4o", "openai/gpt-4o"),
+        ("anthropic/claude-sonet-4.5", "anthropic/claude-sonnet-4.5"),
+        ("claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
+        ("Qwen/Qwen3-Coder", "qwen/qwen3-coder"),
+        ("llama-3.3-70b", "meta-llama/llama-3.3-70b-instruct"),
+        ("deepseek-v3.2", "deepseek/deepseek-v3.2"),
+    ],
+)
 def test_what_was_meant_is_near(text, meant):
     assert meant in NEAR.to(text, 3)
 

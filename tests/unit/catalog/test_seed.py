@@ -8,7 +8,13 @@ from msgspec.structs import replace
 from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
 from gatewayz.catalog.merge import DEPLOYED, Lists, merged
 from gatewayz.catalog.naming import Shelf
-from gatewayz.catalog.report import callable_models, report, shown_price, why_not_callable, why_not_sold
+from gatewayz.catalog.report import (
+    callable_models,
+    report,
+    shown_price,
+    why_not_callable,
+    why_not_sold,
+)
 from gatewayz.catalog.seed import price_of, seed, seed_names
 from gatewayz.core.calls import Principal
 from gatewayz.core.money import MAX_PICO_PER_TOKEN, cost
@@ -50,8 +56,15 @@ def test_no_price_in_the_seed_violates_the_gates():
     for provider, row in ROWS:
         if row.held or not row.price:
             continue
-        assert why_not_sane(row.price, row.serves or ("chat",), free=row.free) == "", (provider, row.id)
-        assert all(0 <= pico <= MAX_PICO_PER_TOKEN for listed in row.tiers.values() for pico in listed.values())
+        assert why_not_sane(row.price, row.serves or ("chat",), free=row.free) == "", (
+            provider,
+            row.id,
+        )
+        assert all(
+            0 <= pico <= MAX_PICO_PER_TOKEN
+            for listed in row.tiers.values()
+            for pico in listed.values()
+        )
         assert row.free == (not any(row.price.values())) or row.free
         price_of(row, "v", "s")
 
@@ -66,7 +79,11 @@ def test_no_sold_price_is_far_from_the_median_of_the_models_offers():
         # With two offers the house's own stands; with more, the median judges.
         if len(inputs) > 2:
             middle = median(inputs)
-            assert [one for one in inputs if one > middle * MAX_APART * 2 or one * MAX_APART * 2 < middle] == [], model
+            assert [
+                one
+                for one in inputs
+                if one > middle * MAX_APART * 2 or one * MAX_APART * 2 < middle
+            ] == [], model
 
 
 def test_only_what_is_flagged_free_costs_nothing():
@@ -77,17 +94,37 @@ def test_only_what_is_flagged_free_costs_nothing():
             assert (cost(usage, priced) == 0) == row.free, (provider, row.id)
 
 
-@pytest.mark.parametrize(("variable", "models"), [
-    ("OPENAI_API_KEY", ["openai/gpt-4o", "openai/gpt-5.1", "openai/o3", "openai/text-embedding-3-small"]),
-    ("ANTHROPIC_API_KEY", ["anthropic/claude-sonnet-4.5", "claude-sonnet-4-5", "claude-haiku-4-5-20251001"]),
-    ("GROQ_API_KEY", ["openai/gpt-oss-120b", "openai/gpt-oss-20b"]),
-    ("TOGETHER_API_KEY", ["zai-org/GLM-5.2", "moonshotai/kimi-k3"]),
-    ("OPENROUTER_API_KEY", ["openai/gpt-4o", "anthropic/claude-sonnet-4.5", "meta-llama/llama-3.3-70b-instruct", "qwen/qwen3-coder"]),
-    ("DEEPINFRA_API_KEY", ["deepseek/deepseek-v3.2", "meta-llama/llama-3.3-70b-instruct"]),
-    ("XAI_API_KEY", ["x-ai/grok-4.3"]), ("MISTRAL_API_KEY", ["mistralai/mistral-large-latest"]),
-    ("DASHSCOPE_API_KEY", ["qwen/qwen3-max", "qwen-plus"]), ("AIHUBMIX_API_KEY", ["claude-haiku-4-5", "openai/gpt-5.4-mini"]),
-    ("AI_GATEWAY_API_KEY", ["openai/gpt-4o", "openai/gpt-4o-mini"]), ("FIREWORKS_API_KEY", ["deepseek/deepseek-v3.2"]),
-])
+@pytest.mark.parametrize(
+    ("variable", "models"),
+    [
+        (
+            "OPENAI_API_KEY",
+            ["openai/gpt-4o", "openai/gpt-5.1", "openai/o3", "openai/text-embedding-3-small"],
+        ),
+        (
+            "ANTHROPIC_API_KEY",
+            ["anthropic/claude-sonnet-4.5", "claude-sonnet-4-5", "claude-haiku-4-5-20251001"],
+        ),
+        ("GROQ_API_KEY", ["openai/gpt-oss-120b", "openai/gpt-oss-20b"]),
+        ("TOGETHER_API_KEY", ["zai-org/GLM-5.2", "moonshotai/kimi-k3"]),
+        (
+            "OPENROUTER_API_KEY",
+            [
+                "openai/gpt-4o",
+                "anthropic/claude-sonnet-4.5",
+                "meta-llama/llama-3.3-70b-instruct",
+                "qwen/qwen3-coder",
+            ],
+        ),
+        ("DEEPINFRA_API_KEY", ["deepseek/deepseek-v3.2", "meta-llama/llama-3.3-70b-instruct"]),
+        ("XAI_API_KEY", ["x-ai/grok-4.3"]),
+        ("MISTRAL_API_KEY", ["mistralai/mistral-large-latest"]),
+        ("DASHSCOPE_API_KEY", ["qwen/qwen3-max", "qwen-plus"]),
+        ("AIHUBMIX_API_KEY", ["claude-haiku-4-5", "openai/gpt-5.4-mini"]),
+        ("AI_GATEWAY_API_KEY", ["openai/gpt-4o", "openai/gpt-4o-mini"]),
+        ("FIREWORKS_API_KEY", ["deepseek/deepseek-v3.2"]),
+    ],
+)
 def test_one_key_is_enough_for_that_providers_usual_models_to_have_prices(variable, models):
     stocked = shelf(**{variable: "sk-x"})
     (on,) = [one for one in stocked.providers.values() if variable in one.key_env]
@@ -105,18 +142,32 @@ def test_a_model_that_is_locked_to_others_is_not_shown_as_callable():
     shown = {model.id for model in callable_models(stocked)}
     assert "deepseek/deepseek-v3.2" in shown
     assert shown.isdisjoint({"openai/gpt-4o", "anthropic/claude-sonnet-4.5"})
-    (offer,) = [one for one in stocked.models["openai/gpt-4o"].offers if one.provider == "vercel-ai-gateway"]
-    assert why_not_callable(offer, stocked) == "locked to openai, openrouter, azure-openai, unless vercel-ai-gateway is asked for by name"
+    (offer,) = [
+        one for one in stocked.models["openai/gpt-4o"].offers if one.provider == "vercel-ai-gateway"
+    ]
+    assert (
+        why_not_callable(offer, stocked)
+        == "locked to openai, openrouter, azure-openai, unless vercel-ai-gateway is asked for by name"
+    )
     assert stocked.resolve("vercel-ai-gateway/openai/gpt-4o").offers[0].price == offer.price
     for model in callable_models(stocked):
         request = ChatRequest(dialect="openai_chat", model=model.id, messages=())
         if any("chat" in one.serves for one in model.offers):
-            assert Planner(stocked, RoutingRules(), lambda: 0.5).plan(request, Principal("a", "k"), Calm()).candidates
+            assert (
+                Planner(stocked, RoutingRules(), lambda: 0.5)
+                .plan(request, Principal("a", "k"), Calm())
+                .candidates
+            )
 
 
 def test_deployments_are_priced_and_never_offered_by_themselves():
     stocked = shelf()
-    azure = [offer for model in stocked.models.values() for offer in model.offers if offer.provider == "azure-openai"]
+    azure = [
+        offer
+        for model in stocked.models.values()
+        for offer in model.offers
+        if offer.provider == "azure-openai"
+    ]
     assert azure == []
     (pinned,) = stocked.resolve("azure-openai/gpt-4o").offers
     assert pinned.only_pinned == DEPLOYED
@@ -136,10 +187,18 @@ def test_the_report_counts_and_says_why():
 GOOD = {"input": 1_000_000, "output": 2_000_000}
 
 
-@pytest.mark.parametrize(("listed", "why"), [
-    ({"input": -1, "output": 1}, "below zero"), ({"input": 10**10, "output": 1}, "above any price"), ({"input": 0, "output": 0}, "zero"),
-    ({"input": 1}, "output is listed at zero"), ({"images": 10**13}, "above any price"), (GOOD, ""), ({"requests": 5}, ""),
-])
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        ({"input": -1, "output": 1}, "below zero"),
+        ({"input": 10**10, "output": 1}, "above any price"),
+        ({"input": 0, "output": 0}, "zero"),
+        ({"input": 1}, "output is listed at zero"),
+        ({"images": 10**13}, "above any price"),
+        (GOOD, ""),
+        ({"requests": 5}, ""),
+    ],
+)
 def test_a_price_that_cannot_be_is_told(listed, why):
     assert why in why_not_sane(listed, ("chat",), free=False)
     assert (why_not_sane(listed, ("chat",), free=False) == "") == (why == "")
@@ -147,9 +206,15 @@ def test_a_price_that_cannot_be_is_told(listed, why):
 
 @pytest.mark.parametrize(("factor", "far"), [(1, False), (5, False), (6, True), (1_000_000, True)])
 def test_a_price_far_from_the_median_of_the_others_is_told(factor, far):
-    others = [GOOD, {"input": 900_000, "output": 2_100_000}, {"input": 1_100_000, "output": 1_900_000}]
+    others = [
+        GOOD,
+        {"input": 900_000, "output": 2_100_000},
+        {"input": 1_100_000, "output": 1_900_000},
+    ]
     assert bool(why_far({"input": 1_000_000 * factor, "output": 2_000_000}, others)) is far
-    assert bool(why_far({"input": 1_000_000 // factor, "output": 2_000_000}, others)) is (far or factor == 1_000_000)
+    assert bool(why_far({"input": 1_000_000 // factor, "output": 2_000_000}, others)) is (
+        far or factor == 1_000_000
+    )
     assert why_far({"input": 10**9}, []) == ""
 
 
@@ -166,6 +231,9 @@ def test_models_have_names_and_dates_where_anybody_tells_them():
     assert set(names) <= models
     assert names["openai/gpt-4o"] == ("GPT-4o", 1_715_558_400)
     assert names["anthropic/claude-sonnet-4.5"][0] == "Claude Sonnet 4.5"
-    named = {model.id: model for model in merged(Lists(SEED, {}, (), names=names), providers_from(rows(), {}, {}))}
+    named = {
+        model.id: model
+        for model in merged(Lists(SEED, {}, (), names=names), providers_from(rows(), {}, {}))
+    }
     assert (named["openai/gpt-4o"].name, named["openai/gpt-4o"].created_s) == names["openai/gpt-4o"]
     assert all(name.isprintable() and 0 <= when < 2_000_000_000 for name, when in names.values())

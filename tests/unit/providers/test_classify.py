@@ -15,14 +15,30 @@ PROVIDERS = providers_from(rows(), {}, {})
 NOON_MS = 1_764_000_000_000
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample['provider']}-{sample['status']}-{sample['class']}")
+@pytest.mark.parametrize(
+    "sample",
+    SAMPLES,
+    ids=lambda sample: f"{sample['provider']}-{sample['status']}-{sample['class']}",
+)
 def test_a_sample_is_classified(sample):
-    words = UpstreamWords(dialect="openai_chat", status=sample["status"], code=str(sample["code"]), message=sample["text"])
+    words = UpstreamWords(
+        dialect="openai_chat",
+        status=sample["status"],
+        code=str(sample["code"]),
+        message=sample["text"],
+    )
     assert class_of(PROVIDERS[sample["provider"]], words) == sample["class"]
 
 
-@pytest.mark.parametrize("text", ["Incorrect API key provided: sk-abcdefgh12345", "mail someone@example.org", "see https://x.example/a?token=1",
-                                  "Bearer abcdef"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Incorrect API key provided: sk-abcdefgh12345",
+        "mail someone@example.org",
+        "see https://x.example/a?token=1",
+        "Bearer abcdef",
+    ],
+)
 def test_secrets_in_a_providers_text_are_hidden(text):
     words = UpstreamWords(dialect="openai_chat", status=400, message=text)
     message = classify(PROVIDERS["openai"], words).message
@@ -31,27 +47,51 @@ def test_secrets_in_a_providers_text_are_hidden(text):
         assert secret not in message
 
 
-@pytest.mark.parametrize(("status", "message", "param", "named"), [
-    (400, "Unsupported parameter: 'temperature' is not supported with this model.", "", "temperature"),
-    (422, "Extra inputs are not permitted", "store", "store"),
-    (400, "Unrecognized request argument supplied: `foo`", "", "foo"),
-    (400, "Invalid value for 'messages'", "messages", ""),
-    (500, "Unsupported parameter: 'x'", "x", ""),
-])
+@pytest.mark.parametrize(
+    ("status", "message", "param", "named"),
+    [
+        (
+            400,
+            "Unsupported parameter: 'temperature' is not supported with this model.",
+            "",
+            "temperature",
+        ),
+        (422, "Extra inputs are not permitted", "store", "store"),
+        (400, "Unrecognized request argument supplied: `foo`", "", "foo"),
+        (400, "Invalid value for 'messages'", "messages", ""),
+        (500, "Unsupported parameter: 'x'", "x", ""),
+    ],
+)
 def test_the_unsupported_parameter_is_named(status, message, param, named):
     words = UpstreamWords(dialect="openai_chat", status=status, message=message, param=param)
     assert unsupported_parameter(words) == named
 
 
-@pytest.mark.parametrize(("headers", "body", "waits"), [
-    ({"retry-after": "7"}, b"", 7.0), ({"retry-after": "1.5"}, b"", 1.5), ({"retry-after-ms": "250", "retry-after": "9"}, b"", 0.25),
-    ({"retry-after": "-1"}, b"", 0.0), ({"retry-after": "1e9"}, b"", 3600.0), ({"retry-after": "nan"}, b"", None),
-    ({"retry-after": "Mon, 24 Nov 2025 16:00:10 GMT"}, b"", 10.0), ({"retry-after": "soon"}, b"", None),
-    ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, b"", 360.0),
-    ({"x-ratelimit-reset-tokens": "2m59.56s", "x-ratelimit-remaining-tokens": "0"}, b"", 179.56),
-    ({"x-ratelimit-reset-tokens": "12ms", "x-ratelimit-remaining-tokens": "0"}, b"", 0.012),
-    ({"x-ratelimit-reset-tokens": "9s", "x-ratelimit-remaining-tokens": "5"}, b"", None),
-    ({}, b'{"error": {"message": "Please try again in 7.66s."}}', 7.66), ({}, b'{"details": [{"retryDelay": "34s"}]}', 34.0), ({}, b"", None),
-])
+@pytest.mark.parametrize(
+    ("headers", "body", "waits"),
+    [
+        ({"retry-after": "7"}, b"", 7.0),
+        ({"retry-after": "1.5"}, b"", 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, b"", 0.25),
+        ({"retry-after": "-1"}, b"", 0.0),
+        ({"retry-after": "1e9"}, b"", 3600.0),
+        ({"retry-after": "nan"}, b"", None),
+        ({"retry-after": "Mon, 24 Nov 2025 16:00:10 GMT"}, b"", 10.0),
+        ({"retry-after": "soon"}, b"", None),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, b"", 360.0),
+        (
+            {"x-ratelimit-reset-tokens": "2m59.56s", "x-ratelimit-remaining-tokens": "0"},
+            b"",
+            179.56,
+        ),
+        ({"x-ratelimit-reset-tokens": "12ms", "x-ratelimit-remaining-tokens": "0"}, b"", 0.012),
+        ({"x-ratelimit-reset-tokens": "9s", "x-ratelimit-remaining-tokens": "5"}, b"", None),
+        ({}, b'{"error": {"message": "Please try again in 7.66s."}}', 7.66),
+        ({}, b'{"details": [{"retryDelay": "34s"}]}', 34.0),
+        ({}, b"", None),
+    ],
+)
 def test_every_form_of_waiting_is_understood(headers, body, waits):
-    assert retry_after_s(headers, body, NOON_MS) == (None if waits is None else pytest.approx(waits))
+    assert retry_after_s(headers, body, NOON_MS) == (
+        None if waits is None else pytest.approx(waits)
+    )

@@ -13,7 +13,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from gatewayz.core.conversation import Audio, File, Image, Opaque, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from gatewayz.core.conversation import (
+    Audio,
+    File,
+    Image,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from gatewayz.core.seal import opened
 from gatewayz.dialects.anthropic_messages.loses import NAME, Lost
 from gatewayz.dialects.anthropic_messages.seals import REDACTED, brought, untagged
@@ -37,26 +48,34 @@ def parts_from_wire(fields: Fields, name: str) -> tuple[Part, ...]:
         fields.mistyped(name, "a string or an array of blocks", content)
     if len(content) > MAX_BLOCKS:
         fields.wrong(name, f"expected at most {MAX_BLOCKS} blocks, but got {len(content)}")
-    return _with_seals([_part(fields, f"{name}[{index}]", item) for index, item in enumerate(content)])
+    return _with_seals(
+        [_part(fields, f"{name}[{index}]", item) for index, item in enumerate(content)]
+    )
 
 
 def _with_seals(parts: list[Part]) -> tuple[Part, ...]:
     """The parts, with the seals that came beside them put back on them."""
     found: list[Part] = []
     for part in parts:
-        data = part.details[0].get("data", "") if isinstance(part, Reasoning) and part.details else ""
+        data = (
+            part.details[0].get("data", "") if isinstance(part, Reasoning) and part.details else ""
+        )
         seal = brought(data)
         if seal is None:
             found.append(part)
             continue
-        place = next((index for index in reversed(range(len(found))) if _is_for(found[index], seal[0])), None)
+        place = next(
+            (index for index in reversed(range(len(found))) if _is_for(found[index], seal[0])), None
+        )
         if place is not None:
             found[place] = replace(found[place], sealed=seal[1])
     return tuple(found)
 
 
 def _is_for(part: Part, call_id: str) -> bool:
-    return part.id == call_id if isinstance(part, ToolCall) else isinstance(part, Text) and not call_id
+    return (
+        part.id == call_id if isinstance(part, ToolCall) else isinstance(part, Text) and not call_id
+    )
 
 
 def _part(fields: Fields, name: str, item: Any) -> Part:
@@ -140,7 +159,11 @@ READERS: dict[str, Callable[[Fields], Part | None]] = {
 
 
 def _extra(block: Fields) -> dict[str, Any]:
-    return {name: value for name, value in block.rest.items() if name not in {"type", "content"} and value is not None}
+    return {
+        name: value
+        for name, value in block.rest.items()
+        if name not in {"type", "content"} and value is not None
+    }
 
 
 class Speaker:
@@ -157,7 +180,11 @@ class Speaker:
         if not self._resultless:
             return found
         # A server's call is refused without its result, so it goes where that went.
-        return [block for block in found if block["type"] != SERVER_CALL or block.get("id") not in self._resultless]
+        return [
+            block
+            for block in found
+            if block["type"] != SERVER_CALL or block.get("id") not in self._resultless
+        ]
 
     def _spelled(self, part: Part) -> list[Block]:
         match part:
@@ -220,11 +247,21 @@ class Speaker:
     def _call(self, call: ToolCall) -> Block:
         self.lost.add(*(["seal"] if call.sealed else []))
         extra = self._bound(call.extra)
-        return {"type": "tool_use", "id": tool_id(call.id), "name": call.name, "input": _input(call.arguments), **extra}
+        return {
+            "type": "tool_use",
+            "id": tool_id(call.id),
+            "name": call.name,
+            "input": _input(call.arguments),
+            **extra,
+        }
 
     def _result(self, result: ToolResult) -> Block:
         inner = self.blocks(result.parts)
-        block: Block = {"type": "tool_result", "tool_use_id": tool_id(result.call_id), **self._bound(result.extra)}
+        block: Block = {
+            "type": "tool_result",
+            "tool_use_id": tool_id(result.call_id),
+            **self._bound(result.extra),
+        }
         if inner:
             block["content"] = plain_or_blocks(inner)
         return block | ({"is_error": True} if result.failed else {})
@@ -238,7 +275,9 @@ class Speaker:
             self.lost.add("file_id")
             return []
         named = {"title": file.name} if file.name else {}
-        return [{"type": "document", "source": _document_source(file.content), **named, **file.extra}]
+        return [
+            {"type": "document", "source": _document_source(file.content), **named, **file.extra}
+        ]
 
 
 def _redacted_seal(detail: Mapping[str, Any], plain: str) -> bool:
@@ -301,10 +340,18 @@ def _document_source(content: str) -> Block:
     if content.startswith(("http://", "https://")):
         return {"type": "url", "url": content}
     found = DATA_URL.match(content)
-    kind, inside = (found[1] or "", content[found.end() :]) if found is not None else ("application/pdf", content)
+    kind, inside = (
+        (found[1] or "", content[found.end() :])
+        if found is not None
+        else ("application/pdf", content)
+    )
     if kind.startswith("text/"):
         try:
-            return {"type": "text", "media_type": "text/plain", "data": base64.b64decode(inside).decode()}
+            return {
+                "type": "text",
+                "media_type": "text/plain",
+                "data": base64.b64decode(inside).decode(),
+            }
         except (binascii.Error, UnicodeDecodeError):
             pass
     return {"type": "base64", "media_type": kind or "application/pdf", "data": inside}

@@ -21,7 +21,17 @@ from gatewayz.dialects.fields import Fields
 from gatewayz.dialects.jsontext import client_object, encoded
 
 ASKED = frozenset(
-    {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed"}
+    {
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "cache_control",
+        "speed",
+    }
     | {"mcp_servers", "context_management", "compaction", "billing_policy"}
 )
 """MessageCountTokensParams, stable and beta: the others, such as limits and sampling, are refused there."""

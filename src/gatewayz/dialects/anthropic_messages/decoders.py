@@ -28,7 +28,13 @@ from gatewayz.dialects.anthropic_messages.hear import Ear, OpenBlock, choice_end
 from gatewayz.dialects.anthropic_messages.loses import NAME
 from gatewayz.dialects.anthropic_messages.seals import tagged
 from gatewayz.dialects.anthropic_messages.usage import merged_report, searched, usage_from_wire
-from gatewayz.dialects.anthropic_messages.wire import WireDelta, WireEvent, WireMessage, event_from, message_from
+from gatewayz.dialects.anthropic_messages.wire import (
+    WireDelta,
+    WireEvent,
+    WireMessage,
+    event_from,
+    message_from,
+)
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
 from gatewayz.dialects.listening import BodyListener, StreamListener, failed
@@ -39,7 +45,11 @@ from gatewayz.dialects.sse import Sse
 def _said_no(error: Any, source: bytes) -> Fault:
     words = words_in_answer(NAME, error, source)
     words = replace(words, status=STATUSES.get(words.type, words.status))
-    return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
+    return Fault(
+        "upstream_error",
+        words.message or "the provider reported an error in its answer",
+        upstream=words,
+    )
 
 
 class StreamDecoder(StreamListener):
@@ -69,7 +79,10 @@ class StreamDecoder(StreamListener):
                 event, source = event_from(one.data)
             except ValueError as wrong:
                 # The last event of a connection that broke is half an event.
-                broken = Fault("upstream_broken", f"the provider sent an event that is none of a message: {wrong}")
+                broken = Fault(
+                    "upstream_broken",
+                    f"the provider sent an event that is none of a message: {wrong}",
+                )
                 frames += self._cut() if last else self._fail(broken)
                 break
             if one.joined:
@@ -102,14 +115,18 @@ class StreamDecoder(StreamListener):
 
     def _start(self, message: WireMessage) -> list[Event]:
         self._begun = True
-        events: list[Event] = [Started("" if message.id is None else str(message.id), message.model or "")]
+        events: list[Event] = [
+            Started("" if message.id is None else str(message.id), message.model or "")
+        ]
         if message.usage:
             self._report = message.usage
             # The output is counted as it is made: what the start says of it is a placeholder.
             events.append(UsageReported(usage_from_wire({**message.usage, "output_tokens": 0})))
         return events
 
-    def _block(self, event: WireEvent, block: dict[str, Any], source: bytes, events: list[Event]) -> bytes:
+    def _block(
+        self, event: WireEvent, block: dict[str, Any], source: bytes, events: list[Event]
+    ) -> bytes:
         index = event.index if event.index is not None else len(self._open)
         self._close_block(index, events)
         if self._end is not None:
@@ -123,17 +140,27 @@ class StreamDecoder(StreamListener):
 
     def _so_far(self) -> dict[str, Any]:
         """The report before the end, which nobody may see who leaves now: the output is not known, the searches are."""
-        return {**self._report, "output_tokens": 0, "server_tool_use": {"web_search_requests": self._searches}}
+        return {
+            **self._report,
+            "output_tokens": 0,
+            "server_tool_use": {"web_search_requests": self._searches},
+        }
 
     def _delta(self, event: WireEvent, delta: WireDelta, source: bytes) -> list[Frame]:
         opened = self._open.get(event.index or 0)
         if opened is None:
-            return self._fail(Fault("upstream_broken", "the provider sent a piece of a block that it had not begun"))
+            return self._fail(
+                Fault(
+                    "upstream_broken", "the provider sent a piece of a block that it had not begun"
+                )
+            )
         events: list[Event] = []
         self._ear.more(opened, delta, source, events)
         if delta.signature or delta.citation is not None:
             document = decoded(source)
-            source = encoded({**document, "delta": tagged(document["delta"], self._reading.provider)})
+            source = encoded(
+                {**document, "delta": tagged(document["delta"], self._reading.provider)}
+            )
         shown = self._echoed(source)
         return [Frame(tuple(events), shown)] if events or shown is not None else []
 
@@ -176,13 +203,17 @@ class BodyDecoder(BodyListener):
             return [failed(_said_no(message.error or decoded(source), body))]
         if message.content is None:
             counted = message.input_tokens
-            return [failed(self._no_answer(body)) if counted is None else self._count(counted, source)]
+            return [
+                failed(self._no_answer(body)) if counted is None else self._count(counted, source)
+            ]
         return [self._frame(message, message.content, source)]
 
     def _no_answer(self, body: bytes) -> Fault:
         words = words_from(NAME, 502, body, {})
         if words.code or words.type:
-            return Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
+            return Fault(
+                "upstream_error", words.message or "the provider reported an error", upstream=words
+            )
         return Fault("upstream_broken", "the provider's answer is no message")
 
     def _count(self, tokens: int, source: bytes) -> Frame:
@@ -192,12 +223,17 @@ class BodyDecoder(BodyListener):
 
     def _frame(self, message: WireMessage, content: list[dict[str, Any]], source: bytes) -> Frame:
         ear = Ear(self._reading)
-        events: list[Event] = [Started("" if message.id is None else str(message.id), message.model or "")]
+        events: list[Event] = [
+            Started("" if message.id is None else str(message.id), message.model or "")
+        ]
         for block in content:
             ear.end(ear.begin(block, events), events)
         if message.usage:
             events.append(UsageReported(usage_from_wire(message.usage)))
-        events += [choice_ended(message, message.context_management, self._reading), *FINISHED.events]
+        events += [
+            choice_ended(message, message.context_management, self._reading),
+            *FINISHED.events,
+        ]
         if not self._reading.echo:
             return Frame(tuple(events), whole=True)
         shown = tagged(content, self._reading.provider)

@@ -106,7 +106,12 @@ class StreamEncoder:
             else:
                 for event in frame.events:
                     plain = self._plain
-                    if plain is not None and type(event) is BlockDelta and event.block == plain[0] and not event.extra:
+                    if (
+                        plain is not None
+                        and type(event) is BlockDelta
+                        and event.block == plain[0]
+                        and not event.extra
+                    ):
                         if event.text:
                             out.append(plain[1] + encoded(event.text) + plain[2])
                         continue
@@ -120,7 +125,11 @@ class StreamEncoder:
             self._begun = True
             source = self._identity.put_in_start(source)
         elif name == "message_delta":
-            costs = [event.cost for event in events if type(event) is UsageReported and event.cost is not None]
+            costs = [
+                event.cost
+                for event in events
+                if type(event) is UsageReported and event.cost is not None
+            ]
             if costs:
                 fields = fields_of(source)
                 source = encoded({**fields, "usage": with_cost(fields["usage"], costs[-1])})
@@ -164,7 +173,13 @@ class StreamEncoder:
     def _start(self) -> bytes:
         usage = usage_to_wire(msgspec.structs.replace(self._usage.usage, output=0, reasoning=0))
         nothing: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
-        message = {**self._identity.head, "type": "message", "role": "assistant", **nothing, "usage": usage}
+        message = {
+            **self._identity.head,
+            "type": "message",
+            "role": "assistant",
+            **nothing,
+            "usage": usage,
+        }
         return _event("message_start", message=message)
 
     def _open(self, event: BlockStarted, out: list[bytes]) -> None:
@@ -182,7 +197,9 @@ class StreamEncoder:
     def _around(self) -> tuple[bytes, bytes]:
         """What stands around the text of the event that most events are; the open block waits for nothing."""
         delta = {"type": "text_delta", "text": ""}
-        before, _, after = _event("content_block_delta", index=self._index, delta=delta).rpartition(b'""')
+        before, _, after = _event("content_block_delta", index=self._index, delta=delta).rpartition(
+            b'""'
+        )
         return before, after
 
     def _begin(self, block: dict[str, Any], out: list[bytes]) -> None:
@@ -265,7 +282,9 @@ class BodyEncoder:
     def _body(self, reply: Reply) -> dict[str, Any]:
         choice = reply.choices[0]
         end = ChoiceEnded(0, choice.stop, choice.raw, choice.extra)
-        told, more = _ending(end, refused=any(block.kind is Kind.REFUSAL for block in choice.blocks))
+        told, more = _ending(
+            end, refused=any(block.kind is Kind.REFUSAL for block in choice.blocks)
+        )
         content = [block for one in choice.blocks for block in _block_to_wire(one)]
         usage = usage_to_wire(reply.usage or Usage(), reply.cost)
         head = {**self._identity.head, "type": "message", "role": "assistant"}
@@ -292,7 +311,15 @@ def _block_to_wire(block: Block) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if block.kind is Kind.TOOL:
         own = {name: extra[name] for name in CALL_EXTRAS if name in extra}
-        found.append({"type": "tool_use", "id": block.id, "name": block.name, "input": _input(block.text), **own})
+        found.append(
+            {
+                "type": "tool_use",
+                "id": block.id,
+                "name": block.name,
+                "input": _input(block.text),
+                **own,
+            }
+        )
     elif block.kind in SAID_AS_TEXT:
         own = {"citations": extra["citations"]} if extra.get("citations") else {}
         found.append({"type": "text", "text": block.text, **own})

@@ -89,7 +89,11 @@ def error_body(fault: Fault, call_id: str) -> dict[str, Any]:
 def status_of(fault: Fault) -> int:
     """The HTTP status: the provider's own where its wording is passed on, the table's otherwise."""
     words = fault.upstream
-    if words is not None and fault.kind in UNMODIFIED and (words.dialect == NAME or fault.rule.status == 400):
+    if (
+        words is not None
+        and fault.kind in UNMODIFIED
+        and (words.dialect == NAME or fault.rule.status == 400)
+    ):
         return words.status if 400 <= words.status < 600 else fault.rule.status
     return ERRORS[fault.kind][1] or fault.rule.status
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, ChoiceEnded, Event, Kind, Stop
+from gatewayz.core.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    ChoiceEnded,
+    Event,
+    Kind,
+    Stop,
+)
 from gatewayz.core.seal import sealed
 from gatewayz.dialects.anthropic_messages.blocks import Block
 from gatewayz.dialects.anthropic_messages.seals import REDACTED, tagged
@@ -59,7 +67,9 @@ class Ear:
         self._number += 1
         kind = KINDS.get(str(block.get("type")), Kind.OPAQUE)
         opened = OpenBlock(self._number, kind)
-        name, call_id = (_word(block, "name"), _word(block, "id")) if kind is Kind.TOOL else ("", "")
+        name, call_id = (
+            (_word(block, "name"), _word(block, "id")) if kind is Kind.TOOL else ("", "")
+        )
         events.append(BlockStarted(opened.number, kind, call_id, name))
         match kind:
             case Kind.TEXT:
@@ -87,7 +97,9 @@ class Ear:
         if delta.signature:
             opened.seal = delta.signature
         if delta.citation is not None:
-            self._own(opened, {"citations": [tagged(delta.citation, self._reading.provider)]}, events)
+            self._own(
+                opened, {"citations": [tagged(delta.citation, self._reading.provider)]}, events
+            )
 
     def end(self, opened: OpenBlock, events: list[Event]) -> None:
         """The end of a block, with everything that had to wait for it."""
@@ -97,7 +109,9 @@ class Ear:
         if opened.opaque is not None:
             block = _completed(opened)
             events.append(BlockDelta(opened.number, "", {"block": tagged(block, provider)}))
-        events.append(BlockEnded(opened.number, sealed(provider, opened.seal) if opened.seal else ""))
+        events.append(
+            BlockEnded(opened.number, sealed(provider, opened.seal) if opened.seal else "")
+        )
 
     def _say(self, opened: OpenBlock, text: str, events: list[Event]) -> None:
         if text:
@@ -111,7 +125,9 @@ class Ear:
             events.append(BlockDelta(opened.number, "", tagged(kept, self._reading.provider)))
 
 
-def choice_ended(message: WireMessage | WireDelta, context_management: Any, reading: Reading) -> ChoiceEnded:
+def choice_ended(
+    message: WireMessage | WireDelta, context_management: Any, reading: Reading
+) -> ChoiceEnded:
     """Why the model stopped."""
     raw = message.stop_reason or ""
     word = reading.stops.get(raw, raw)
@@ -132,7 +148,9 @@ def _grow(opened: OpenBlock, delta: dict[str, Any]) -> None:
             opened.pieces.append(value)
         elif name != "type" and block is not None:
             have = block.get(name)
-            block[name] = have + value if isinstance(have, str) and isinstance(value, str) else value
+            block[name] = (
+                have + value if isinstance(have, str) and isinstance(value, str) else value
+            )
 
 
 def _completed(opened: OpenBlock) -> Block:

@@ -27,9 +27,22 @@ class Family(Struct, frozen=True, kw_only=True):
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(pattern=r"claude-(fable|mythos)", thinking="adaptive", stops_thinking=False, samples=False, forced=False),
-    Family(pattern=r"claude-3-(opus|sonnet|haiku)", thinking="none", json_schema=False, limit=4_096),
-    Family(pattern=r"claude-3[-.]5|claude-2|claude-instant", thinking="none", json_schema=False, limit=4_096),
+    Family(
+        pattern=r"claude-(fable|mythos)",
+        thinking="adaptive",
+        stops_thinking=False,
+        samples=False,
+        forced=False,
+    ),
+    Family(
+        pattern=r"claude-3-(opus|sonnet|haiku)", thinking="none", json_schema=False, limit=4_096
+    ),
+    Family(
+        pattern=r"claude-3[-.]5|claude-2|claude-instant",
+        thinking="none",
+        json_schema=False,
+        limit=4_096,
+    ),
     Family(pattern=r"claude-3[-.]7|claude-(opus|sonnet)-4(-2025|-0|@|$)", json_schema=False),
     Family(pattern=r"claude-(opus-4[-.]1|(opus|sonnet|haiku)-4[-.]5)"),
     Family(pattern=r"claude-(opus|sonnet|haiku)-4[-.]6", thinking="adaptive"),

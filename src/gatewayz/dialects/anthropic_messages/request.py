@@ -13,8 +13,17 @@ from gatewayz.dialects.anthropic_messages.loses import NAME, Lost
 from gatewayz.dialects.anthropic_messages.models import Family, family_of
 from gatewayz.dialects.anthropic_messages.schema import closed_schema
 from gatewayz.dialects.anthropic_messages.thinking import Thought, effort_from_wire, thought_of
-from gatewayz.dialects.anthropic_messages.tools import choice_from_wire, choice_to_wire, tool_to_wire, tools_from_wire
-from gatewayz.dialects.anthropic_messages.turns import conversation_of, messages_from_wire, thinks_in_vain
+from gatewayz.dialects.anthropic_messages.tools import (
+    choice_from_wire,
+    choice_to_wire,
+    tool_to_wire,
+    tools_from_wire,
+)
+from gatewayz.dialects.anthropic_messages.turns import (
+    conversation_of,
+    messages_from_wire,
+    thinks_in_vain,
+)
 from gatewayz.dialects.base import Asking, Draft
 from gatewayz.dialects.crossing import ABOUT_THE_WIRE, crossed
 from gatewayz.dialects.fields import Fields
@@ -30,7 +39,9 @@ MAX_STOPS = 8_191
 MAX_SESSION = 256
 MAX_HEADER = 4_096
 JSON_IN_WORDS = "Answer with a JSON object and with nothing else."
-SCHEMA_IN_WORDS = "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
+SCHEMA_IN_WORDS = (
+    "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
+)
 
 
 def request_from_wire(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
@@ -69,14 +80,17 @@ def chat_from_fields(fields: Fields, headers: Mapping[str, str]) -> ChatRequest:
         session=headers.get(SESSION, "")[:MAX_SESSION],
         streamed=fields.flag("stream") or False,
         wants_usage=True,
-        extra={name: value for name, value in fields.rest.items() if value is not None} | _told_in(headers),
+        extra={name: value for name, value in fields.rest.items() if value is not None}
+        | _told_in(headers),
     )
 
 
 def _told_in(headers: Mapping[str, str]) -> dict[str, Any]:
     version, beta = headers.get(VERSION_HEADER, DEFAULT_VERSION), headers.get(BETA, "")
     told = {VERSION: version} if version != DEFAULT_VERSION else {}
-    return {name: value[:MAX_HEADER] for name, value in (told | ({BETA: beta} if beta else {})).items()}
+    return {
+        name: value[:MAX_HEADER] for name, value in (told | ({BETA: beta} if beta else {})).items()
+    }
 
 
 def _user(fields: Fields) -> str:
@@ -121,7 +135,11 @@ def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
     thought = _possible(thought, choice, conversation.turns, own=own, lost=lost)
     format_, words = _format(plain, family, lost)
     conversation.system += [{"type": "text", "text": words}] if words else []
-    body: dict[str, Any] = {"model": asking.upstream_id, **conversation.wire(), "max_tokens": thought.limit}
+    body: dict[str, Any] = {
+        "model": asking.upstream_id,
+        **conversation.wire(),
+        "max_tokens": thought.limit,
+    }
     body |= {"tools": [tool_to_wire(tool) for tool in plain.tools]} if plain.tools else {}
     told = {
         "tool_choice": choice,
@@ -132,7 +150,11 @@ def request_to_wire(request: ChatRequest, asking: Asking) -> Draft:
             **format_,
         }
         or None,
-        "metadata": {**plain.extra.get("metadata", {}), **({"user_id": plain.user} if plain.user else {})} or None,
+        "metadata": {
+            **plain.extra.get("metadata", {}),
+            **({"user_id": plain.user} if plain.user else {}),
+        }
+        or None,
         "stream": True if asking.streamed else None,
     }
     body |= _sampling(plain.sampling, family, thought, own=own, lost=lost)
@@ -150,7 +172,9 @@ def headers_of(request: ChatRequest) -> tuple[tuple[str, str], ...]:
     return (*version, (BETA, request.extra[BETA])) if BETA in request.extra else version
 
 
-def _choice(request: ChatRequest, thought: Thought, family: Family, lost: Lost) -> dict[str, Any] | None:
+def _choice(
+    request: ChatRequest, thought: Thought, family: Family, lost: Lost
+) -> dict[str, Any] | None:
     if request.dialect == NAME:
         return choice_to_wire(request.tool_choice, parallel=request.parallel_tools)
     choice = request.tool_choice
@@ -166,7 +190,12 @@ def _choice(request: ChatRequest, thought: Thought, family: Family, lost: Lost) 
 
 
 def _possible(
-    thought: Thought, choice: dict[str, Any] | None, turns: list[dict[str, Any]], *, own: bool, lost: Lost
+    thought: Thought,
+    choice: dict[str, Any] | None,
+    turns: list[dict[str, Any]],
+    *,
+    own: bool,
+    lost: Lost,
 ) -> Thought:
     """The same, without thinking where it would be refused and the client cannot know."""
     forced = not own and choice is not None and choice["type"] in {"any", "tool"}
@@ -178,8 +207,14 @@ def _possible(
     return Thought(None, thought.effort if own else "", thought.limit)
 
 
-def _sampling(sampling: Sampling, family: Family, thought: Thought, *, own: bool, lost: Lost) -> dict[str, Any]:
-    wire = {name: value for name in ("temperature", "top_p", "top_k") if (value := getattr(sampling, name)) is not None}
+def _sampling(
+    sampling: Sampling, family: Family, thought: Thought, *, own: bool, lost: Lost
+) -> dict[str, Any]:
+    wire = {
+        name: value
+        for name in ("temperature", "top_p", "top_k")
+        if (value := getattr(sampling, name)) is not None
+    }
     unsayable = [name for name in UNSAYABLE if getattr(sampling, name) is not None]
     lost.add(*unsayable)
     stops = list(sampling.stop)
@@ -195,12 +230,21 @@ def _sampling(sampling: Sampling, family: Family, thought: Thought, *, own: bool
     return wire | ({"stop_sequences": stops} if stops else {})
 
 
-UNSAYABLE = ("seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
+UNSAYABLE = (
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+)
 
 
 def _refused(wire: dict[str, Any], family: Family, thought: Thought) -> list[str]:
     if thought.on or not family.samples:
-        return [name for name in wire if name != "temperature" or wire[name] != 1 or not family.samples]
+        return [
+            name for name in wire if name != "temperature" or wire[name] != 1 or not family.samples
+        ]
     return ["top_p"] if {"temperature", "top_p"} <= wire.keys() else []
 
 
@@ -217,5 +261,7 @@ def _format(request: ChatRequest, family: Family, lost: Lost) -> tuple[dict[str,
     if asked.kind == "json_schema" and family.json_schema:
         return {"format": {"type": "json_schema", "schema": closed_schema(schema, lost)}}, ""
     lost.add("response_format")
-    words = JSON_IN_WORDS if asked.kind == "json_object" else SCHEMA_IN_WORDS + encoded(schema).decode()
+    words = (
+        JSON_IN_WORDS if asked.kind == "json_object" else SCHEMA_IN_WORDS + encoded(schema).decode()
+    )
     return {}, words

@@ -42,7 +42,11 @@ class AnthropicMessagesClient:
         return request_from_wire(body, headers)
 
     def encoder(self, call: Call, created_s: int) -> Encoder:
-        return StreamEncoder(call, created_s) if call.request.streamed else BodyEncoder(call, created_s)
+        return (
+            StreamEncoder(call, created_s)
+            if call.request.streamed
+            else BodyEncoder(call, created_s)
+        )
 
     def refusal(self, fault: Fault, call_id: str) -> Spoken:
         return errors.refusal(fault, call_id)
@@ -73,7 +77,11 @@ class AnthropicMessagesUpstream:
     lacks = frozenset({Capability.AUDIO, Capability.CHOICES})
 
     def encode(self, request: ChatRequest | CountRequest, asking: Asking) -> Draft:
-        return count_to_wire(request, asking) if isinstance(request, CountRequest) else request_to_wire(request, asking)
+        return (
+            count_to_wire(request, asking)
+            if isinstance(request, CountRequest)
+            else request_to_wire(request, asking)
+        )
 
     def steps(self, request: ChatRequest | CountRequest, asking: Asking) -> Steps:
         if not isinstance(request, CountRequest):

@@ -9,9 +9,15 @@ from typing import Any
 from gatewayz.dialects.anthropic_messages.loses import Lost
 
 Schema = dict[str, Any]
-FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
-KEPT = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "title", "description"})
-SILENT = frozenset({"$schema", "$comment", "$id", "examples", "default", "deprecated", "readOnly", "writeOnly"})
+FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)
+KEPT = frozenset(
+    {"type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "title", "description"}
+)
+SILENT = frozenset(
+    {"$schema", "$comment", "$id", "examples", "default", "deprecated", "readOnly", "writeOnly"}
+)
 """Keywords that constrain nothing go without a word."""
 
 
@@ -27,13 +33,19 @@ def closed_schema(schema: Schema, lost: Lost) -> Schema:
         if isinstance(made.get(name), list):
             made[name] = [closed_schema(one, lost) for one in made[name] if isinstance(one, dict)]
     if isinstance(made.get("$defs"), dict):
-        made["$defs"] = {name: closed_schema(one, lost) for name, one in made["$defs"].items() if isinstance(one, dict)}
+        made["$defs"] = {
+            name: closed_schema(one, lost)
+            for name, one in made["$defs"].items()
+            if isinstance(one, dict)
+        }
     if made.get("type") == "object":
         made.setdefault("properties", {})
         made["additionalProperties"] = False
     if told:
         words = "{" + ", ".join(f"{name}: {value}" for name, value in told.items()) + "}"
-        made["description"] = f"{made['description']}\n\n{words}" if made.get("description") else words
+        made["description"] = (
+            f"{made['description']}\n\n{words}" if made.get("description") else words
+        )
     return made
 
 
@@ -41,7 +53,9 @@ def _shaped(made: Schema, name: str, value: Any, lost: Lost) -> bool:
     """Puts in a keyword that is taken in some forms; false when not in this one."""
     match name, value:
         case "properties", dict():
-            made["properties"] = {key: closed_schema(one, lost) for key, one in value.items() if isinstance(one, dict)}
+            made["properties"] = {
+                key: closed_schema(one, lost) for key, one in value.items() if isinstance(one, dict)
+            }
             made.setdefault("type", "object")
         case ("items", dict()):
             made["items"] = closed_schema(value, lost)

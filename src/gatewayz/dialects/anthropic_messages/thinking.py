@@ -14,9 +14,23 @@ from gatewayz.dialects.anthropic_messages.models import Family
 from gatewayz.dialects.fields import Fields
 
 LEAST_BUDGET = 1_024
-BUDGETS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 31_999, "max": 31_999}
+BUDGETS = {
+    "minimal": 1_024,
+    "low": 2_048,
+    "medium": 8_192,
+    "high": 16_384,
+    "xhigh": 31_999,
+    "max": 31_999,
+}
 DEFAULT_BUDGET = 8_192
-WORDS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+WORDS = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
 LADDER = ("low", "medium", "high", "xhigh")
 OFF = "none"
 ROOM_TO_ANSWER = 4_096
@@ -81,7 +95,11 @@ def thought_of(request: ChatRequest, family: Family, most: int | None, lost: Los
 def _limit(request: ChatRequest, family: Family, most: int | None) -> int:
     if request.max_output is None:
         return most or family.limit
-    return request.max_output if request.dialect == NAME or most is None else min(request.max_output, most)
+    return (
+        request.max_output
+        if request.dialect == NAME or most is None
+        else min(request.max_output, most)
+    )
 
 
 def _own(effort: Effort | None, rest: dict[str, Any]) -> dict[str, Any] | None:
@@ -101,7 +119,9 @@ def _word(effort: Effort) -> str:
 
 
 def _wanted(effort: Effort) -> int:
-    return effort.budget if effort.budget is not None else BUDGETS.get(effort.effort, DEFAULT_BUDGET)
+    return (
+        effort.budget if effort.budget is not None else BUDGETS.get(effort.effort, DEFAULT_BUDGET)
+    )
 
 
 def _roomy(request: ChatRequest, effort: Effort, limit: int, most: int | None) -> int:

@@ -78,7 +78,9 @@ def choice_to_wire(choice: ToolChoice | None, *, parallel: bool | None) -> dict[
         return None
     mode = choice.mode if choice is not None else "auto"
     wire: dict[str, Any] = (
-        {"type": "tool", "name": choice.name} if choice is not None and mode == "named" else {"type": WORDS[mode]}
+        {"type": "tool", "name": choice.name}
+        if choice is not None and mode == "named"
+        else {"type": WORDS[mode]}
     )
     if parallel is not None and mode != "none":
         wire["disable_parallel_tool_use"] = not parallel

@@ -9,7 +9,12 @@ from typing import Any
 
 from gatewayz.core.conversation import Message, Part, Role, ToolResult
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.anthropic_messages.blocks import Block, Speaker, parts_from_wire, plain_or_blocks
+from gatewayz.dialects.anthropic_messages.blocks import (
+    Block,
+    Speaker,
+    parts_from_wire,
+    plain_or_blocks,
+)
 from gatewayz.dialects.fields import Fields
 
 MAX_MESSAGES = 10_000
@@ -92,7 +97,9 @@ class Conversation:
         if not self._speaker.own:
             self._made_acceptable()
         body: dict[str, Any] = {"system": plain_or_blocks(self.system)} if self.system else {}
-        body["messages"] = [{**turn, "content": plain_or_blocks(turn["content"])} for turn in self.turns]
+        body["messages"] = [
+            {**turn, "content": plain_or_blocks(turn["content"])} for turn in self.turns
+        ]
         return body
 
     def _made_acceptable(self) -> None:
@@ -136,7 +143,13 @@ def thinks_in_vain(turns: list[dict[str, Any]]) -> bool:
 
 def _without_old_results(message: Message, speaker: Speaker) -> tuple[Part, ...]:
     """The parts; results of the functions before there were ids go on as their texts."""
-    if message.role != "tool" or all(not isinstance(part, ToolResult) or part.call_id for part in message.parts):
+    if message.role != "tool" or all(
+        not isinstance(part, ToolResult) or part.call_id for part in message.parts
+    ):
         return message.parts
     speaker.lost.add("function")
-    return tuple(inner for part in message.parts for inner in (part.parts if isinstance(part, ToolResult) else (part,)))
+    return tuple(
+        inner
+        for part in message.parts
+        for inner in (part.parts if isinstance(part, ToolResult) else (part,))
+    )

@@ -30,7 +30,9 @@ def usage_from_wire(report: dict[str, Any]) -> Usage:
     written = counts.of(report.get("cache_creation_input_tokens"))
     long = min(counts.of(_inside(report, "cache_creation", "ephemeral_1h_input_tokens")), written)
     output = counts.of(report.get("output_tokens"))
-    thought = counts.within(counts.of(_inside(report, "output_tokens_details", "thinking_tokens")), output)
+    thought = counts.within(
+        counts.of(_inside(report, "output_tokens_details", "thinking_tokens")), output
+    )
     return Usage(
         input=counts.of(report.get("input_tokens")),
         cache_read=counts.of(report.get("cache_read_input_tokens")),
@@ -60,7 +62,9 @@ def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
         },
         "output_tokens": usage.completion,
     }
-    wire |= {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    wire |= (
+        {"output_tokens_details": {"thinking_tokens": usage.reasoning}} if usage.reasoning else {}
+    )
     wire |= {"server_tool_use": {"web_search_requests": usage.searches}} if usage.searches else {}
     return wire | ({"cost": usd_number(cost)} if cost is not None else {})
 

@@ -70,4 +70,6 @@ def _read(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Fault("upstream_broken", "The provider's queue gave an answer that cannot be read.") from error
+        raise Fault(
+            "upstream_broken", "The provider's queue gave an answer that cannot be read."
+        ) from error

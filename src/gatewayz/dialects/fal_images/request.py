@@ -30,7 +30,11 @@ def request_to_wire(request: ImageRequest, asking: Asking) -> Draft:
     """The model's input. Faults: `unknown_model` for a model that makes video."""
     model = asking.upstream_id
     if VIDEO.search(model) and not IMAGE.search(model):
-        raise Fault("unknown_model", f"'{model}' makes video, which is not served here; images are.", param="model")
+        raise Fault(
+            "unknown_model",
+            f"'{model}' makes video, which is not served here; images are.",
+            param="model",
+        )
     plain = {
         "image_size": _size(request),
         "num_images": request.n if request.n > 1 else None,

@@ -34,7 +34,9 @@ class FalImagesUpstream:
     def steps(self, request: ImageRequest, asking: Asking) -> Steps:
         draft = self.encode(request, asking)
         directly = Send(draft, whole=True)
-        answer = (yield from queued(draft, asking.queue_url)) if asking.queue_url else (yield directly)
+        answer = (
+            (yield from queued(draft, asking.queue_url)) if asking.queue_url else (yield directly)
+        )
         if answer is None or answer.status != 200:
             return
         made = _made(answer.body)
@@ -59,8 +61,12 @@ def _made(body: bytes) -> list[Made]:
         output = None
     if not isinstance(output, dict):
         raise Fault("upstream_broken", "The provider's answer is no JSON object.")
-    items = output.get("images") if isinstance(output.get("images"), list) else [output.get("image")]
-    images = [_image(item, output) for item in items or () if isinstance(item, dict) and item.get("url")]
+    items = (
+        output.get("images") if isinstance(output.get("images"), list) else [output.get("image")]
+    )
+    images = [
+        _image(item, output) for item in items or () if isinstance(item, dict) and item.get("url")
+    ]
     if not images:
         _nothing(output)
     flagged = output.get("has_nsfw_concepts") or output.get("nsfw_content_detected")
@@ -82,7 +88,11 @@ def _image(item: dict[str, Any], output: dict[str, Any]) -> Made:
 
 def _nothing(output: dict[str, Any]) -> NoReturn:
     if output.get("video") or output.get("videos"):
-        raise Fault("unknown_model", "This model makes video, which is not served here; images are.", param="model")
+        raise Fault(
+            "unknown_model",
+            "This model makes video, which is not served here; images are.",
+            param="model",
+        )
     raise Fault("upstream_broken", "The provider's answer holds no images.")
 
 

@@ -50,7 +50,9 @@ class Conversation:
 
     def to_wire(self, messages: Sequence[Message]) -> tuple[list[Wire], list[Wire]]:
         """Parts of the system instruction, and the contents."""
-        leading = next((at for at, message in enumerate(messages) if message.role not in SYSTEM), len(messages))
+        leading = next(
+            (at for at, message in enumerate(messages) if message.role not in SYSTEM), len(messages)
+        )
         system = [part for message in messages[:leading] for part in self._parts(message)]
         contents: list[Wire] = []
         for message in messages[leading:]:
@@ -140,7 +142,9 @@ class Conversation:
 
     def _thought(self, part: Reasoning) -> Wire | None:
         seals = [str(detail["signature"]) for detail in part.details if detail.get("signature")]
-        own = [signature for seal in seals if (signature := opened(self._provider, seal)) is not None]
+        own = [
+            signature for seal in seals if (signature := opened(self._provider, seal)) is not None
+        ]
         if not own:
             self._lost.add("seal" if seals else "reasoning")
             return None
@@ -154,7 +158,11 @@ class Conversation:
     def _result(self, result: ToolResult, name: str) -> list[Wire]:
         """The function's response; images that cannot be inside it stand after it."""
         texts = [part.text for part in result.parts if isinstance(part, Text)]
-        media = [made for part in result.parts if isinstance(part, Image | File) and (made := self._media(part))]
+        media = [
+            made
+            for part in result.parts
+            if isinstance(part, Image | File) and (made := self._media(part))
+        ]
         inner = media if self._family.media_in_results else []
         for part in result.parts:
             if isinstance(part, Opaque):

@@ -77,7 +77,11 @@ class BodyDecoder(BodyListener):
         except ValueError as wrong:
             fault = said_no(body)
             told = words_from(502, body)
-            raise (fault if told.type else Fault("upstream_broken", "the provider's answer is no response")) from wrong
+            raise (
+                fault
+                if told.type
+                else Fault("upstream_broken", "the provider's answer is no response")
+            ) from wrong
         for chunk in chunks:
             self._hearing.chunk(chunk, body, events)
         self._hearing.end(events)

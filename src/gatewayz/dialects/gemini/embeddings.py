@@ -55,7 +55,9 @@ class GeminiEmbeddingsUpstream:
 
     def spelled(self, request: EmbeddingRequest, asking: Asking, texts: Sequence[str]) -> Draft:
         """The request for some of the texts."""
-        size = {"outputDimensionality": request.dimensions} if request.dimensions is not None else {}
+        size = (
+            {"outputDimensionality": request.dimensions} if request.dimensions is not None else {}
+        )
         model = f"models/{asking.upstream_id}"
         asked = [{"model": model, "content": {"parts": [{"text": text}]}, **size} for text in texts]
         return Draft(f"/{model}:batchEmbedContents", {"requests": asked}, dropped=left_out(request))
@@ -67,11 +69,17 @@ class GeminiEmbeddingsUpstream:
     def steps(self, request: EmbeddingRequest, asking: Asking) -> Steps:
         texts, most = said_in(request), self.at_once(asking.upstream_id)
         if len(texts) > most * MAX_REQUESTS:
-            raise Fault("unsupported", f"It takes at most {most * MAX_REQUESTS} texts at once.", param="input")
+            raise Fault(
+                "unsupported",
+                f"It takes at most {most * MAX_REQUESTS} texts at once.",
+                param="input",
+            )
         found: list[WireValues] = []
         counted: list[int | None] = []
         for start in range(0, len(texts), most):
-            answer = yield Send(self.spelled(request, asking, texts[start : start + most]), whole=True)
+            answer = yield Send(
+                self.spelled(request, asking, texts[start : start + most]), whole=True
+            )
             if answer is None or answer.status != 200:
                 return
             values, tokens = _heard(answer)
@@ -105,7 +113,9 @@ def said_in(request: EmbeddingRequest) -> list[str]:
     """The texts. Faults: `unsupported` for token ids, which are those of another tokenizer."""
     texts = [text for text in request.texts if isinstance(text, str)]
     if len(texts) < len(request.texts):
-        raise Fault("unsupported", "Google's embeddings take texts, and no token ids.", param="input")
+        raise Fault(
+            "unsupported", "Google's embeddings take texts, and no token ids.", param="input"
+        )
     return texts
 
 
@@ -119,7 +129,11 @@ def _heard(answer: Answer) -> tuple[list[WireValues], int | None]:
         wire = _read(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault("upstream_broken", "The provider's answer holds no embeddings.") from error
-    vectors = wire.embeddings if wire.embeddings is not None else [one.embeddings for one in wire.predictions or ()]
+    vectors = (
+        wire.embeddings
+        if wire.embeddings is not None
+        else [one.embeddings for one in wire.predictions or ()]
+    )
     told = [(one.statistics or {}).get("token_count") for one in vectors]
     whole = (wire.usage_metadata or {}).get("promptTokenCount")
     counts = [whole] if wire.embeddings is not None else told
@@ -136,4 +150,6 @@ def _told(vectors: list[WireValues], counted: list[int | None]) -> bytes:
     ]
     tokens = [count for count in counted if count is not None]
     usage = {"usage": {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}}
-    return encoded({"object": "list", "data": data, **(usage if len(tokens) == len(counted) else {})})
+    return encoded(
+        {"object": "list", "data": data, **(usage if len(tokens) == len(counted) else {})}
+    )

@@ -10,17 +10,29 @@ from gatewayz.dialects.jsontext import decoded, salvaged
 
 NAME = "gemini"
 MAX_RAW_BYTES = 16 * 2**10
-UNKNOWN = re.compile(r"""Unknown name "(?P<name>\w+)"(?: at '(?P<place>[^']+)')?: Cannot find field""")
+UNKNOWN = re.compile(
+    r"""Unknown name "(?P<name>\w+)"(?: at '(?P<place>[^']+)')?: Cannot find field"""
+)
 
 
 def words_from(status: int, body: bytes) -> UpstreamWords:
     """What a refusal says: `type` is the status word, `code` the reason, `param` the field that it names."""
     error = _error(body)
     details = [item for item in _listed(error.get("details")) if isinstance(item, dict)]
-    quotas = [str(item["quotaId"]) for detail in details for item in _violations(detail) if "quotaId" in item]
+    quotas = [
+        str(item["quotaId"])
+        for detail in details
+        for item in _violations(detail)
+        if "quotaId" in item
+    ]
     unknown = UNKNOWN.search(str(error.get("message") or ""))
     fields = [] if unknown is None else [_named(unknown["name"], unknown["place"] or "")]
-    fields += [str(item["field"]) for detail in details for item in _violations(detail) if item.get("field")]
+    fields += [
+        str(item["field"])
+        for detail in details
+        for item in _violations(detail)
+        if item.get("field")
+    ]
     reasons = [str(detail["reason"]) for detail in details if detail.get("reason")]
     message = str(error.get("message") or "") or body[:500].decode(errors="replace")
     return UpstreamWords(
@@ -36,14 +48,20 @@ def words_from(status: int, body: bytes) -> UpstreamWords:
 
 def _named(name: str, place: str) -> str:
     """An unknown field by its path in the request: places are spelled as the interface is, fields as JSON is."""
-    steps = [re.sub(r"_(\w)", lambda found: found[1].upper(), step) for step in place.split(".") if step]
+    steps = [
+        re.sub(r"_(\w)", lambda found: found[1].upper(), step) for step in place.split(".") if step
+    ]
     return ".".join([*steps, name])
 
 
 def said_no(body: bytes) -> Fault:
     """An error where an answer was promised."""
     words = words_from(502, body)
-    return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
+    return Fault(
+        "upstream_error",
+        words.message or "the provider reported an error in its answer",
+        upstream=words,
+    )
 
 
 def _status(code: Any, status: int) -> int:

@@ -21,7 +21,14 @@ from gatewayz.core.events import (
 from gatewayz.core.faults import Fault
 from gatewayz.core.seal import sealed
 from gatewayz.dialects.base import Reading
-from gatewayz.dialects.gemini.chunks import WireBlob, WireCall, WireCandidate, WireChunk, WireContent, WirePart
+from gatewayz.dialects.gemini.chunks import (
+    WireBlob,
+    WireCall,
+    WireCandidate,
+    WireChunk,
+    WireContent,
+    WirePart,
+)
 from gatewayz.dialects.gemini.contents import MADE_UP
 from gatewayz.dialects.gemini.errors import said_no
 from gatewayz.dialects.gemini.logprobs import logprobs_from_wire
@@ -81,10 +88,16 @@ class _Choice:
     def plain(self, text: str) -> BlockDelta | None:
         """More of the text that is open."""
         prose = self._prose
-        return BlockDelta(prose.block, text) if prose is not None and prose.kind is Kind.TEXT else None
+        return (
+            BlockDelta(prose.block, text) if prose is not None and prose.kind is Kind.TEXT else None
+        )
 
     def part(self, part: WirePart, events: list[Event]) -> None:
-        seal = sealed(self._hearing.reading.provider, part.thought_signature) if part.thought_signature else ""
+        seal = (
+            sealed(self._hearing.reading.provider, part.thought_signature)
+            if part.thought_signature
+            else ""
+        )
         if part.function_call is not None:
             self._call(part.function_call, seal, events)
         elif part.inline_data is not None:
@@ -105,14 +118,21 @@ class _Choice:
             self._say(Kind.AUDIO, "", events, {"audio": {"data": blob.data}})
         else:
             url = data_url(blob.mime_type, blob.data)
-            self._say(Kind.TEXT, "", events, {"images": [{"type": "image_url", "image_url": {"url": url}}]})
+            self._say(
+                Kind.TEXT,
+                "",
+                events,
+                {"images": [{"type": "image_url", "image_url": {"url": url}}]},
+            )
 
     def say_logprobs(self, told: Any, events: list[Event]) -> None:
         found = logprobs_from_wire(told)
         if found is not None:
             self._say(Kind.TEXT, "", events, {"logprobs": found})
 
-    def _say(self, kind: Kind, text: str, events: list[Event], extra: dict[str, Any] | None = None) -> None:
+    def _say(
+        self, kind: Kind, text: str, events: list[Event], extra: dict[str, Any] | None = None
+    ) -> None:
         self.said = True
         if self._prose is None or self._prose.kind is not kind:
             self._close(events)
@@ -131,7 +151,9 @@ class _Choice:
         self._close(events)
         self.said = True
         block, arguments = self._hearing.next_block(), encoded(call.args or {}).decode()
-        call_id = call.id or self._hearing.made_up(self.number, self._calls, f"{call.name}{arguments}")
+        call_id = call.id or self._hearing.made_up(
+            self.number, self._calls, f"{call.name}{arguments}"
+        )
         self._calls += 1
         events.append(BlockStarted(block, Kind.TOOL, call_id, call.name or "", self.number))
         events.append(BlockDelta(block, arguments))
@@ -140,7 +162,11 @@ class _Choice:
     def end(self, reason: str, stop: Stop, events: list[Event]) -> None:
         self._close(events)
         self.ended = True
-        events.append(ChoiceEnded(self.number, Stop.TOOL if self._calls and stop is Stop.END else stop, reason))
+        events.append(
+            ChoiceEnded(
+                self.number, Stop.TOOL if self._calls and stop is Stop.END else stop, reason
+            )
+        )
 
 
 class Hearing:
@@ -160,7 +186,10 @@ class Hearing:
 
     def made_up(self, choice: int, number: int, call: str) -> str:
         """An id for a call that came without one, the same however the answer was cut."""
-        answer = ID_CHARACTERS.sub("", self._response) or blake2s(call.encode(), digest_size=9).hexdigest()
+        answer = (
+            ID_CHARACTERS.sub("", self._response)
+            or blake2s(call.encode(), digest_size=9).hexdigest()
+        )
         return f"{MADE_UP}{answer[:40]}_{choice}_{number}"
 
     def _plain(self, candidates: list[WireCandidate]) -> BlockDelta | None:
@@ -196,7 +225,9 @@ class Hearing:
             self._blocked(blocked, events)
 
     def _candidate(self, candidate: WireCandidate, position: int, events: list[Event]) -> None:
-        number = position if candidate.index is None else min(max(candidate.index, 0), MAX_CHOICE_INDEX)
+        number = (
+            position if candidate.index is None else min(max(candidate.index, 0), MAX_CHOICE_INDEX)
+        )
         choice = self._choices.setdefault(number, _Choice(number, self))
         if choice.ended:
             return

@@ -54,7 +54,12 @@ class GeminiImagesUpstream:
         if made:
             count = counted(made, request.size)
             yield [
-                whole_frame(made, UsageReported(replace(usage, images=count.images, pixels=count.pixels, requests=1)))
+                whole_frame(
+                    made,
+                    UsageReported(
+                        replace(usage, images=count.images, pixels=count.pixels, requests=1)
+                    ),
+                )
             ]
 
     def decoder(self, content_type: str, reading: Reading) -> Decoder:
@@ -76,12 +81,17 @@ def request_to_wire(request: ImageRequest, asking: Asking, number: int) -> Draft
         # Only the third generation has sizes to choose from, and signs what it draws.
         if family_of(asking.upstream_id).demands_signatures:
             longest = max(width, height)
-            config["imageConfig"]["imageSize"] = next(word for side, word in SIDES if longest <= side)
+            config["imageConfig"]["imageSize"] = next(
+                word for side, word in SIDES if longest <= side
+            )
         lost["size"] = abs(ratio_of(ratio) - width / height) > 0.1
     if request.seed is not None:
         config["seed"] = (request.seed + number) & (1 << SEED_BITS) - 1
     config |= request.options_for(asking.provider)
-    body = {"contents": [{"role": "user", "parts": [{"text": request.prompt}]}], "generationConfig": config}
+    body = {
+        "contents": [{"role": "user", "parts": [{"text": request.prompt}]}],
+        "generationConfig": config,
+    }
     dropped = (*(name for name, gone in lost.items() if gone), *request.extra)
     return Draft(f"/models/{asking.upstream_id}:generateContent", body, dropped=dropped)
 
@@ -96,9 +106,13 @@ def _heard(answer: Answer, asking: Asking) -> tuple[Made, Usage]:
             raise event.fault
     image = next((url for event in events for url in _drawn(event)), "")
     if not image:
-        filtered = any(isinstance(event, ChoiceEnded) and event.stop is Stop.FILTER for event in events)
+        filtered = any(
+            isinstance(event, ChoiceEnded) and event.stop is Stop.FILTER for event in events
+        )
         raise Fault("filtered" if filtered else "upstream_error", "The provider made no image.")
-    return Made(image), next((event.usage for event in reversed(events) if isinstance(event, UsageReported)), Usage())
+    return Made(image), next(
+        (event.usage for event in reversed(events) if isinstance(event, UsageReported)), Usage()
+    )
 
 
 def _drawn(event: Event) -> list[str]:

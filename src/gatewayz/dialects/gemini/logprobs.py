@@ -11,9 +11,15 @@ def logprobs_from_wire(told: Any) -> dict[str, Any] | None:
     tops = tops if isinstance(tops, list) else []
     content = []
     for number, chosen in enumerate(told["chosenCandidates"]):
-        others = tops[number].get("candidates") if number < len(tops) and isinstance(tops[number], dict) else None
+        others = (
+            tops[number].get("candidates")
+            if number < len(tops) and isinstance(tops[number], dict)
+            else None
+        )
         alternatives = [_token(other) for other in others or () if isinstance(other, dict)]
-        content.append(_token(chosen if isinstance(chosen, dict) else {}) | {"top_logprobs": alternatives})
+        content.append(
+            _token(chosen if isinstance(chosen, dict) else {}) | {"top_logprobs": alternatives}
+        )
     return {"content": content, "refusal": None}
 
 

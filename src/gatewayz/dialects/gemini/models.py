@@ -45,7 +45,9 @@ def _third(pattern: str, *levels: str) -> Family:
 FAMILIES: tuple[Family, ...] = (
     Family(pattern=r"gemini-2\.5-.*(image|tts|live|audio)"),
     Family(pattern=r"gemini-2\.5-pro", thinking="budget", least=128, most=32_768, json_schema=True),
-    Family(pattern=r"gemini-2\.5-flash-lite", thinking="budget", least=512, off=0, json_schema=True),
+    Family(
+        pattern=r"gemini-2\.5-flash-lite", thinking="budget", least=512, off=0, json_schema=True
+    ),
     Family(pattern=r"gemini-2\.5", thinking="budget", off=0, json_schema=True),
     Family(pattern=r"gemini-[12]\."),
     # 'Developer instruction is not enabled for models/gemma-3-27b-it'.

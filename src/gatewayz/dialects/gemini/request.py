@@ -106,7 +106,11 @@ def _tools(request: ChatRequest, family: Family, lost: Lost) -> Wire:
 def _declaration(tool: Tool, family: Family, lost: Lost) -> Wire:
     if tool.strict:
         lost.add("strict")
-    declared: Wire = {"name": tool.name, "description": tool.description} if tool.description else {"name": tool.name}
+    declared: Wire = (
+        {"name": tool.name, "description": tool.description}
+        if tool.description
+        else {"name": tool.name}
+    )
     # A function without arguments has no schema: an object without properties is refused.
     if tool.parameters and tool.parameters.get("properties") != {}:
         name = "parametersJsonSchema" if family.json_schema else "parameters"

@@ -61,7 +61,9 @@ OPENAPI_KEYWORDS = frozenset(
     }
 )
 """ai.google.dev/api/caching#Schema."""
-SILENT = frozenset({"$schema", "$comment", "examples", "example", "default", "deprecated", "readOnly", "writeOnly"})
+SILENT = frozenset(
+    {"$schema", "$comment", "examples", "example", "default", "deprecated", "readOnly", "writeOnly"}
+)
 JSON_FORMATS = frozenset({"date-time", "date", "time", "int32", "int64", "float", "double"})
 OPENAPI_FORMATS = frozenset({"date-time", "enum", "int32", "int64", "float", "double"})
 SHAPES: dict[type | tuple[type, ...], tuple[str, ...]] = {
@@ -154,7 +156,11 @@ class _Cut:
 
     def _sound(self, schema: Schema) -> Schema:
         """The keywords whose values can be what they must."""
-        sound = {name: value for name, value in schema.items() if isinstance(value, SHAPE_OF.get(name, object))}
+        sound = {
+            name: value
+            for name, value in schema.items()
+            if isinstance(value, SHAPE_OF.get(name, object))
+        }
         for keyword in schema.keys() - sound.keys():
             self._gone(keyword)
         return sound
@@ -180,7 +186,11 @@ class _Cut:
         values = schema.get("enum")
         if not isinstance(values, list):
             return schema
-        kept = [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+        kept = [
+            value
+            for value in values
+            if isinstance(value, str | int | float) and not isinstance(value, bool)
+        ]
         if len(kept) == len(values):
             return schema
         rest = {**schema, "enum": kept}
@@ -207,7 +217,9 @@ class _JsonCut(_Cut):
 
     def _reference(self, reference: str, schema: Schema) -> Schema:
         """A reference stands alone: 'no other properties, except for than those starting as a `$`, may be set'."""
-        beside = super().shaped({keyword: value for keyword, value in schema.items() if keyword != "$ref"})
+        beside = super().shaped(
+            {keyword: value for keyword, value in schema.items() if keyword != "$ref"}
+        )
         kept = {keyword: value for keyword, value in beside.items() if keyword.startswith("$")}
         rest = {keyword: value for keyword, value in beside.items() if keyword not in kept}
         alone = {"$ref": reference}
@@ -239,7 +251,9 @@ class _OpenApiCut(_Cut):
         return made
 
     def _texts_only(self, schema: Schema) -> None:
-        if isinstance(schema.get("enum"), list) and not all(isinstance(value, str) for value in schema["enum"]):
+        if isinstance(schema.get("enum"), list) and not all(
+            isinstance(value, str) for value in schema["enum"]
+        ):
             self._gone("enum")
             del schema["enum"]
 

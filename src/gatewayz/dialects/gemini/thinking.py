@@ -23,7 +23,9 @@ def thinking_to_wire(effort: Effort | None, family: Family, lost: Lost) -> dict[
     if effort.enabled is False or effort.effort == "none":
         return _off(family, lost)
     config: dict[str, Any] = {} if effort.hidden else {"includeThoughts": True}
-    return config | (_level(effort, family) if family.thinking == "level" else _budget(effort, family))
+    return config | (
+        _level(effort, family) if family.thinking == "level" else _budget(effort, family)
+    )
 
 
 def _off(family: Family, lost: Lost) -> dict[str, Any]:
@@ -31,7 +33,11 @@ def _off(family: Family, lost: Lost) -> dict[str, Any]:
     if family.off is not None:
         return {"thinkingBudget": family.off}
     lost.add("reasoning_effort")
-    return {"thinkingLevel": family.levels[0]} if family.thinking == "level" else {"thinkingBudget": family.least}
+    return (
+        {"thinkingLevel": family.levels[0]}
+        if family.thinking == "level"
+        else {"thinkingBudget": family.least}
+    )
 
 
 def _budget(effort: Effort, family: Family) -> dict[str, Any]:

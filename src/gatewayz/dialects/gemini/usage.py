@@ -40,7 +40,12 @@ class Reports:
         if wire == before:
             return None
         output = wire.candidates_token_count
-        if not self._usage.repaired and type(output) is int and 0 <= output <= MAX_UNITS and _only_more(before, wire):
+        if (
+            not self._usage.repaired
+            and type(output) is int
+            and 0 <= output <= MAX_UNITS
+            and _only_more(before, wire)
+        ):
             self._usage = replace(self._usage, output=output)
         else:
             self._usage = usage_from_wire(wire)
@@ -87,4 +92,6 @@ def _detail(counts: Counts, details: Any, modality: str) -> int:
 def _fresh(wire: WireUsage, counts: Counts, modality: str) -> int:
     """Tokens of a modality that did not come from the cache."""
     all_of_it = _detail(counts, wire.prompt_tokens_details, modality)
-    return all_of_it - counts.within(_detail(counts, wire.cache_tokens_details, modality), all_of_it)
+    return all_of_it - counts.within(
+        _detail(counts, wire.cache_tokens_details, modality), all_of_it
+    )

@@ -20,7 +20,14 @@ from gatewayz.core.usage import SERVICES
 from gatewayz.dialects.base import MAX_BODY_BYTES, Reading
 from gatewayz.dialects.jsontext import decoded, encoded
 from gatewayz.dialects.listening import BodyListener, StreamListener, failed
-from gatewayz.dialects.openai_chat.chunks import WireChoice, WireChunk, WireDelta, WirePiece, chunk_from, piece_from
+from gatewayz.dialects.openai_chat.chunks import (
+    WireChoice,
+    WireChunk,
+    WireDelta,
+    WirePiece,
+    chunk_from,
+    piece_from,
+)
 from gatewayz.dialects.openai_chat.hear import FAILED_REASON, ChoiceTrack, Mend, Numbers
 from gatewayz.dialects.openai_chat.mending import ChoiceMends, mended
 from gatewayz.dialects.openai_chat.messages import NAME
@@ -34,12 +41,18 @@ MAX_CHOICE_INDEX = 127
 
 def _words_fault(error: Any, body: bytes) -> Fault:
     words = words_in_answer(NAME, error, body)
-    return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
+    return Fault(
+        "upstream_error",
+        words.message or "the provider reported an error in its answer",
+        upstream=words,
+    )
 
 
 def _said_no(body: bytes) -> Fault:
     words = words_from(NAME, 502, body, {})
-    return Fault("upstream_error", words.message or "the provider reported an error", upstream=words)
+    return Fault(
+        "upstream_error", words.message or "the provider reported an error", upstream=words
+    )
 
 
 class _Hearing:
@@ -82,7 +95,11 @@ class _Hearing:
     def told(self) -> Any:
         """The report as the client may see it: the provider's own, unless it made no sense."""
         repaired = self.reported is not None and self.reported.usage.repaired
-        return usage_to_wire(self.reported.usage) if repaired and self.reported is not None else self.report
+        return (
+            usage_to_wire(self.reported.usage)
+            if repaired and self.reported is not None
+            else self.report
+        )
 
     def started(self, chunk: WireChunk) -> Started:
         self.service = _service(chunk)
@@ -122,10 +139,14 @@ class StreamDecoder(StreamListener):
                 frames += self._finish()
                 break
             try:
-                chunk, source = chunk_from(event.data) if self._head is None else piece_from(event.data)
+                chunk, source = (
+                    chunk_from(event.data) if self._head is None else piece_from(event.data)
+                )
             except ValueError as wrong:
                 # The last event of a connection that broke is half an event.
-                broken = Fault("upstream_broken", f"the provider sent an event that is no chat chunk: {wrong}")
+                broken = Fault(
+                    "upstream_broken", f"the provider sent an event that is no chat chunk: {wrong}"
+                )
                 frames += self._cut() if last else self._fail(broken)
                 break
             frames += self._chunk(chunk, source, event)
@@ -150,7 +171,13 @@ class StreamDecoder(StreamListener):
             if usage is not None:
                 events.append(usage)
             return [Frame(tuple(events))] if events else []
-        if usage is None and self._head is not None and len(choices) == 1 and not event.joined and not events:
+        if (
+            usage is None
+            and self._head is not None
+            and len(choices) == 1
+            and not event.joined
+            and not events
+        ):
             more = self._hearing.track(choices[0], 0).plain(choices[0])
             if more is not None:
                 return [Frame((more,), self._echoed(source))]
@@ -176,7 +203,9 @@ class StreamDecoder(StreamListener):
             reason = None
             if choice.finish_reason and not track.ended:
                 if choice.finish_reason in {FAILED_REASON, *self._failing()}:
-                    return self._fail(Fault("upstream_error", "the provider reported that its answer failed"))
+                    return self._fail(
+                        Fault("upstream_error", "the provider reported that its answer failed")
+                    )
                 flushed += self._flush(track)
                 reason = track.end(choice.finish_reason, events)
             if made or (reason is not None and reason != choice.finish_reason):
@@ -188,7 +217,9 @@ class StreamDecoder(StreamListener):
         return [*flushed, Frame(tuple(events), self._echoed(source))]
 
     def _failing(self) -> list[str]:
-        return [word for word, means in self._hearing.reading.stops.items() if means == FAILED_REASON]
+        return [
+            word for word, means in self._hearing.reading.stops.items() if means == FAILED_REASON
+        ]
 
     def _echoed(self, source: bytes) -> bytes | None:
         return source if self._hearing.reading.echo else None
@@ -205,7 +236,12 @@ class StreamDecoder(StreamListener):
 
     def _own_head(self) -> dict[str, Any]:
         head = self._head or WireChunk()
-        document = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
+        document = {
+            "id": head.id,
+            "object": "chat.completion.chunk",
+            "created": head.created,
+            "model": head.model,
+        }
         told = {"service_tier": head.service_tier, "system_fingerprint": head.system_fingerprint}
         return document | {name: value for name, value in told.items() if value is not None}
 
@@ -213,7 +249,9 @@ class StreamDecoder(StreamListener):
         """The end: choices that never said why they stopped, the usage once, and the finish."""
         self._over = True
         if self._head is None:
-            return [failed(Fault("upstream_broken", "the provider sent a stream without an answer"))]
+            return [
+                failed(Fault("upstream_broken", "the provider sent a stream without an answer"))
+            ]
         frames: list[Frame] = []
         for track in self._hearing.choices.values():
             if not track.ended:
@@ -257,7 +295,10 @@ class BodyDecoder(BodyListener):
             return self._no_answer(body)
         if not chunk.choices or any(choice.message is None for choice in chunk.choices):
             return self._no_answer(body)
-        failing = {FAILED_REASON, *(w for w, means in self._hearing.reading.stops.items() if means == FAILED_REASON)}
+        failing = {
+            FAILED_REASON,
+            *(w for w, means in self._hearing.reading.stops.items() if means == FAILED_REASON),
+        }
         if any(choice.finish_reason in failing for choice in chunk.choices):
             return Fault("upstream_error", "the provider reported that its answer failed")
         return None

@@ -86,7 +86,11 @@ class StreamEncoder:
             source = frame.source
             if source is None or frame.whole:
                 for event in frame.events:
-                    if type(event) is BlockDelta and event.block in self._around and not event.extra:
+                    if (
+                        type(event) is BlockDelta
+                        and event.block in self._around
+                        and not event.extra
+                    ):
                         before, after = self._around[event.block]
                         out.append(before + encoded(event.text) + after)
                     else:
@@ -153,7 +157,9 @@ class StreamEncoder:
                 out += [self._usage_chunk(), self._failure(fault)]
 
     def _open(self, event: BlockStarted, block: int, kind: Kind, choice: int) -> bytes:
-        index = sum(1 for other in self._blocks.values() if other[0] is Kind.TOOL and other[1] == choice)
+        index = sum(
+            1 for other in self._blocks.values() if other[0] is Kind.TOOL and other[1] == choice
+        )
         self._blocks[block] = (kind, choice, index)
         if kind is not Kind.TOOL:
             return b""
@@ -187,7 +193,9 @@ class StreamEncoder:
             return b""
         return self._chunk(choice, delta, None, extra.get("logprobs"))
 
-    def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: Any = None) -> bytes:
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: Any = None
+    ) -> bytes:
         if choice not in self._spoken:
             self._spoken.add(choice)
             delta = {"role": "assistant", **delta}
@@ -202,11 +210,15 @@ class StreamEncoder:
         if self._usage_source is not None:
             return spelled(self._identity.put_in(self._usage_source, reported))
         usage = usage_to_wire(reported.usage, reported.cost)
-        return spelled(encoded({**self._identity.head(), **_top(self._extra), "choices": [], "usage": usage}))
+        return spelled(
+            encoded({**self._identity.head(), **_top(self._extra), "choices": [], "usage": usage})
+        )
 
     def _failure(self, fault: Fault) -> bytes:
         said = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "error"}
-        return spelled(encoded({**self._identity.head(), "choices": [said], "error": error_object(fault)}))
+        return spelled(
+            encoded({**self._identity.head(), "choices": [said], "error": error_object(fault)})
+        )
 
 
 DELTA_FIELDS = {Kind.TEXT: "content", Kind.REASONING: "reasoning_content", Kind.REFUSAL: "refusal"}
@@ -258,14 +270,25 @@ def _choice_to_wire(choice: Choice, index: int) -> dict[str, Any]:
         extra = dict(block.extra or {}) | carried
         logprobs = _merged_logprobs(logprobs, extra.pop("logprobs", None))
         _put_block(message, block, extra)
-    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": REASONS[choice.stop]}
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": logprobs,
+        "finish_reason": REASONS[choice.stop],
+    }
 
 
 def _put_block(message: dict[str, Any], block: Block, extra: dict[str, Any]) -> None:
     if block.kind is Kind.TOOL:
         calls = message.setdefault("tool_calls", [])
         if extra.pop("type", None) == "custom":
-            calls.append({"id": block.id, "type": "custom", "custom": {"name": block.name, "input": block.text}})
+            calls.append(
+                {
+                    "id": block.id,
+                    "type": "custom",
+                    "custom": {"name": block.name, "input": block.text},
+                }
+            )
             return
         function = {"name": block.name, "arguments": block.text}
         calls.append({"id": block.id, "type": "function", "function": function, **extra})
@@ -276,7 +299,10 @@ def _put_block(message: dict[str, Any], block: Block, extra: dict[str, Any]) -> 
     elif block.kind in DELTA_FIELDS:
         field = DELTA_FIELDS[block.kind]
         if "reasoning_details" in extra:
-            extra["reasoning_details"] = [*message.get("reasoning_details", ()), *extra["reasoning_details"]]
+            extra["reasoning_details"] = [
+                *message.get("reasoning_details", ()),
+                *extra["reasoning_details"],
+            ]
         message |= {field: (message.get(field) or "") + block.text, **extra}
 
 
@@ -288,4 +314,6 @@ def _image_to_wire(url: str) -> dict[str, Any]:
 def _merged_logprobs(left: Any, right: Any) -> Any:
     if not isinstance(left, dict) or not isinstance(right, dict):
         return right if left is None else left
-    return {name: (left.get(name) or []) + (right.get(name) or []) or None for name in {*left, *right}}
+    return {
+        name: (left.get(name) or []) + (right.get(name) or []) or None for name in {*left, *right}
+    }

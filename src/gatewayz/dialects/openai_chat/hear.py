@@ -10,7 +10,15 @@ from typing import Any
 from msgspec import Struct
 
 from gatewayz.core.calls import CROCKFORD
-from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, ChoiceEnded, Event, Kind, Stop
+from gatewayz.core.events import (
+    BlockDelta,
+    BlockEnded,
+    BlockStarted,
+    ChoiceEnded,
+    Event,
+    Kind,
+    Stop,
+)
 from gatewayz.dialects.base import Reading
 from gatewayz.dialects.jsontext import encoded
 from gatewayz.dialects.openai_chat.chunks import WireCall, WireChoice, WireDelta
@@ -65,10 +73,20 @@ class ChoiceTrack:
     def plain(self, wire: WireChoice) -> BlockDelta | None:
         """The event of the piece that most pieces are: more of the text that is open, and nothing else."""
         prose, delta = self._prose, wire.delta
-        if prose is None or delta is None or prose[0] is not Kind.TEXT or self._splitter is not None or self.ended:
+        if (
+            prose is None
+            or delta is None
+            or prose[0] is not Kind.TEXT
+            or self._splitter is not None
+            or self.ended
+        ):
             return None
         text = delta.content
-        if type(text) is not str or not text or wire != WireChoice(wire.index, WireDelta(content=text)):
+        if (
+            type(text) is not str
+            or not text
+            or wire != WireChoice(wire.index, WireDelta(content=text))
+        ):
             return None
         return BlockDelta(prose[1], text)
 
@@ -82,7 +100,9 @@ class ChoiceTrack:
         if delta.content or delta.reasoning_content or delta.reasoning or delta.reasoning_details:
             self._hear_prose(delta, mends, events, logprobs)
         elif logprobs:
-            self._say(Kind.REFUSAL if delta.refusal else Kind.TEXT, delta.refusal or "", events, logprobs)
+            self._say(
+                Kind.REFUSAL if delta.refusal else Kind.TEXT, delta.refusal or "", events, logprobs
+            )
             delta.refusal = None
         if delta.refusal:
             self._say(Kind.REFUSAL, delta.refusal, events)
@@ -129,7 +149,9 @@ class ChoiceTrack:
         if details and not thought:
             thought = "".join(_text_of(item) for item in details if isinstance(item, dict))
         if thought or details:
-            self._say(Kind.REASONING, thought, events, {"reasoning_details": details} if details else None)
+            self._say(
+                Kind.REASONING, thought, events, {"reasoning_details": details} if details else None
+            )
             if thought != delta.reasoning_content:
                 mends.append(("reasoning_content", thought))
             if delta.reasoning is not None:
@@ -155,7 +177,10 @@ class ChoiceTrack:
             self._say(Kind.TEXT, content, events, extra)
             return
         pieces = self._pieces(delta)
-        texts = {kind: "".join(text for each, text in pieces if each is kind) for kind in (Kind.TEXT, Kind.REASONING)}
+        texts = {
+            kind: "".join(text for each, text in pieces if each is kind)
+            for kind in (Kind.TEXT, Kind.REASONING)
+        }
         for kind, text in pieces:
             self._say(kind, text, events, extra if kind is Kind.TEXT else None)
         if texts[Kind.TEXT] != content:
@@ -170,7 +195,11 @@ class ChoiceTrack:
         match delta.extra_content:
             case {"google": {"thought": True}}:
                 return [(Kind.REASONING, content or "")]
-        return self._splitter.feed(content or "") if self._splitter is not None else [(Kind.TEXT, content or "")]
+        return (
+            self._splitter.feed(content or "")
+            if self._splitter is not None
+            else [(Kind.TEXT, content or "")]
+        )
 
     def flush(self, events: list[Event]) -> dict[str, str]:
         """What was held back as the possible beginning of a tag, as events and as fields of a delta."""
@@ -179,7 +208,9 @@ class ChoiceTrack:
             self._say(kind, text, events)
         return {PROSE_FIELDS[kind]: text for kind, text in pieces}
 
-    def _say(self, kind: Kind, text: str, events: list[Event], extra: dict[str, Any] | None = None) -> None:
+    def _say(
+        self, kind: Kind, text: str, events: list[Event], extra: dict[str, Any] | None = None
+    ) -> None:
         if self._prose is None or self._prose[0] is not kind:
             self._close_prose(events)
             self._prose = (kind, self._numbers.next())
@@ -190,12 +221,21 @@ class ChoiceTrack:
         if not isinstance(audio, dict):
             return
         rest = {name: value for name, value in audio.items() if name != "transcript"}
-        self._say(Kind.AUDIO, str(audio.get("transcript") or ""), events, {"audio": rest} if rest else None)
+        self._say(
+            Kind.AUDIO,
+            str(audio.get("transcript") or ""),
+            events,
+            {"audio": rest} if rest else None,
+        )
 
     def _close_prose(self, events: list[Event]) -> None:
         if self._prose is not None:
             thought = self._prose[0] is Kind.REASONING
-            sealed = sealed_details(self._bound, self._reading.provider) if thought and self._bound else ""
+            sealed = (
+                sealed_details(self._bound, self._reading.provider)
+                if thought and self._bound
+                else ""
+            )
             events.append(BlockEnded(self._prose[1], sealed))
             self._prose, self._bound = None, []
 
@@ -246,10 +286,14 @@ class ChoiceTrack:
         # Some surfaces number every parallel call 0: another id with a name of its own is another call.
         return None if not at or (call.id and name and at[0].named) else at[0]
 
-    def _opened(self, call: WireCall, name: str, extra: dict[str, Any] | None, events: list[Event]) -> _ToolTrack:
+    def _opened(
+        self, call: WireCall, name: str, extra: dict[str, Any] | None, events: list[Event]
+    ) -> _ToolTrack:
         self._close_prose(events)
         taken = {tool.index for tool in self._tools}
-        index = call.index if call.index is not None and call.index not in taken else len(self._tools)
+        index = (
+            call.index if call.index is not None and call.index not in taken else len(self._tools)
+        )
         tool = _ToolTrack(index, self._numbers.next(), call.id or new_call_id(), named=bool(name))
         self._tools.append(tool)
         events.append(BlockStarted(tool.block, Kind.TOOL, tool.id, name, self.choice))
@@ -294,7 +338,14 @@ def _text_of(value: Any) -> str:
         return value
     if not isinstance(value, dict):
         return ""
-    return next((value[name] for name in ("text", "summary", "content") if isinstance(value.get(name), str)), "")
+    return next(
+        (
+            value[name]
+            for name in ("text", "summary", "content")
+            if isinstance(value.get(name), str)
+        ),
+        "",
+    )
 
 
 def _part_piece(part: dict[str, Any]) -> tuple[Kind, str]:

@@ -17,7 +17,9 @@ class ChoiceMends(Struct):
     finish_reason: str | None = None
 
 
-def mended(source: bytes, key: str, choices: Sequence[ChoiceMends], *, strip_usage: bool, usage: Any = None) -> bytes:
+def mended(
+    source: bytes, key: str, choices: Sequence[ChoiceMends], *, strip_usage: bool, usage: Any = None
+) -> bytes:
     """The source with the mends made; `key` is `delta` or `message`. `usage` stands in for the provider's report."""
     document: dict[str, Any] = decoded(source)
     if strip_usage or usage is not None:

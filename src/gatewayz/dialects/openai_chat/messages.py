@@ -90,7 +90,9 @@ def _image(item: dict[str, Any]) -> Part | None:
 
 def _audio(item: dict[str, Any]) -> Part | None:
     match item:
-        case {"input_audio": {"data": str(content), "format": str(kind)} as audio} if _only(audio, "data", "format"):
+        case {"input_audio": {"data": str(content), "format": str(kind)} as audio} if _only(
+            audio, "data", "format"
+        ):
             return Audio(content, kind, _without(item, "type", "input_audio"))
     return None
 
@@ -153,15 +155,24 @@ def _calls(fields: Fields) -> tuple[Part, ...]:
 
 def _call(fields: Fields, item: dict[str, Any], index: int) -> Part:
     match item:
-        case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)} as function}:
+        case {
+            "id": str(call_id),
+            "function": {"name": str(name), "arguments": str(arguments)} as function,
+        }:
             if item.get("type", "function") == "function" and _only(function, "name", "arguments"):
                 # SDKs leave the place of a streamed call in it, which says nothing in a request.
                 extra = _without(item, "id", "type", "function", "index")
                 seal = taken(extra)
                 return ToolCall(call_id, name, arguments, extra, seal)
-        case {"id": str(call_id), "type": "custom", "custom": {"name": str(name), "input": str(text)}}:
+        case {
+            "id": str(call_id),
+            "type": "custom",
+            "custom": {"name": str(name), "input": str(text)},
+        }:
             return ToolCall(call_id, name, text, {"type": "custom"})
-    fields.wrong(f"tool_calls[{index}]", "expected an id and a function with a name and arguments as text")
+    fields.wrong(
+        f"tool_calls[{index}]", "expected an id and a function with a name and arguments as text"
+    )
 
 
 def _result(fields: Fields, role: str, parts: tuple[Part, ...]) -> Message:
@@ -224,10 +235,18 @@ def _part_to_wire(part: Part) -> dict[str, Any]:
             image = {"url": url, "detail": detail} if detail else {"url": url}
             return {"type": "image_url", "image_url": image, **extra}
         case Audio(content=content, format=kind, extra=extra):
-            return {"type": "input_audio", "input_audio": {"data": content, "format": kind}, **extra}
+            return {
+                "type": "input_audio",
+                "input_audio": {"data": content, "format": kind},
+                **extra,
+            }
         case File(id=file_id, name=name, content=content, extra=extra):
             file = {"file_id": file_id, "filename": name, "file_data": content}
-            return {"type": "file", "file": {key: value for key, value in file.items() if value}, **extra}
+            return {
+                "type": "file",
+                "file": {key: value for key, value in file.items() if value},
+                **extra,
+            }
         case Opaque(value=value):
             return value
     message = f"no content part: {type(part).__name__}"
@@ -237,7 +256,9 @@ def _part_to_wire(part: Part) -> dict[str, Any]:
 CONTENT = frozenset({Text, Image, Audio, File, Opaque})
 
 
-def _assistant_to_wire(parts: tuple[Part, ...], provider: str, lost: dict[str, None]) -> dict[str, Any]:
+def _assistant_to_wire(
+    parts: tuple[Part, ...], provider: str, lost: dict[str, None]
+) -> dict[str, Any]:
     wire: dict[str, Any] = {}
     calls: list[dict[str, Any]] = []
     for part in parts:
@@ -261,7 +282,11 @@ def _assistant_to_wire(parts: tuple[Part, ...], provider: str, lost: dict[str, N
 
 def _call_to_wire(call: ToolCall, provider: str, lost: dict[str, None]) -> dict[str, Any]:
     if call.extra.get("type") == "custom":
-        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+        return {
+            "id": call.id,
+            "type": "custom",
+            "custom": {"name": call.name, "input": call.arguments},
+        }
     function = {"name": call.name, "arguments": call.arguments}
     wire: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
     extra = untagged(call.extra, provider) if call.extra else {}

@@ -46,7 +46,9 @@ def request_from_wire(body: bytes) -> ChatRequest:
         dialect=NAME,
         model=model,
         models=fields.texts("models", 16),
-        messages=tuple(message_from_wire(item, f"messages[{index}]") for index, item in enumerate(items)),
+        messages=tuple(
+            message_from_wire(item, f"messages[{index}]") for index, item in enumerate(items)
+        ),
         tools=tools_from_wire(fields),
         tool_choice=choice_from_wire(fields),
         parallel_tools=fields.flag("parallel_tool_calls"),
@@ -60,7 +62,11 @@ def request_from_wire(body: bytes) -> ChatRequest:
         wishes=wishes_from(fields),
         streamed=fields.flag("stream") or False,
         wants_usage=_wants_usage(fields),
-        extra={name: value for name, value in fields.rest.items() if value is not None and name not in CONSUMED},
+        extra={
+            name: value
+            for name, value in fields.rest.items()
+            if value is not None and name not in CONSUMED
+        },
     )
 
 
@@ -163,7 +169,11 @@ def _effort_to_wire(effort: Effort | None) -> dict[str, Any]:
         return {}
     wire: dict[str, Any] = {"reasoning_effort": effort.effort} if effort.effort else {}
     if effort.budget is not None or effort.enabled is not None or effort.hidden:
-        fine = {"effort": effort.effort or None, "max_tokens": effort.budget, "enabled": effort.enabled}
+        fine = {
+            "effort": effort.effort or None,
+            "max_tokens": effort.budget,
+            "enabled": effort.enabled,
+        }
         kept = {name: value for name, value in fine.items() if value is not None}
         wire["reasoning"] = kept | ({"exclude": True} if effort.hidden else {})
     return wire

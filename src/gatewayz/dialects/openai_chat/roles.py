@@ -27,7 +27,11 @@ class OpenAIChatClient:
         return request_from_wire(body)
 
     def encoder(self, call: Call, created_s: int) -> Encoder:
-        return StreamEncoder(call, created_s) if call.request.streamed else BodyEncoder(call, created_s)
+        return (
+            StreamEncoder(call, created_s)
+            if call.request.streamed
+            else BodyEncoder(call, created_s)
+        )
 
     def refusal(self, fault: Fault, call_id: str) -> Spoken:
         return errors.refusal(fault)

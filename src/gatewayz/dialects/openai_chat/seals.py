@@ -40,7 +40,9 @@ def signed(seal: str) -> dict[str, Any]:
 def taken(fields: dict[str, Any]) -> str:
     """Takes that field out of `fields` when it holds a seal and nothing else."""
     match fields.get("extra_content"):
-        case {"google": {"thought_signature": str(seal), **google}, **rest} if not google and not rest:
+        case {"google": {"thought_signature": str(seal), **google}, **rest} if (
+            not google and not rest
+        ):
             del fields["extra_content"]
             return seal
     return ""
@@ -52,7 +54,11 @@ def seal_to_wire(kind: Kind, seal: str, length: int) -> dict[str, Any]:
     A thought's text was said already; `length` tells how many of its characters this seal is for.
     """
     if kind is Kind.REASONING:
-        return {"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": seal, "length": length}]}
+        return {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "", "signature": seal, "length": length}
+            ]
+        }
     return signed(seal)
 
 
@@ -73,7 +79,14 @@ def opened_details(details: Sequence[dict[str, Any]], provider: str) -> list[dic
     """The details that `provider` may read, as it made them."""
     found: list[dict[str, Any]] = []
     for item in untagged(list(details), provider):
-        whole = next((value for value in item.values() if isinstance(value, str) and value.startswith(DETAILS)), None)
+        whole = next(
+            (
+                value
+                for value in item.values()
+                if isinstance(value, str) and value.startswith(DETAILS)
+            ),
+            None,
+        )
         found += [item] if whole is None else _unpacked(whole)
     return found
 
@@ -90,12 +103,19 @@ def _joined(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Pieces of the same detail as one: their texts add up, of the rest the last one holds."""
     found: list[dict[str, Any]] = []
     for item in details:
-        same = found and (found[-1].get("type"), found[-1].get("index")) == (item.get("type"), item.get("index"))
+        same = found and (found[-1].get("type"), found[-1].get("index")) == (
+            item.get("type"),
+            item.get("index"),
+        )
         if not same or item.get("index") is None:
             found.append(dict(item))
             continue
         last = found[-1]
         for key, value in item.items():
-            grows = key in {"text", "summary", "data"} and isinstance(last.get(key), str) and isinstance(value, str)
+            grows = (
+                key in {"text", "summary", "data"}
+                and isinstance(last.get(key), str)
+                and isinstance(value, str)
+            )
             last[key] = last[key] + value if grows else value
     return found

@@ -49,4 +49,7 @@ class ThinkSplitter:
 
 def _overlap(text: str, tag: str) -> int:
     """How many characters at the end of `text` begin `tag`."""
-    return next((size for size in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:size])), 0)
+    return next(
+        (size for size in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:size])),
+        0,
+    )

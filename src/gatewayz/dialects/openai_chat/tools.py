@@ -12,7 +12,10 @@ MODES = ("auto", "none", "required")
 
 
 def tools_from_wire(fields: Fields) -> tuple[Tool | OpaqueTool, ...]:
-    return tuple(_tool(item, f"tools[{index}].") for index, item in enumerate(fields.objects("tools", MAX_TOOLS)))
+    return tuple(
+        _tool(item, f"tools[{index}].")
+        for index, item in enumerate(fields.objects("tools", MAX_TOOLS))
+    )
 
 
 def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
@@ -32,8 +35,14 @@ def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
 def tool_to_wire(tool: Tool | OpaqueTool) -> dict[str, Any]:
     if isinstance(tool, OpaqueTool):
         return tool.value
-    named = {"name": tool.name, "description": tool.description or None, "parameters": tool.parameters}
-    function = {key: value for key, value in (named | {"strict": tool.strict}).items() if value is not None}
+    named = {
+        "name": tool.name,
+        "description": tool.description or None,
+        "parameters": tool.parameters,
+    }
+    function = {
+        key: value for key, value in (named | {"strict": tool.strict}).items() if value is not None
+    }
     inner = tool.extra.get("function", {})
     return {"type": "function", **tool.extra, "function": function | inner}
 
@@ -48,7 +57,10 @@ def choice_from_wire(fields: Fields) -> ToolChoice | None:
             return ToolChoice(mode)
         case {"type": "function", "function": {"name": str(name)}}:
             return ToolChoice("named", name)
-        case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(tools)}}:
+        case {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": list(tools)},
+        }:
             names = tuple(name for tool in tools if (name := _allowed(tool)))
             if names and len(names) == len(tools):
                 return ToolChoice(mode, allowed=names)
@@ -108,5 +120,7 @@ def format_to_wire(asked: Format) -> dict[str, Any]:
     if asked.kind != "json_schema":
         return {"type": asked.kind}
     named = {"name": asked.name, "description": asked.description or None, "schema": asked.schema}
-    inner = {key: value for key, value in (named | {"strict": asked.strict}).items() if value is not None}
+    inner = {
+        key: value for key, value in (named | {"strict": asked.strict}).items() if value is not None
+    }
     return {"type": "json_schema", "json_schema": inner}

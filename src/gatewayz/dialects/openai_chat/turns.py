@@ -17,7 +17,9 @@ FAILED = "Error: "
 SEE_BELOW = "The result follows in the next message."
 
 
-def messages_to_wire(request: ChatRequest, provider: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+def messages_to_wire(
+    request: ChatRequest, provider: str
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The messages, seals opened for `provider`, and the names of what could not be said."""
     lost: dict[str, None] = {}
     messages = request.messages if request.dialect == NAME else _adapted(request.messages)
@@ -25,7 +27,11 @@ def messages_to_wire(request: ChatRequest, provider: str) -> tuple[list[dict[str
     if request.dialect != NAME:
         for wire in wires:
             # An assistant that only thought still needs a content: "Required unless tool_calls is specified".
-            if wire["role"] == "assistant" and not wire.keys() & {"content", "tool_calls", "refusal"}:
+            if wire["role"] == "assistant" and not wire.keys() & {
+                "content",
+                "tool_calls",
+                "refusal",
+            }:
                 wire["content"] = ""
     return wires, tuple(lost)
 
@@ -48,7 +54,9 @@ def _adapted(messages: tuple[Message, ...]) -> list[Message]:
 
 def _text_only(message: Message, media: list[Part]) -> Message:
     """The tool message without media, which go into `media`."""
-    results = [_spoken(part, media) if isinstance(part, ToolResult) else part for part in message.parts]
+    results = [
+        _spoken(part, media) if isinstance(part, ToolResult) else part for part in message.parts
+    ]
     return replace(message, parts=tuple(results))
 
 

@@ -65,7 +65,10 @@ def _logprobs(given: Any, offset: int) -> dict[str, list[Any]] | None:
     tokens = [item for item in content if isinstance(item, dict)]
     words = [str(item.get("token") or "") for item in tokens]
     offsets = [offset + sum(map(len, words[:number])) for number in range(len(words))]
-    tops = [{str(top.get("token")): top.get("logprob") for top in item.get("top_logprobs") or ()} for item in tokens]
+    tops = [
+        {str(top.get("token")): top.get("logprob") for top in item.get("top_logprobs") or ()}
+        for item in tokens
+    ]
     return {
         "text_offset": offsets,
         "token_logprobs": [item.get("logprob") for item in tokens],
@@ -133,11 +136,15 @@ class BodyEncoder(_Listener):
 
     def _body(self) -> bytes:
         choices = [
-            _choice_to_wire(number, "".join(choice.pieces), choice.logprobs, choice.reason or "stop")
+            _choice_to_wire(
+                number, "".join(choice.pieces), choice.logprobs, choice.reason or "stop"
+            )
             for number, choice in sorted(self._choices.items())
         ]
         told = self._usage
-        return self._object(choices, **({"usage": usage_to_wire(told.usage, told.cost)} if told is not None else {}))
+        return self._object(
+            choices, **({"usage": usage_to_wire(told.usage, told.cost)} if told is not None else {})
+        )
 
 
 class StreamEncoder(_Listener):
@@ -172,7 +179,11 @@ class StreamEncoder(_Listener):
 
     def _piece(self, number: int, text: str, given: Any) -> bytes:
         told = self._choice(number).take(text, given)
-        return spelled(self._object([_choice_to_wire(number, text, told, None)])) if text or told else b""
+        return (
+            spelled(self._object([_choice_to_wire(number, text, told, None)]))
+            if text or told
+            else b""
+        )
 
     def _usage_chunk(self) -> bytes:
         told, self._usage = self._usage, None

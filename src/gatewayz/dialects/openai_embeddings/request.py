@@ -51,7 +51,10 @@ def _text(fields: Fields, item: Any, index: int) -> str | tuple[int, ...]:
         return item
     if isinstance(item, list) and item and all(map(_is_token, item)):
         return tuple(item)
-    fields.wrong("input" if index == 0 else f"input[{index}]", "expected text or token ids that are not empty")
+    fields.wrong(
+        "input" if index == 0 else f"input[{index}]",
+        "expected text or token ids that are not empty",
+    )
 
 
 def _is_token(value: Any) -> bool:

@@ -33,9 +33,16 @@ class BodyEncoder:
             if frame.source is not None:
                 fields = fields_of(frame.source)
                 reported = next(
-                    (event for event in frame.events if isinstance(event, UsageReported)), UsageReported(Usage())
+                    (event for event in frame.events if isinstance(event, UsageReported)),
+                    UsageReported(Usage()),
                 )
-                return encoded({**fields, "model": self._model, "usage": with_cost(fields["usage"], reported.cost)})
+                return encoded(
+                    {
+                        **fields,
+                        "model": self._model,
+                        "usage": with_cost(fields["usage"], reported.cost),
+                    }
+                )
             for event in frame.events:
                 body = self._heard(event)
                 if body:
@@ -55,8 +62,13 @@ class BodyEncoder:
         return b""
 
     def _body(self) -> bytes:
-        spelled = [vector if self._form == "base64" else unpacked(vector) for vector in self._vectors]
-        data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(spelled)]
+        spelled = [
+            vector if self._form == "base64" else unpacked(vector) for vector in self._vectors
+        ]
+        data = [
+            {"object": "embedding", "index": index, "embedding": one}
+            for index, one in enumerate(spelled)
+        ]
         prompt, cost = self._reported.usage.prompt, self._reported.cost
         usage: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt}
         usage |= {"cost": usd_number(cost)} if cost is not None else {}

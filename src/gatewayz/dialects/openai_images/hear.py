@@ -37,7 +37,9 @@ from gatewayz.dialects.sse import Sse, SseParser
 PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
 
 
-def frames_from(body: bytes, request: ImageRequest, *, echo: bool) -> Generator[Step, Answer | None, list[Frame]]:
+def frames_from(
+    body: bytes, request: ImageRequest, *, echo: bool
+) -> Generator[Step, Answer | None, list[Frame]]:
     """A whole answer. Faults: `upstream_broken` for a body that holds no images."""
     document = _object(body)
     if document.get("error"):
@@ -69,17 +71,30 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _fault(error: Any, body: bytes) -> Fault:
     words = words_in_answer(NAME, error, body)
-    return Fault("upstream_error", words.message or "the provider reported an error in its answer", upstream=words)
+    return Fault(
+        "upstream_error",
+        words.message or "the provider reported an error in its answer",
+        upstream=words,
+    )
 
 
 def _made(item: dict[str, Any]) -> Made:
     text, url = item.get("b64_json"), item.get("url")
-    address = (data_url(text) if not text.startswith("data:") else text) if isinstance(text, str) and text else url
+    address = (
+        (data_url(text) if not text.startswith("data:") else text)
+        if isinstance(text, str) and text
+        else url
+    )
     revised = item.get("revised_prompt")
-    return Made(address if isinstance(address, str) else "", revised=revised if isinstance(revised, str) else "")
+    return Made(
+        address if isinstance(address, str) else "",
+        revised=revised if isinstance(revised, str) else "",
+    )
 
 
-def _source(document: dict[str, Any], items: list[dict[str, Any]], images: list[Made], form: str) -> bytes:
+def _source(
+    document: dict[str, Any], items: list[dict[str, Any]], images: list[Made], form: str
+) -> bytes:
     data = [_item(item, image, form) for item, image in zip(items, images, strict=True)]
     return encoded({**document, "data": data})
 
@@ -105,7 +120,9 @@ def usage_from(report: Any, images: list[Made], asked: Size | None) -> UsageRepo
     prompt, output = _count(report.get("input_tokens")), _count(report.get("output_tokens"))
     seen = min(_count(inside.get("image_tokens")), prompt) if isinstance(inside, dict) else 0
     tokens = Usage(input=prompt - seen, image_input=seen, image_output=output)
-    return UsageReported(msgspec.structs.replace(tokens, images=count.images, pixels=count.pixels, requests=1))
+    return UsageReported(
+        msgspec.structs.replace(tokens, images=count.images, pixels=count.pixels, requests=1)
+    )
 
 
 def _count(value: Any) -> int:
@@ -167,13 +184,19 @@ class StreamDecoder:
             return self._completed(document, events, source)
         return [Frame(tuple(events), self._echoed(source))]
 
-    def _completed(self, document: dict[str, Any], events: list[Event], source: bytes) -> list[Frame]:
+    def _completed(
+        self, document: dict[str, Any], events: list[Event], source: bytes
+    ) -> list[Frame]:
         image = Made(data_url(document["b64_json"]))
         block, self._open = len(self._images), False
         self._images.append(image)
         self._usage = document.get("usage") or self._usage
         # What a client that leaves has got by then is paid.
-        events += [BlockDelta(block, image.url), BlockEnded(block), usage_from(self._usage, self._images, None)]
+        events += [
+            BlockDelta(block, image.url),
+            BlockEnded(block),
+            usage_from(self._usage, self._images, None),
+        ]
         frames = [Frame(tuple(events), self._echoed(source))]
         if len(self._images) < self._reading.choices:
             return frames

@@ -61,7 +61,10 @@ def _size(fields: Fields) -> tuple[int, int] | None:
         return None
     match = SIZE.fullmatch(text)
     if match is None:
-        fields.wrong("size", f"expected 'auto' or WIDTHxHEIGHT in pixels such as '1024x1024', but got {text[:40]!r}")
+        fields.wrong(
+            "size",
+            f"expected 'auto' or WIDTHxHEIGHT in pixels such as '1024x1024', but got {text[:40]!r}",
+        )
     width, height = int(match[1]), int(match[2])
     if max(width, height) > MAX_SIDE:
         fields.wrong("size", f"expected sides of at most {MAX_SIDE} pixels, but got {text}")

@@ -25,7 +25,11 @@ class OpenAIImagesClient:
         return request_from_wire(body)
 
     def encoder(self, call: Call, created_s: int) -> Encoder:
-        return StreamEncoder(created_s) if call.request.streamed else BodyEncoder(call.request.form, created_s)
+        return (
+            StreamEncoder(created_s)
+            if call.request.streamed
+            else BodyEncoder(call.request.form, created_s)
+        )
 
     def refusal(self, fault: Fault, call_id: str) -> Spoken:
         return errors.refusal(fault)

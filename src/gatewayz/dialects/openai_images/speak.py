@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gatewayz.core.events import BlockDelta, BlockEnded, Event, Failed, Finished, Frame, UsageReported
+from gatewayz.core.events import (
+    BlockDelta,
+    BlockEnded,
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    UsageReported,
+)
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.images import base64_of
 from gatewayz.dialects.jsontext import decoded, encoded, fields_of, usd_number
@@ -27,7 +35,9 @@ class BodyEncoder:
     def feed(self, frames: Sequence[Frame]) -> bytes:
         for frame in frames:
             if frame.whole and frame.source is not None:
-                reported = next((event for event in frame.events if isinstance(event, UsageReported)), None)
+                reported = next(
+                    (event for event in frame.events if isinstance(event, UsageReported)), None
+                )
                 return self._echo(frame.source, reported)
             for event in frame.events:
                 body = self._heard(event)
@@ -51,7 +61,9 @@ class BodyEncoder:
                 return encoded({"error": error_object(fault)})
             case Finished():
                 told = usage_to_wire(self._usage)
-                return encoded({"created": self._created_s, "data": list(self._items.values()), **told})
+                return encoded(
+                    {"created": self._created_s, "data": list(self._items.values()), **told}
+                )
         return b""
 
 
@@ -64,7 +76,12 @@ def usage_to_wire(reported: UsageReported | None) -> dict[str, Any]:
     counts = {"input_tokens": usage.prompt, "output_tokens": usage.completion}
     shown = {"cost": usd_number(reported.cost)} if reported.cost is not None else {}
     return {
-        "usage": {**counts, "total_tokens": usage.prompt + usage.completion, "input_tokens_details": inside, **shown}
+        "usage": {
+            **counts,
+            "total_tokens": usage.prompt + usage.completion,
+            "input_tokens_details": inside,
+            **shown,
+        }
     }
 
 
@@ -100,7 +117,9 @@ class StreamEncoder:
             case Finished():
                 self._flush(out, None)
             case Failed(fault=fault):
-                out.append(spelled(encoded({"type": "error", "error": error_object(fault)}), "error"))
+                out.append(
+                    spelled(encoded({"type": "error", "error": error_object(fault)}), "error")
+                )
 
     def _flush(self, out: list[bytes], usage: UsageReported | None) -> None:
         """The last image waits for the usage, which stands in its event."""

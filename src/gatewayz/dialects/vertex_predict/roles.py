@@ -75,7 +75,9 @@ def _made(body: bytes) -> list[Made]:
 
 def _image(prediction: Any) -> Made | None:
     if isinstance(prediction, dict):
-        text = next((prediction[name] for name in FIELDS if isinstance(prediction.get(name), str)), "")
+        text = next(
+            (prediction[name] for name in FIELDS if isinstance(prediction.get(name), str)), ""
+        )
         revised = prediction.get("prompt")
     else:
         text, revised = prediction if isinstance(prediction, str) else "", None

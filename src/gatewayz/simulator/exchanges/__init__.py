@@ -37,7 +37,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def content(self) -> bytes:
         """The bytes on the wire."""
         if self.frames is None:
-            return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
+            return (
+                self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
+            )
         return b"".join(_frame(frame) for frame in self.frames)
 
 
@@ -59,11 +61,21 @@ def load_exchange(name: str, folder: str = CHAT) -> Exchange:
 def exchange_names(folder: str = CHAT) -> tuple[str, ...]:
     """The exchanges of a dialect."""
     found = files("gatewayz.simulator.exchanges").joinpath(folder)
-    return tuple(sorted(file.name.removesuffix(".json") for file in found.iterdir() if file.name.endswith(".json")))
+    return tuple(
+        sorted(
+            file.name.removesuffix(".json")
+            for file in found.iterdir()
+            if file.name.endswith(".json")
+        )
+    )
 
 
 @cache
 def folders() -> tuple[str, ...]:
     """The dialects that have exchanges."""
     found = files("gatewayz.simulator.exchanges").iterdir()
-    return tuple(sorted(folder.name for folder in found if folder.is_dir() and not folder.name.startswith("_")))
+    return tuple(
+        sorted(
+            folder.name for folder in found if folder.is_dir() and not folder.name.startswith("_")
+        )
+    )

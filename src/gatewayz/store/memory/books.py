@@ -46,7 +46,9 @@ class MemoryBooks:
         self.open[hold.call] = replace(hold, amount=Nanos(hold.amount + amount))
         return self.open[hold.call]
 
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
+    async def settle(
+        self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None
+    ) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
         self._record(call, outcome)
@@ -59,7 +61,9 @@ class MemoryBooks:
 
     def _record(self, call: Call, outcome: Outcome) -> None:
         who = call.principal
-        self.records.append(CallRecord(call.id, call.endpoint, call.request.model, who.account, who.key, outcome))
+        self.records.append(
+            CallRecord(call.id, call.endpoint, call.request.model, who.account, who.key, outcome)
+        )
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
 

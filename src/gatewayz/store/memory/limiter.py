@@ -50,7 +50,9 @@ class MemoryLimiter:
         held = [self._held(slots.subject, now) for slots in shape.slots]
         for slots, running in zip(shape.slots, held, strict=True):
             if len(running) >= slots.limit:
-                return Decision(allowed=False, rule=slots.rule, limit=slots.limit, retry_after_s=RETRY_S)
+                return Decision(
+                    allowed=False, rule=slots.rule, limit=slots.limit, retry_after_s=RETRY_S
+                )
         taken = take(shape.buckets, self._arrivals, now)
         if taken.refused is None:
             self._arrivals.update(taken.arrivals)
@@ -96,9 +98,14 @@ class MemoryLimiter:
         return shape
 
     def _shaped(self, principal: Principal) -> "_Shape":
-        subjects = (("key_concurrency", _key(principal.key)), ("account_concurrency", _account(principal.account)))
+        subjects = (
+            ("key_concurrency", _key(principal.key)),
+            ("account_concurrency", _account(principal.account)),
+        )
         slots = [
-            _Slots(subject, rule, max(round(limit_of(principal, self._rules, rule) * self._share), 1))
+            _Slots(
+                subject, rule, max(round(limit_of(principal, self._rules, rule) * self._share), 1)
+            )
             for rule, subject in subjects
         ]
         return _Shape(buckets_of(principal, self._rules, self._share), tuple(slots))
@@ -106,7 +113,9 @@ class MemoryLimiter:
     def _sweep(self, now: float) -> None:
         self._taken += 1
         if self._taken % SWEEP_EVERY == 0 or len(self._arrivals) > MAX_BUCKETS:
-            self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
+            self._arrivals = {
+                key: arrival for key, arrival in self._arrivals.items() if arrival > now
+            }
 
 
 def _key(key: str) -> str:

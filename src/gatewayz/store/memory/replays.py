@@ -37,7 +37,12 @@ class MemoryReplays:
             while len(self._claims) > MAX_REPLAYS:
                 self._claims.popitem(last=False)
             return None
-        check(found.fingerprint, call.fingerprint, running=found.running, kept=found.answer is not None)
+        check(
+            found.fingerprint,
+            call.fingerprint,
+            running=found.running,
+            kept=found.answer is not None,
+        )
         return decode(found.answer or b"", type=Kept)
 
     async def free(self, call: Call) -> None:
@@ -59,7 +64,9 @@ class MemoryReplays:
 def check(fingerprint: str, asked: str, *, running: bool, kept: bool) -> None:
     """Why a key that is taken cannot be answered from what is kept, as a fault. Both texts are fingerprints."""
     if fingerprint != asked:
-        raise Fault("other_request", "This Idempotency-Key was used for another request; use a new one.")
+        raise Fault(
+            "other_request", "This Idempotency-Key was used for another request; use a new one."
+        )
     if running:
         message = "The first request with this Idempotency-Key is still under way."
         raise Fault("in_flight", message, retry_after_s=RETRY_S)

@@ -59,7 +59,10 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = (
-    *(ACCOUNTS.c[name] for name in ("id", "name", "billing", "status", "markup_bp", "rules", "created_ms")),
+    *(
+        ACCOUNTS.c[name]
+        for name in ("id", "name", "billing", "status", "markup_bp", "rules", "created_ms")
+    ),
     *(WALLETS.c[name] for name in ("paid", "promo", "held", "floor")),
 )
 
@@ -76,7 +79,9 @@ def _accounts() -> Select[Any]:
 async def listed(database: Database) -> list[Account]:
     """Every account, oldest first. Faults: `unavailable`."""
     async with database.begin(reading=True) as connection:
-        rows = await connection.execute(_accounts().order_by(ACCOUNTS.c.created_ms, ACCOUNTS.c.id).limit(MAX_LISTED))
+        rows = await connection.execute(
+            _accounts().order_by(ACCOUNTS.c.created_ms, ACCOUNTS.c.id).limit(MAX_LISTED)
+        )
         return [_account(row) for row in rows.all()]
 
 
@@ -97,20 +102,30 @@ async def one(database: Database, account: str) -> Account:
 
 async def found(database: Database, word: str) -> str:
     """The account's id by its id or, if only one has it, by its name. Faults: `unknown_route`, `bad_request`."""
-    wanted = select(ACCOUNTS.c.id).where((ACCOUNTS.c.id == word) | (ACCOUNTS.c.name == word)).limit(MAX_LISTED)
+    wanted = (
+        select(ACCOUNTS.c.id)
+        .where((ACCOUNTS.c.id == word) | (ACCOUNTS.c.name == word))
+        .limit(MAX_LISTED)
+    )
     async with database.begin(reading=True) as connection:
         ids = [id for (id,) in (await connection.execute(wanted)).all()]
     if word in ids:
         return word
     if len(ids) > 1:
-        raise Fault("bad_request", f"{len(ids)} accounts are named {word!r}; give an id: {', '.join(ids[:5])}.")
+        raise Fault(
+            "bad_request",
+            f"{len(ids)} accounts are named {word!r}; give an id: {', '.join(ids[:5])}.",
+        )
     if not ids:
         raise unknown(word)
     return str(ids[0])
 
 
 def unknown(account: str) -> Fault:
-    return Fault("unknown_route", f"There is no account {account[:64]!r}; `gatewayz accounts list` shows them.")
+    return Fault(
+        "unknown_route",
+        f"There is no account {account[:64]!r}; `gatewayz accounts list` shows them.",
+    )
 
 
 async def create(
@@ -120,7 +135,8 @@ async def create(
     account = account or new_ulid()
     if ID.fullmatch(account) is None:
         raise Fault(
-            "bad_request", "An account's id has 1 to 40 letters, digits, - and _, and begins with none of these."
+            "bad_request",
+            "An account's id has 1 to 40 letters, digits, - and _, and begins with none of these.",
         )
     _named(name)
     floor = _floor(billing, credit_line)
@@ -130,11 +146,19 @@ async def create(
         account=account,
         detail={"name": name, "billing": billing, "floor": floor},
     )
-    row = {"id": account, "name": name, "billing": billing, "status": "active", "created_ms": desk.clock.wall_ms()}
+    row = {
+        "id": account,
+        "name": name,
+        "billing": billing,
+        "status": "active",
+        "created_ms": desk.clock.wall_ms(),
+    }
     try:
         async with desk.changing(deed) as connection:
             await connection.execute(insert(ACCOUNTS).values(row))
-            await connection.execute(insert(WALLETS).values(account_id=account, billing=billing, floor=floor))
+            await connection.execute(
+                insert(WALLETS).values(account_id=account, billing=billing, floor=floor)
+            )
     except IntegrityError:
         raise Fault("bad_request", f"There is an account {account!r} already.") from None
     return await one(desk.database, account)
@@ -148,17 +172,27 @@ def _named(name: str) -> str:
 
 def _floor(billing: Billing, credit_line: Nanos) -> int:
     if credit_line < 0 or (credit_line > 0) != (billing == "credit"):
-        raise Fault("bad_request", "Billing by credit needs a credit line above zero; other billing has none.")
+        raise Fault(
+            "bad_request",
+            "Billing by credit needs a credit line above zero; other billing has none.",
+        )
     return -credit_line
 
 
-async def set_billing(desk: Desk, account: str, billing: Billing, credit_line: Nanos = NOTHING) -> None:
+async def set_billing(
+    desk: Desk, account: str, billing: Billing, credit_line: Nanos = NOTHING
+) -> None:
     """Another way to bill, only while no call is under way and nothing is owed beyond the new line.
 
     Faults: `bad_request`, `unknown_route`, `in_flight` while calls hold credit.
     """
     floor = _floor(billing, credit_line)
-    deed = Deed(action="account.billing", subject=account, account=account, detail={"billing": billing, "floor": floor})
+    deed = Deed(
+        action="account.billing",
+        subject=account,
+        account=account,
+        detail={"billing": billing, "floor": floor},
+    )
     async with desk.changing(deed) as connection:
         idle = update(WALLETS).where(WALLETS.c.account_id == account, WALLETS.c.held == 0)
         done = await connection.execute(
@@ -166,7 +200,9 @@ async def set_billing(desk: Desk, account: str, billing: Billing, credit_line: N
         )
         if not done.rowcount:
             raise await _why_not(connection, account)
-        await connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(billing=billing))
+        await connection.execute(
+            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(billing=billing)
+        )
 
 
 async def _why_not(connection: AsyncConnection, account: str) -> Fault:
@@ -178,7 +214,8 @@ async def _why_not(connection: AsyncConnection, account: str) -> Fault:
         why = f"${usd_text(Nanos(one.held))} is held by calls under way; billing changes when they have ended."
         return Fault("in_flight", why, retry_after_s=HELD_RETRY_S)
     return Fault(
-        "bad_request", f"The account owes ${usd_text(Nanos(-one.paid))}, more than the new billing lets it owe."
+        "bad_request",
+        f"The account owes ${usd_text(Nanos(-one.paid))}, more than the new billing lets it owe.",
     )
 
 
@@ -195,7 +232,9 @@ async def set_status(desk: Desk, account: str, status: Status) -> None:
 async def set_markup(desk: Desk, account: str, markup_bp: int | None) -> None:
     """The account's own markup in basis points; none: the offers'. Faults: `bad_request`, `unknown_route`."""
     if markup_bp is not None and not 0 <= markup_bp <= MAX_MARKUP_BP:
-        raise Fault("bad_request", f"A markup is from 0 to {MAX_MARKUP_BP} basis points, not {markup_bp}.")
+        raise Fault(
+            "bad_request", f"A markup is from 0 to {MAX_MARKUP_BP} basis points, not {markup_bp}."
+        )
     await _set(desk, account, "account.markup", {"markup_bp": markup_bp})
 
 
@@ -208,6 +247,8 @@ async def set_rules(desk: Desk, account: str, rules: AccountRules) -> None:
 async def _set(desk: Desk, account: str, action: str, values: Mapping[str, Any]) -> None:
     deed = Deed(action=action, subject=account, account=account, detail=values)
     async with desk.changing(deed) as connection:
-        done = await connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(**values))
+        done = await connection.execute(
+            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(**values)
+        )
         if not done.rowcount:
             raise unknown(account)

@@ -61,7 +61,9 @@ async def recorded(
     last = select(AUDIT_LOG.c.digest).order_by(AUDIT_LOG.c.number.desc()).limit(1)
     previous = str((await connection.execute(last)).scalar() or "")
     detail = msgspec.json.encode(deed.detail, order="sorted").decode()
-    open_entry = Entry(number, now_ms, actor, deed.action, deed.subject, deed.account, detail, previous, "")
+    open_entry = Entry(
+        number, now_ms, actor, deed.action, deed.subject, deed.account, detail, previous, ""
+    )
     entry = msgspec.structs.replace(open_entry, digest=seal(open_entry, peppers.current))
     row = msgspec.structs.asdict(entry)
     row["account_id"] = row.pop("account")
@@ -86,9 +88,16 @@ def _entry(row: Sequence[Any]) -> Entry:
     return Entry(*row)
 
 
-async def entries(database: Database, *, account: str = "", after: int = 0, limit: int = PAGE) -> list[Entry]:
+async def entries(
+    database: Database, *, account: str = "", after: int = 0, limit: int = PAGE
+) -> list[Entry]:
     """Entries of an account, or of all, from the one after `after` on. Faults: `unavailable`."""
-    wanted = select(*AUDIT_LOG.c).where(AUDIT_LOG.c.number > after).order_by(AUDIT_LOG.c.number).limit(limit)
+    wanted = (
+        select(*AUDIT_LOG.c)
+        .where(AUDIT_LOG.c.number > after)
+        .order_by(AUDIT_LOG.c.number)
+        .limit(limit)
+    )
     if account:
         wanted = wanted.where(AUDIT_LOG.c.account_id == account)
     async with database.begin(reading=True) as connection:
@@ -106,7 +115,11 @@ async def last_entries(database: Database, limit: int, account: str = "") -> lis
 
 async def several(database: Database, account: str, cut: Cut) -> tuple[list[Entry], Slice]:
     """A slice of the log, or of an account's part of it; the newest first. Faults: `bad_request`, `unavailable`."""
-    wanted = select(*AUDIT_LOG.c).where(AUDIT_LOG.c.account_id == account) if account else select(*AUDIT_LOG.c)
+    wanted = (
+        select(*AUDIT_LOG.c).where(AUDIT_LOG.c.account_id == account)
+        if account
+        else select(*AUDIT_LOG.c)
+    )
     found = await sliced(database, wanted, (AUDIT_LOG.c.number,), replace(cut, newest_first=True))
     return [_entry(tuple(row.values())) for row in found.rows], found
 
@@ -122,12 +135,21 @@ async def verified(database: Database, peppers: Peppers) -> tuple[int, list[Viol
                 found.append(Violation("audit_log_is_whole", f"entry {entry.number}", wrong))
             previous, number = entry.digest, entry.number
     async with database.begin(reading=True) as connection:
-        counted = (await connection.execute(select(REVISIONS.c.number).where(REVISIONS.c.subject == COUNT))).scalar()
+        counted = (
+            await connection.execute(select(REVISIONS.c.number).where(REVISIONS.c.subject == COUNT))
+        ).scalar()
         silent = (await connection.execute(text(UNTOLD))).fetchmany(MAX_SHOWN)
     if (counted or 0) != number:
-        found.append(Violation("audit_log_is_whole", "the end", f"{counted or 0} were written, the last is {number}"))
+        found.append(
+            Violation(
+                "audit_log_is_whole",
+                "the end",
+                f"{counted or 0} were written, the last is {number}",
+            )
+        )
     found += [
-        Violation("money_moves_are_told", name, f"a {kind} of {account} has no entry") for name, kind, account in silent
+        Violation("money_moves_are_told", name, f"a {kind} of {account} has no entry")
+        for name, kind, account in silent
     ]
     return number, found
 

@@ -61,13 +61,18 @@ def written(path: Path, header: Header) -> Iterator[BackupWriter]:
     """A new file that only its owner can read. Faults: `unavailable` when it cannot be written."""
     part = path.with_name(f"{path.name}.part")
     try:
-        with _created(part) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=LEVEL, mtime=0) as file:
+        with (
+            _created(part) as raw,
+            gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=LEVEL, mtime=0) as file,
+        ):
             file.write(encoded(header) + b"\n")
             yield BackupWriter(file)
             file.write(WHOLE)
         part.replace(path)
     except OSError as error:
-        raise Fault("unavailable", f"{path} cannot be written: {error.strerror or error}") from error
+        raise Fault(
+            "unavailable", f"{path} cannot be written: {error.strerror or error}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -94,7 +99,9 @@ class BackupReader:
             except msgspec.DecodeError:
                 break
             if header.gatewayz_backup > FORMAT:
-                raise self._wrong(f"is of format {header.gatewayz_backup}, this version reads {FORMAT}")
+                raise self._wrong(
+                    f"is of format {header.gatewayz_backup}, this version reads {FORMAT}"
+                )
             return header
         raise self._wrong("is no backup of gatewayz")
 
@@ -120,7 +127,9 @@ class BackupReader:
             elif line.startswith(b"{"):
                 seal = self._decoded(line, Seal)
                 if seal != digest.seal(sheet.table):
-                    raise self._wrong(f"is damaged: the rows of {sheet.table} are not those that were written")
+                    raise self._wrong(
+                        f"is damaged: the rows of {sheet.table} are not those that were written"
+                    )
                 yield seal
         raise self._wrong("was cut off before its end")
 

@@ -98,7 +98,9 @@ class StoreBooks:
         if done.budget and len(self.used_up) < MAX_USED_UP:
             self.used_up.add(done.budget)
 
-    async def settle(self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None) -> bool:
+    async def settle(
+        self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None
+    ) -> bool:
         order = Settle(
             call=call.id,
             account=hold.account,
@@ -112,7 +114,9 @@ class StoreBooks:
         until = clock.now() + patience.settle_s
         while True:
             try:
-                done = await asyncio.wait_for(self.commits.put(order), max(until - clock.now(), patience.again_s))
+                done = await asyncio.wait_for(
+                    self.commits.put(order), max(until - clock.now(), patience.again_s)
+                )
             except (Fault, TimeoutError) as error:
                 if isinstance(error, Fault) and error.kind != "unavailable":
                     raise
@@ -126,7 +130,12 @@ class StoreBooks:
             await asyncio.sleep(patience.again_s)
 
     async def refused(self, call: Call, outcome: Outcome) -> None:
-        order = Settle(call=call.id, account=call.principal.account, cost=Nanos(0), rows=rows_of(call, outcome, 0))
+        order = Settle(
+            call=call.id,
+            account=call.principal.account,
+            cost=Nanos(0),
+            rows=rows_of(call, outcome, 0),
+        )
         with suppress(Fault, TimeoutError):
             await asyncio.wait_for(self.commits.put(order), self.patience.hold_s)
 
@@ -158,7 +167,8 @@ class StoreBooks:
             for call, account in list(self.doubtful.items()):
                 try:
                     await asyncio.wait_for(
-                        self.commits.put(Release(call=call, account=account)), self.patience.settle_s
+                        self.commits.put(Release(call=call, account=account)),
+                        self.patience.settle_s,
                     )
                 except (Fault, TimeoutError):
                     break

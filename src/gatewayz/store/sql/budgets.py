@@ -55,7 +55,8 @@ def lasting() -> ColumnElement[bool]:
 
 
 COLUMNS = tuple(
-    BUDGETS.c[name] for name in ("subject", "account_id", "limit_nanos", "period", "period_ms", "spent", "held")
+    BUDGETS.c[name]
+    for name in ("subject", "account_id", "limit_nanos", "period", "period_ms", "spent", "held")
 )
 
 
@@ -77,16 +78,27 @@ async def put(desk: Desk, account: str, subject: str, limit: Limit) -> None:
     Faults: `bad_request`, `unknown_route` for an account or key that is not there.
     """
     if limit.amount < 0 or limit.period not in get_args(Period):
-        raise Fault("bad_request", f"A budget is an amount of zero or more per {', '.join(get_args(Period))}.")
+        raise Fault(
+            "bad_request",
+            f"A budget is an amount of zero or more per {', '.join(get_args(Period))}.",
+        )
     detail = {"limit_nanos": limit.amount, "period": limit.period}
-    async with desk.changing(Deed(action="budget.set", subject=subject, account=account, detail=detail)) as connection:
+    async with desk.changing(
+        Deed(action="budget.set", subject=subject, account=account, detail=detail)
+    ) as connection:
         await _locked(connection, account)
         await _is_of(connection, account, subject)
         own = update(BUDGETS).where(BUDGETS.c.account_id == account, BUDGETS.c.subject == subject)
-        same = await connection.execute(own.where(BUDGETS.c.period == limit.period).values(limit_nanos=limit.amount))
+        same = await connection.execute(
+            own.where(BUDGETS.c.period == limit.period).values(limit_nanos=limit.amount)
+        )
         if same.rowcount:
             return
-        began = {"period": limit.period, "period_ms": period_start(limit.period, desk.clock.wall_ms()), "spent": 0}
+        began = {
+            "period": limit.period,
+            "period_ms": period_start(limit.period, desk.clock.wall_ms()),
+            "spent": 0,
+        }
         other = await connection.execute(own.values(limit_nanos=limit.amount, **began))
         if not other.rowcount:
             row = {"subject": subject, "account_id": account, "limit_nanos": limit.amount, **began}
@@ -96,7 +108,9 @@ async def put(desk: Desk, account: str, subject: str, limit: Limit) -> None:
 
 async def remove(desk: Desk, account: str, subject: str) -> None:
     """Faults: `unknown_route`."""
-    async with desk.changing(Deed(action="budget.remove", subject=subject, account=account)) as connection:
+    async with desk.changing(
+        Deed(action="budget.remove", subject=subject, account=account)
+    ) as connection:
         await _locked(connection, account)
         own = delete(BUDGETS).where(BUDGETS.c.account_id == account, BUDGETS.c.subject == subject)
         if not (await connection.execute(own)).rowcount:
@@ -107,7 +121,11 @@ async def carried_over(connection: AsyncConnection, account: str, old: str, new:
     """Gives the new subject the old one's budget, with what is spent of it."""
     await _locked(connection, account)
     own = BUDGETS.c.account_id == account
-    for row in (await connection.execute(select(*BUDGETS.c).where(own, BUDGETS.c.subject == old))).mappings().all():
+    for row in (
+        (await connection.execute(select(*BUDGETS.c).where(own, BUDGETS.c.subject == old)))
+        .mappings()
+        .all()
+    ):
         await connection.execute(insert(BUDGETS).values({**row, "subject": new, "held": 0}))
 
 
@@ -125,10 +143,15 @@ async def _is_of(connection: AsyncConnection, account: str, subject: str) -> Non
         if (await connection.execute(key)).first() is None:
             raise Fault("unknown_route", f"The account has no key {name[:64]!r}.")
         return
-    end_user = name.removeprefix(f"{account}/") if kind == "user" and name.startswith(f"{account}/") else ""
+    end_user = (
+        name.removeprefix(f"{account}/")
+        if kind == "user" and name.startswith(f"{account}/")
+        else ""
+    )
     if subject != of_account(account) and not 0 < len(end_user) <= MAX_END_USER:
         raise Fault(
-            "bad_request", f"A budget is of a key, an account, or an end user of 1 to {MAX_END_USER} characters."
+            "bad_request",
+            f"A budget is of a key, an account, or an end user of 1 to {MAX_END_USER} characters.",
         )
 
 
@@ -136,7 +159,9 @@ async def _held(connection: AsyncConnection, account: str, subject: str) -> int:
     """What calls under way hold of a budget that was taken away meanwhile: they give it back to this one."""
     rows = (
         await connection.execute(
-            select(HOLDS.c.promo + HOLDS.c.paid, HOLDS.c.budgets).where(HOLDS.c.account_id == account)
+            select(HOLDS.c.promo + HOLDS.c.paid, HOLDS.c.budgets).where(
+                HOLDS.c.account_id == account
+            )
         )
     ).all()
     return sum(amount for amount, subjects in rows if subject in msgspec.json.decode(subjects))

@@ -42,7 +42,9 @@ class Whose(Struct, frozen=True):
         if self.account:
             wanted = wanted.where(CALLS.c.account_id == self.account)
         if self.user:
-            own = select(API_KEYS.c.id).where(API_KEYS.c.account_id == self.account, API_KEYS.c.user_id == self.user)
+            own = select(API_KEYS.c.id).where(
+                API_KEYS.c.account_id == self.account, API_KEYS.c.user_id == self.user
+            )
             return wanted.where(CALLS.c.key_id.in_(own))
         return wanted.where(CALLS.c.key_id == self.key) if self.key else wanted
 
@@ -66,7 +68,10 @@ def call_id_of(text: str) -> str:
     """The call's id in any form in which a client sees it: `chatcmpl-…`, `msg_…`, `resp_…`. Faults: `bad_request`."""
     match = ULID.search(text.strip())
     if match is None:
-        raise Fault("bad_request", f"{text[:80]!r} is no id of a call: 26 letters and digits, as in x-request-id.")
+        raise Fault(
+            "bad_request",
+            f"{text[:80]!r} is no id of a call: 26 letters and digits, as in x-request-id.",
+        )
     return match[1]
 
 
@@ -74,7 +79,9 @@ async def owner(database: Database, call_id: str) -> str:
     """Whose a call is, for the operator. Faults: `unknown_route`."""
     async with database.begin(reading=True) as connection:
         for table, column in ((CALLS, CALLS.c.id), (HOLDS, HOLDS.c.call_id)):
-            found = (await connection.execute(select(table.c.account_id).where(column == call_id))).scalar()
+            found = (
+                await connection.execute(select(table.c.account_id).where(column == call_id))
+            ).scalar()
             if found is not None:
                 return str(found)
     raise unknown(call_id)
@@ -84,29 +91,38 @@ async def story(database: Database, account: str, call_id: str) -> Story:
     """A call of an account; another's is as one that does not exist. Faults: `unknown_route`."""
     wanted = (
         select(*CALLS.c).where(CALLS.c.account_id == account, CALLS.c.id == call_id),
-        select(*TRANSFERS.c).where(TRANSFERS.c.account_id == account, TRANSFERS.c.call_id == call_id),
+        select(*TRANSFERS.c).where(
+            TRANSFERS.c.account_id == account, TRANSFERS.c.call_id == call_id
+        ),
         select(*HOLDS.c).where(HOLDS.c.account_id == account, HOLDS.c.call_id == call_id),
         select(*ATTEMPTS.c).where(ATTEMPTS.c.call_id == call_id).order_by(ATTEMPTS.c.number),
     )
     async with database.begin(reading=True) as connection:
         calls, moved, held, tried = [
-            [dict(row) for row in (await connection.execute(one)).mappings().all()] for one in wanted
+            [dict(row) for row in (await connection.execute(one)).mappings().all()]
+            for one in wanted
         ]
     if not calls and not held:
         raise unknown(call_id)
     record = _read(calls[0]) if calls else {}
-    order = sorted(moved, key=lambda row: (row["at_ms"], row["kind"] not in {"hold", "extend"}, row["id"]))
+    order = sorted(
+        moved, key=lambda row: (row["at_ms"], row["kind"] not in {"hold", "extend"}, row["id"])
+    )
     return Story(record, tried if calls else [], order, held[0] if held else None)
 
 
 async def is_of(database: Database, whose: Whose, call_id: str) -> bool:
     """Whether a call that has ended is one of these."""
     async with database.begin(reading=True) as connection:
-        return (await connection.execute(whose.of(select(CALLS.c.id)).where(CALLS.c.id == call_id))).first() is not None
+        return (
+            await connection.execute(whose.of(select(CALLS.c.id)).where(CALLS.c.id == call_id))
+        ).first() is not None
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: msgspec.json.decode(value) if name in LISTS else value for name, value in row.items()}
+    return {
+        name: msgspec.json.decode(value) if name in LISTS else value for name, value in row.items()
+    }
 
 
 async def listed(database: Database, whose: Whose, wanted: Wanted, cut: Cut) -> Slice:
@@ -125,13 +141,17 @@ async def listed(database: Database, whose: Whose, wanted: Wanted, cut: Cut) -> 
         statement = statement.where(CALLS.c.id >= first_ulid(wanted.from_ms))
     if wanted.until_ms is not None:
         statement = statement.where(CALLS.c.id < first_ulid(wanted.until_ms))
-    found = await sliced(database, statement, (CALLS.c.id,), structs.replace(cut, newest_first=True))
+    found = await sliced(
+        database, statement, (CALLS.c.id,), structs.replace(cut, newest_first=True)
+    )
     return Slice([_read(row) for row in found.rows], found.next)
 
 
 async def newest(database: Database, limit: int, account: str = "") -> list[dict[str, Any]]:
     """The calls that came in last, oldest first."""
-    rows = await _selected(database, _of(account).order_by(CALLS.c.id.desc()).limit(min(limit, MAX_LISTED)))
+    rows = await _selected(
+        database, _of(account).order_by(CALLS.c.id.desc()).limit(min(limit, MAX_LISTED))
+    )
     return list(reversed(rows))
 
 

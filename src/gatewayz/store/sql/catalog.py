@@ -51,7 +51,11 @@ class SqlCatalog:
         async with self._database.begin(reading=True) as connection:
             models = (await connection.execute(select(MODELS).limit(MAX_ROWS))).all()
             offers = (await connection.execute(select(OFFERS).limit(MAX_ROWS))).all()
-            priced = select(PRICES).order_by(PRICES.c.valid_from_ms, PRICES.c.created_ms, PRICES.c.id).limit(MAX_ROWS)
+            priced = (
+                select(PRICES)
+                .order_by(PRICES.c.valid_from_ms, PRICES.c.created_ms, PRICES.c.id)
+                .limit(MAX_ROWS)
+            )
             prices = (await connection.execute(priced)).all()
             number = await number_of(connection, CATALOG)
         later = [row.valid_from_ms for row in prices if row.valid_from_ms > now_ms]
@@ -59,7 +63,9 @@ class SqlCatalog:
             models=_models(models, offers),
             hidden_models=frozenset(row.id for row in models if row.hidden),
             prices=_prices(row for row in prices if row.valid_from_ms <= now_ms),
-            hidden_offers=frozenset((row.provider, row.upstream_id) for row in offers if row.hidden),
+            hidden_offers=frozenset(
+                (row.provider, row.upstream_id) for row in offers if row.hidden
+            ),
             number=number,
             next_ms=min(later, default=None),
         )
@@ -134,7 +140,11 @@ async def put_model(desk: Desk, wish: ModelWish) -> None:
         _check_id(name)
     if len(wish.aliases) > MAX_ALIASES:
         raise Fault("bad_request", f"A model has at most {MAX_ALIASES} aliases.")
-    row = {"name": wish.name[:MAX_ID], "aliases": msgspec.json.encode(wish.aliases).decode(), "hidden": wish.hidden}
+    row = {
+        "name": wish.name[:MAX_ID],
+        "aliases": msgspec.json.encode(wish.aliases).decode(),
+        "hidden": wish.hidden,
+    }
     deed = Deed(action="catalog.model", subject=wish.id, detail=msgspec.to_builtins(wish))
     async with desk.changing(deed) as connection:
         await _put(connection, MODELS, {"id": wish.id}, {**row, "changed_ms": desk.clock.wall_ms()})
@@ -154,7 +164,9 @@ async def put_offer(desk: Desk, wish: OfferWish) -> None:
         "changed_ms": desk.clock.wall_ms(),
     }
     place = {"model_id": wish.model, "provider": wish.provider, "upstream_id": wish.upstream_id}
-    deed = Deed(action="catalog.offer", subject="/".join(wish.place), detail=msgspec.to_builtins(wish))
+    deed = Deed(
+        action="catalog.offer", subject="/".join(wish.place), detail=msgspec.to_builtins(wish)
+    )
     async with desk.changing(deed) as connection:
         await _put(connection, OFFERS, place, row, {"id": new_ulid()})
         await bumped(connection, CATALOG)
@@ -169,7 +181,9 @@ async def remove_model(desk: Desk, model: str) -> None:
         await bumped(connection, CATALOG)
 
 
-async def set_price(desk: Desk, place: Place, price: Price | None, valid_from_ms: int | None = None) -> Price | None:
+async def set_price(
+    desk: Desk, place: Place, price: Price | None, valid_from_ms: int | None = None
+) -> Price | None:
     """The price of an offer from now on, or from a time to come; none gives it back to the lists.
 
     Faults: `bad_request` for a price that fails the gates, or one that would change what calls were charged.
@@ -177,7 +191,9 @@ async def set_price(desk: Desk, place: Place, price: Price | None, valid_from_ms
     now_ms = desk.clock.wall_ms()
     since_ms = now_ms if valid_from_ms is None else valid_from_ms
     if since_ms < now_ms:
-        raise Fault("bad_request", "A price begins now or later: calls that were charged stay as they are.")
+        raise Fault(
+            "bad_request", "A price begins now or later: calls that were charged stay as they are."
+        )
     row_id, source = new_ulid(), f"set by {desk.actor}"
     kept = None
     if price is not None:
@@ -187,7 +203,11 @@ async def set_price(desk: Desk, place: Place, price: Price | None, valid_from_ms
             raise Fault("bad_request", f"The price of {'/'.join(place)}: {why}.")
         kept = replace(price, version=f"api-{row_id}", source=source, valid_from_ms=since_ms)
     text = NOTHING if kept is None else msgspec.json.encode(kept).decode()
-    deed = Deed(action="catalog.price", subject="/".join(place), detail={"price": text, "valid_from_ms": since_ms})
+    deed = Deed(
+        action="catalog.price",
+        subject="/".join(place),
+        detail={"price": text, "valid_from_ms": since_ms},
+    )
     async with desk.changing(deed) as connection:
         await connection.execute(
             insert(PRICES).values(
@@ -207,15 +227,21 @@ async def set_price(desk: Desk, place: Place, price: Price | None, valid_from_ms
 async def price_history(database: Database, place: Place) -> list[Any]:
     """Every price that was ever set for an offer, the latest first."""
     provider, upstream_id = place
-    wanted = select(PRICES).where(PRICES.c.provider == provider, PRICES.c.upstream_id == upstream_id)
-    latest = wanted.order_by(PRICES.c.valid_from_ms.desc(), PRICES.c.created_ms.desc(), PRICES.c.id.desc())
+    wanted = select(PRICES).where(
+        PRICES.c.provider == provider, PRICES.c.upstream_id == upstream_id
+    )
+    latest = wanted.order_by(
+        PRICES.c.valid_from_ms.desc(), PRICES.c.created_ms.desc(), PRICES.c.id.desc()
+    )
     async with database.begin(reading=True) as connection:
         return list((await connection.execute(latest.limit(MAX_ROWS))).all())
 
 
 def _check_id(text: str) -> None:
     if not 0 < len(text) <= MAX_ID or not text.isprintable() or " " in text:
-        raise Fault("bad_request", f"An id has 1 to {MAX_ID} characters, and no spaces: {text[:MAX_ID]!r}.")
+        raise Fault(
+            "bad_request", f"An id has 1 to {MAX_ID} characters, and no spaces: {text[:MAX_ID]!r}."
+        )
 
 
 Columns = dict[str, Any]

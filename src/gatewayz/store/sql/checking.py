@@ -148,13 +148,17 @@ async def violations(database: Database, now_ms: int, names: Sequence[str] = ())
         return await violations_in(connection, now_ms, names)
 
 
-async def violations_in(connection: AsyncConnection, now_ms: int, names: Sequence[str] = ()) -> list[Violation]:
+async def violations_in(
+    connection: AsyncConnection, now_ms: int, names: Sequence[str] = ()
+) -> list[Violation]:
     """The same in a transaction that is open."""
     found: list[Violation] = []
     for name in names or CHECKS:
         answer = await connection.exec_driver_sql(statement_of(name, now_ms))
         rows: Sequence[tuple[str, int]] = [tuple(row) for row in answer.fetchmany(MAX_SHOWN)]
-        found += [Violation(name, subject, CHECKS[name][0].format(amount)) for subject, amount in rows]
+        found += [
+            Violation(name, subject, CHECKS[name][0].format(amount)) for subject, amount in rows
+        ]
     return found
 
 
@@ -164,4 +168,8 @@ def rejected(data_dir: Path) -> list[Violation]:
     if not path.is_file() or not path.stat().st_size:
         return []
     count = path.read_bytes().count(b"\n")
-    return [Violation("no_settlement_is_rejected", str(path), f"{count} settlement(s) could not be booked")]
+    return [
+        Violation(
+            "no_settlement_is_rejected", str(path), f"{count} settlement(s) could not be booked"
+        )
+    ]

@@ -30,4 +30,6 @@ def flag(name: str) -> "Column[bool]":
 def one_of(name: str, *words: str) -> "tuple[Column[str], CheckConstraint]":
     """A text that is one of these words."""
     listed = ", ".join(f"'{word}'" for word in words)
-    return Column(name, Text, nullable=False), CheckConstraint(f"{name} IN ({listed})", name=f"{name}_is_known")
+    return Column(name, Text, nullable=False), CheckConstraint(
+        f"{name} IN ({listed})", name=f"{name}_is_known"
+    )

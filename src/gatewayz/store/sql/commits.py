@@ -32,7 +32,9 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Done] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
-            future.set_exception(Fault("unavailable", "Too much waits for the store.", retry_after_s=RETRY_S))
+            future.set_exception(
+                Fault("unavailable", "Too much waits for the store.", retry_after_s=RETRY_S)
+            )
             return future
         self._waiting.append((order, future))
         if self._running is None:
@@ -44,7 +46,9 @@ class GroupCommit:
             while self._waiting:
                 count = min(len(self._waiting), MAX_BATCH)
                 taken = [self._waiting.popleft() for _ in range(count)]
-                await self._together([(order, future) for order, future in taken if not future.cancelled()])
+                await self._together(
+                    [(order, future) for order, future in taken if not future.cancelled()]
+                )
                 if count >= SIBLINGS:
                     await asyncio.sleep(LINGER_S)
         finally:
@@ -59,13 +63,17 @@ class GroupCommit:
             await self._failed(batch, fault)
             return
         except Exception as error:  # noqa: BLE001 - around a worker: whoever waits must hear of it
-            await self._failed(batch, Fault("internal", f"The store refused what was booked: {error!r}"))
+            await self._failed(
+                batch, Fault("internal", f"The store refused what was booked: {error!r}")
+            )
             return
         for (_, future), done in zip(batch, dones, strict=True):
             if not future.done():
                 future.set_result(done)
 
-    async def _failed(self, batch: "list[tuple[Order, asyncio.Future[Done]]]", fault: Fault) -> None:
+    async def _failed(
+        self, batch: "list[tuple[Order, asyncio.Future[Done]]]", fault: Fault
+    ) -> None:
         if fault.kind == "internal" and len(batch) > 1:
             for one in batch:
                 await self._together([one])

@@ -69,7 +69,13 @@ class Teller:
         external = _named(external)
         payment = f"{_named(source)}:{external}"
         await self._expect(payment, account, source, _positive(amount))
-        order = Move(id=f"topup:{payment}", account=account, kind="topup", counter=f"cash:{source}", amount=amount)
+        order = Move(
+            id=f"topup:{payment}",
+            account=account,
+            kind="topup",
+            counter=f"cash:{source}",
+            amount=amount,
+        )
         moved = await self._moved(order, {"payment": payment})
         await self._set_payment(account, payment, "pending", {"status": "paid"})
         return Moved(payment, moved.amount, moved.fresh)
@@ -77,7 +83,13 @@ class Teller:
     async def _expect(self, payment: str, account: str, source: str, amount: Nanos) -> None:
         """The payment's row, before the money; one that is there must be the same payment."""
         await accounts.one(self._desk.database, account)
-        row = {"id": payment, "account_id": account, "source": source, "amount": amount, "status": "pending"}
+        row = {
+            "id": payment,
+            "account_id": account,
+            "source": source,
+            "amount": amount,
+            "status": "pending",
+        }
         async with self._desk.database.begin() as connection:
             created = {"created_ms": self._desk.clock.wall_ms()}
             await connection.execute(upsert(self._desk.database, PAYMENTS, row | created))
@@ -85,9 +97,14 @@ class Teller:
             found = (await connection.execute(same)).one()
         if tuple(found) != (account, amount):
             was = f"${usd_text(Nanos(found.amount))} of the account {found.account_id}"
-            raise Fault("bad_request", f"The payment {payment} is known as {was}; another one needs another id.")
+            raise Fault(
+                "bad_request",
+                f"The payment {payment} is known as {was}; another one needs another id.",
+            )
 
-    async def grant(self, account: str, amount: Nanos, expires_ms: int | None = None, name: str = "") -> Moved:
+    async def grant(
+        self, account: str, amount: Nanos, expires_ms: int | None = None, name: str = ""
+    ) -> Moved:
         """Money given, spent before what was paid, until it expires. Faults: `bad_request`, `unknown_route`."""
         if expires_ms is not None and expires_ms <= self._desk.clock.wall_ms():
             raise Fault("bad_request", "A grant cannot expire in the past.")
@@ -105,7 +122,9 @@ class Teller:
     async def adjust(self, account: str, amount: Nanos, why: str, name: str = "") -> Moved:
         """A correction, up or down, never by more than there is. Faults: `bad_request`, `unknown_route`."""
         if not 0 < len(why) <= MAX_NOTE:
-            raise Fault("bad_request", f"A correction needs a reason of at most {MAX_NOTE} characters.")
+            raise Fault(
+                "bad_request", f"A correction needs a reason of at most {MAX_NOTE} characters."
+            )
         order = Move(
             id=f"adjust:{_named(name)}",
             account=account,
@@ -117,7 +136,9 @@ class Teller:
         )
         return await self._moved(order, {"why": why})
 
-    async def refund_call(self, account: str, call: str, amount: Nanos | None = None, name: str = "") -> Moved:
+    async def refund_call(
+        self, account: str, call: str, amount: Nanos | None = None, name: str = ""
+    ) -> Moved:
         """Gives a call's charge back, all that is left of it or a part: what was paid first, then what was given.
 
         Never more than was charged, and what came out of a grant goes back to the grants. Faults: `bad_request`,
@@ -126,13 +147,17 @@ class Teller:
         name = _named(name)
         stem = f"refund:{call}:{name}"
         left = await charge_left(self._desk.database, account, call)
-        before = await self._before(account, f"{stem}:paid") + await self._before(account, f"{stem}:promo")
+        before = await self._before(account, f"{stem}:paid") + await self._before(
+            account, f"{stem}:promo"
+        )
         rest = left.paid + left.promo if amount is None else _positive(amount) - before
         if rest <= 0 and before:
             return Moved(name, Nanos(before), fresh=False)
         if not 0 < rest <= left.paid + left.promo:
             had = usd_text(Nanos(left.paid + left.promo))
-            raise Fault("bad_request", f"${had} of what the call took from the wallet is left to give back.")
+            raise Fault(
+                "bad_request", f"${had} of what the call took from the wallet is left to give back."
+            )
         paid = min(rest, left.paid)
         for side, part in (("paid", paid), ("promo", rest - paid)):
             if part:
@@ -149,7 +174,13 @@ class Teller:
         return Moved(name, Nanos(before + rest))
 
     async def refund_payment(
-        self, account: str, payment: str, amount: Nanos | None = None, name: str = "", *, chargeback: bool = False
+        self,
+        account: str,
+        payment: str,
+        amount: Nanos | None = None,
+        name: str = "",
+        *,
+        chargeback: bool = False,
     ) -> Moved:
         """Money that goes back to whoever paid, or was taken back: as far as the wallet reaches, once per name.
 
@@ -168,7 +199,8 @@ class Teller:
         try:
             if not 0 < wanted <= paid.amount - gone:
                 raise Fault(
-                    "bad_request", f"${usd_text(Nanos(paid.amount - gone))} of the payment is left to give back."
+                    "bad_request",
+                    f"${usd_text(Nanos(paid.amount - gone))} of the payment is left to give back.",
                 )
             order = Move(
                 id=transfer,
@@ -194,14 +226,20 @@ class Teller:
                 why = "The payment is not booked yet, or another refund of it is under way."
                 raise Fault("in_flight", why, retry_after_s=HOLD_BACK_S)
 
-    async def _set_payment(self, account: str, payment: str, was: str, values: Mapping[str, Any]) -> None:
+    async def _set_payment(
+        self, account: str, payment: str, was: str, values: Mapping[str, Any]
+    ) -> None:
         own = update(PAYMENTS).where(PAYMENTS.c.account_id == account, PAYMENTS.c.id == payment)
         async with self._desk.database.begin() as connection:
             await connection.execute(own.where(PAYMENTS.c.status == was).values(**values))
 
     async def _gone(self, account: str, payment: str) -> int:
-        back = select(func.coalesce(func.sum(TRANSFERS.c.amount), 0)).where(TRANSFERS.c.account_id == account)
-        of_it = back.where(TRANSFERS.c.kind.in_(("refund", "chargeback")), TRANSFERS.c.note == payment)
+        back = select(func.coalesce(func.sum(TRANSFERS.c.amount), 0)).where(
+            TRANSFERS.c.account_id == account
+        )
+        of_it = back.where(
+            TRANSFERS.c.kind.in_(("refund", "chargeback")), TRANSFERS.c.note == payment
+        )
         async with self._desk.database.begin(reading=True) as connection:
             return int((await connection.execute(of_it)).scalar_one())
 
@@ -216,7 +254,9 @@ class Teller:
             raise Fault("bad_request", why)
         if found is None:
             return 0
-        return int(found.amount if found.credit in {paid_of(account), promo_of(account)} else -found.amount)
+        return int(
+            found.amount if found.credit in {paid_of(account), promo_of(account)} else -found.amount
+        )
 
     async def _moved(self, order: Move, detail: Mapping[str, Any]) -> Moved:
         """Tells the log, then moves; what has moved before is neither told nor moved again."""
@@ -225,14 +265,22 @@ class Teller:
         if before := await self._before(order.account, order.id):
             if before != order.amount:
                 was = usd_text(Nanos(before))
-                raise Fault("bad_request", f"{order.id} has moved ${was}; something else needs another id.")
+                raise Fault(
+                    "bad_request", f"{order.id} has moved ${was}; something else needs another id."
+                )
             return Moved(name, Nanos(before), fresh=False)
         told = {"amount_nanos": order.amount, **detail}
-        await self._desk.tell(Deed(action=f"credit.{order.kind}", subject=order.id, account=order.account, detail=told))
+        await self._desk.tell(
+            Deed(
+                action=f"credit.{order.kind}", subject=order.id, account=order.account, detail=told
+            )
+        )
         done = await self._commits.put(order)
         if done.fault is not None:
             why = {"why": done.fault.message}
-            await self._desk.tell(Deed(action="credit.refused", subject=order.id, account=order.account, detail=why))
+            await self._desk.tell(
+                Deed(action="credit.refused", subject=order.id, account=order.account, detail=why)
+            )
             raise done.fault
         return Moved(name, done.moved if done.fresh else order.amount, done.fresh)
 
@@ -246,14 +294,18 @@ def _positive(amount: Nanos) -> Nanos:
 def _named(name: str) -> str:
     """A name that was given, or a new one."""
     if name and NAME.fullmatch(name) is None:
-        raise Fault("bad_request", f"{name[:64]!r} is no id: 1 to 100 letters, digits, and . _ - are.")
+        raise Fault(
+            "bad_request", f"{name[:64]!r} is no id: 1 to 100 letters, digits, and . _ - are."
+        )
     return name or new_ulid()
 
 
 async def charge_left(database: Database, account: str, call: str) -> Charge:
     """What is left to give back of a call that has ended. Faults: `unknown_route` for none of the account."""
     record = select(CALLS.c.id).where(CALLS.c.account_id == account, CALLS.c.id == call)
-    booked = select(TRANSFERS.c.debit, TRANSFERS.c.credit, TRANSFERS.c.amount).where(TRANSFERS.c.call_id == call)
+    booked = select(TRANSFERS.c.debit, TRANSFERS.c.credit, TRANSFERS.c.amount).where(
+        TRANSFERS.c.call_id == call
+    )
     async with database.begin(reading=True) as connection:
         if (await connection.execute(record)).first() is None:
             raise Fault("unknown_route", f"There is no call {call[:64]!r} that has ended.")
@@ -276,9 +328,14 @@ async def one_payment(database: Database, account: str, payment: str) -> Payment
 async def payments(database: Database, account: str) -> list[Payment]:
     """The payments of an account, newest first."""
     columns = [
-        PAYMENTS.c[name] for name in ("id", "account_id", "source", "amount", "refunded", "status", "created_ms")
+        PAYMENTS.c[name]
+        for name in ("id", "account_id", "source", "amount", "refunded", "status", "created_ms")
     ]
-    wanted = select(*columns).where(PAYMENTS.c.account_id == account).order_by(PAYMENTS.c.created_ms.desc())
+    wanted = (
+        select(*columns)
+        .where(PAYMENTS.c.account_id == account)
+        .order_by(PAYMENTS.c.created_ms.desc())
+    )
     async with database.begin(reading=True) as connection:
         rows = (await connection.execute(wanted.limit(MAX_LISTED))).all()
     return [Payment(**dict(zip(Payment.__struct_fields__, row, strict=True))) for row in rows]
@@ -287,7 +344,9 @@ async def payments(database: Database, account: str) -> list[Payment]:
 async def payment_owner(database: Database, payment: str) -> str:
     """Whose a payment is, for the operator. Faults: `unknown_route`."""
     async with database.begin(reading=True) as connection:
-        found = (await connection.execute(select(PAYMENTS.c.account_id).where(PAYMENTS.c.id == payment))).scalar()
+        found = (
+            await connection.execute(select(PAYMENTS.c.account_id).where(PAYMENTS.c.id == payment))
+        ).scalar()
     if found is None:
         raise Fault("unknown_route", f"There is no payment {payment[:64]!r}.")
     return str(found)
@@ -296,7 +355,11 @@ async def payment_owner(database: Database, payment: str) -> str:
 async def grants(database: Database, account: str) -> list[dict[str, Any]]:
     """What was given to an account, newest first."""
     wanted = select(GRANTS.c.id, GRANTS.c.amount, GRANTS.c.expires_ms, GRANTS.c.created_ms)
-    own = wanted.where(GRANTS.c.account_id == account).order_by(GRANTS.c.created_ms.desc()).limit(MAX_LISTED)
+    own = (
+        wanted.where(GRANTS.c.account_id == account)
+        .order_by(GRANTS.c.created_ms.desc())
+        .limit(MAX_LISTED)
+    )
     async with database.begin(reading=True) as connection:
         return [dict(row) for row in (await connection.execute(own)).mappings().all()]
 
@@ -311,5 +374,11 @@ async def transfers(database: Database, account: str, limit: int) -> list[dict[s
 
 async def booked(database: Database, account: str, cut: Cut) -> Slice:
     """A slice of what was booked, the newest first; of every account if none is named."""
-    wanted = select(*TRANSFERS.c).where(TRANSFERS.c.account_id == account) if account else select(*TRANSFERS.c)
-    return await sliced(database, wanted, (TRANSFERS.c.at_ms, TRANSFERS.c.id), replace(cut, newest_first=True))
+    wanted = (
+        select(*TRANSFERS.c).where(TRANSFERS.c.account_id == account)
+        if account
+        else select(*TRANSFERS.c)
+    )
+    return await sliced(
+        database, wanted, (TRANSFERS.c.at_ms, TRANSFERS.c.id), replace(cut, newest_first=True)
+    )

@@ -14,7 +14,14 @@ from uuid import uuid4
 from msgspec import Struct
 from sqlalchemy import Executable, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -69,10 +76,13 @@ def located(url: str, data_dir: str, *, pooler: bool = False) -> Location:
         try:
             make_url(url)
         except (ArgumentError, ValueError):
-            raise Fault("bad_request", "database.url is no URL: postgresql://user:password@host/name") from None
+            raise Fault(
+                "bad_request", "database.url is no URL: postgresql://user:password@host/name"
+            ) from None
         return Location("postgresql", dsn="postgresql" + url[len(scheme) :], pooler=pooler)
     raise Fault(
-        "bad_request", f"database.url: {scheme or url!r} is not known; write sqlite:///path or postgresql://host/name"
+        "bad_request",
+        f"database.url: {scheme or url!r} is not known; write sqlite:///path or postgresql://host/name",
     )
 
 
@@ -83,10 +93,16 @@ class Database:
         self.location = location
         self.engine = _engine(location, statement_s)
         postgresql = location.kind == "postgresql"
-        self._frozen = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgresql else {}
+        self._frozen = (
+            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            if postgresql
+            else {}
+        )
 
     @asynccontextmanager
-    async def begin(self, *, reading: bool = False, frozen: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def begin(
+        self, *, reading: bool = False, frozen: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at the end of the block; one that only reads waits for nobody on SQLite.
 
         `frozen`: all that it reads is of one moment, which on SQLite it always is.
@@ -95,7 +111,9 @@ class Database:
         """
         try:
             async with self.engine.connect() as taken:
-                connection = await taken.execution_options(reading=reading, **(self._frozen if frozen else {}))
+                connection = await taken.execution_options(
+                    reading=reading, **(self._frozen if frozen else {})
+                )
                 async with connection.begin():
                     yield connection
         except (OperationalError, DBAPIError, OSError, TimeoutError) as error:
@@ -111,23 +129,33 @@ def away(error: DBAPIError) -> bool:
     """Whether the store was not there, as against a statement that it refused."""
     if error.connection_invalidated or isinstance(error, OperationalError):
         return True
-    return not isinstance(error, IntegrityError | DataError | ProgrammingError) and not hasattr(error.orig, "sqlstate")
+    return not isinstance(error, IntegrityError | DataError | ProgrammingError) and not hasattr(
+        error.orig, "sqlstate"
+    )
 
 
 def store_away(error: BaseException) -> Fault:
     """The fault that a store which cannot be reached is."""
-    why = str(getattr(error, "orig", None) or error).splitlines()[0][:200] if str(error) else type(error).__name__
+    why = (
+        str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+        if str(error)
+        else type(error).__name__
+    )
     return Fault("unavailable", f"The store cannot be used: {why}", retry_after_s=RETRY_S)
 
 
-def upsert(database: Database, table: Table, row: dict[str, Any], replaced: tuple[str, ...] = ()) -> Executable:
+def upsert(
+    database: Database, table: Table, row: dict[str, Any], replaced: tuple[str, ...] = ()
+) -> Executable:
     """Inserts a row, or replaces these columns of the one that has its key; without columns the old row stays."""
     insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(row)
     keys = [column.name for column in table.primary_key]
     if not replaced:
         return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(index_elements=keys, set_={name: row[name] for name in replaced})
+    return statement.on_conflict_do_update(
+        index_elements=keys, set_={name: row[name] for name in replaced}
+    )
 
 
 def _engine(location: Location, statement_s: float) -> AsyncEngine:

@@ -48,7 +48,12 @@ class SqlClaims:
             if found is None or await self._over(connection, found):
                 await self._take_over(connection, row, found)
                 return None
-        check(found.fingerprint, claim.fingerprint, running=found.state == "running", kept=found.state == "kept")
+        check(
+            found.fingerprint,
+            claim.fingerprint,
+            running=found.state == "running",
+            kept=found.state == "kept",
+        )
         return self._vault.opened(found.answer, claim.key, claim.account)
 
     def _row(self, claim: Claim) -> dict[str, Any]:
@@ -71,18 +76,28 @@ class SqlClaims:
             return True
         if found.state != "running":
             return False
-        alive = select(OWNERS.c.id).where(OWNERS.c.id == found.owner, OWNERS.c.beat_ms > now - OWNER_SILENT_S * 1000)
+        alive = select(OWNERS.c.id).where(
+            OWNERS.c.id == found.owner, OWNERS.c.beat_ms > now - OWNER_SILENT_S * 1000
+        )
         return (await connection.execute(alive)).first() is None
 
-    async def _take_over(self, connection: AsyncConnection, row: dict[str, Any], found: Any) -> None:
+    async def _take_over(
+        self, connection: AsyncConnection, row: dict[str, Any], found: Any
+    ) -> None:
         """Faults: `in_flight` when somebody else was quicker."""
         if found is not None:
             same = IDEMPOTENCY.c.call_id == found.call_id
-            mine = (IDEMPOTENCY.c.account_id == row["account_id"]) & (IDEMPOTENCY.c.key == row["key"])
+            mine = (IDEMPOTENCY.c.account_id == row["account_id"]) & (
+                IDEMPOTENCY.c.key == row["key"]
+            )
             taken = await connection.execute(update(IDEMPOTENCY).where(mine, same).values(**row))
             if taken.rowcount == 1:
                 return
-        raise Fault("in_flight", "Another request with this Idempotency-Key has just begun.", retry_after_s=1.0)
+        raise Fault(
+            "in_flight",
+            "Another request with this Idempotency-Key has just begun.",
+            retry_after_s=1.0,
+        )
 
     async def free(self, claim: Claim) -> None:
         """Gives the key back when nothing was done under it; one that cannot be given back frees itself later."""
@@ -101,7 +116,9 @@ class SqlClaims:
         own = update(IDEMPOTENCY).where(_of(claim), IDEMPOTENCY.c.call_id == claim.request)
         try:
             async with self._database.begin() as connection:
-                await connection.execute(own.values(**ended, expires_ms=self._clock.wall_ms() + REPLAY_MS))
+                await connection.execute(
+                    own.values(**ended, expires_ms=self._clock.wall_ms() + REPLAY_MS)
+                )
         except Fault:
             return
 
@@ -116,9 +133,15 @@ async def done_under(connection: AsyncConnection, claim: Claim, now_ms: int) -> 
     Faults: `in_flight` when the claim was lost to a later request, so that the change is not made.
     """
     running = update(IDEMPOTENCY).where(_of(claim), IDEMPOTENCY.c.call_id == claim.request)
-    marked = await connection.execute(running.values(state="not_kept", expires_ms=now_ms + REPLAY_MS))
+    marked = await connection.execute(
+        running.values(state="not_kept", expires_ms=now_ms + REPLAY_MS)
+    )
     if not marked.rowcount:
-        raise Fault("in_flight", "Another request with this Idempotency-Key has taken over.", retry_after_s=1.0)
+        raise Fault(
+            "in_flight",
+            "Another request with this Idempotency-Key has taken over.",
+            retry_after_s=1.0,
+        )
 
 
 def _of(claim: Claim) -> ColumnElement[bool]:

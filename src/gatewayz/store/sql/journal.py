@@ -30,7 +30,11 @@ class DiskJournal:
     """The port `Journal` of the books."""
 
     def __init__(
-        self, data_dir: Path, owner: str, warn: Callable[[str], None], most_bytes: int = MAX_JOURNAL_BYTES
+        self,
+        data_dir: Path,
+        owner: str,
+        warn: Callable[[str], None],
+        most_bytes: int = MAX_JOURNAL_BYTES,
     ) -> None:
         self._folder = data_dir / FOLDER
         self._path = self._folder / f"{owner}.jsonl"
@@ -56,9 +60,13 @@ class DiskJournal:
         try:
             await asyncio.to_thread(self._append, lines)
         except OSError as error:
-            raise Fault("unavailable", f"The store is away, and the journal cannot be written: {error}") from error
+            raise Fault(
+                "unavailable", f"The store is away, and the journal cannot be written: {error}"
+            ) from error
         self._bytes += len(lines)
-        self._warn(f"the store is away: {len(orders)} settlement(s) went to the journal ({self._bytes} bytes)")
+        self._warn(
+            f"the store is away: {len(orders)} settlement(s) went to the journal ({self._bytes} bytes)"
+        )
         return [Done()] * len(orders)
 
     def _append(self, lines: bytes) -> None:
@@ -82,7 +90,11 @@ class DiskJournal:
         """Hands what is kept to the store, the dead's first; returns how many it took. Faults: `unavailable`."""
         taken = 0
         for path in sorted(self._folder.glob("*.jsonl")) if self._folder.is_dir() else []:
-            taken += await self._own(commits) if path == self._path else await self._orphan(path, commits)
+            taken += (
+                await self._own(commits)
+                if path == self._path
+                else await self._orphan(path, commits)
+            )
         return taken
 
     async def _own(self, commits: GroupCommit) -> int:
@@ -125,7 +137,9 @@ class DiskJournal:
             file.write(encoded({"why": why, "order": order}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._warn(f"the settlement of {order.call} was refused by the store and kept in {REJECTED}: {why}")
+        self._warn(
+            f"the settlement of {order.call} was refused by the store and kept in {REJECTED}: {why}"
+        )
 
     def close(self) -> None:
         """An empty file is taken away; one that holds something stays for the next start."""

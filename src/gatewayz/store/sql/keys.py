@@ -89,7 +89,17 @@ class Owner(Struct, frozen=True):
 COLUMNS = tuple(
     API_KEYS.c[name]
     for name in (
-        *("id", "account_id", "user_id", "shown", "name", "scopes", "models", "addresses", "limits"),
+        *(
+            "id",
+            "account_id",
+            "user_id",
+            "shown",
+            "name",
+            "scopes",
+            "models",
+            "addresses",
+            "limits",
+        ),
         *("expires_ms", "created_ms", "revoked_ms", "bootstrap", "pepper_id"),
     )
 )
@@ -129,7 +139,9 @@ async def make_bootstrap(desk: Desk, *, only_first: bool) -> str:
     async with desk.locked() as connection:
         if only_first and await _an_operator_has_a_key(connection, desk):
             return ""
-        old = update(API_KEYS).where(API_KEYS.c.bootstrap.is_(True), API_KEYS.c.revoked_ms.is_(None))
+        old = update(API_KEYS).where(
+            API_KEYS.c.bootstrap.is_(True), API_KEYS.c.revoked_ms.is_(None)
+        )
         await connection.execute(old.values(revoked_ms=desk.clock.wall_ms()))
         await _inserted(connection, record, desk.peppers.current.digest(key))
         await desk.record(connection, _deed("key.make", record))
@@ -172,7 +184,9 @@ async def change(desk: Desk, account: str, key_id: str, wish: Change) -> Key:
     _check(new, desk.clock.wall_ms() if wish.expires else 0)
     row = {"name": new.name, "expires_ms": new.expires_ms}
     row |= {name: _json(getattr(new, name)) for name in ("models", "addresses", "limits")}
-    async with desk.changing(Deed(action="key.change", subject=key_id, account=account, detail=given)) as connection:
+    async with desk.changing(
+        Deed(action="key.change", subject=key_id, account=account, detail=given)
+    ) as connection:
         await _changed(connection, account, key_id, row)
     return new
 
@@ -212,7 +226,9 @@ async def owner(database: Database, key_id: str) -> str:
 
 async def revoke(desk: Desk, account: str, key_id: str) -> None:
     """Ends a key for good. Faults: `unknown_route` for none that is active."""
-    async with desk.changing(Deed(action="key.revoke", subject=key_id, account=account)) as connection:
+    async with desk.changing(
+        Deed(action="key.revoke", subject=key_id, account=account)
+    ) as connection:
         await _ended(connection, account, key_id, desk.clock.wall_ms())
 
 
@@ -224,7 +240,12 @@ async def rotate(desk: Desk, account: str, key_id: str, keep_ms: int = 0) -> tup
     old = await one(desk.database, account, key_id)
     now = desk.clock.wall_ms()
     key, record = _shaped(desk, replace(old, bootstrap=False))
-    deed = Deed(action="key.rotate", subject=key_id, account=account, detail={"by": record.id, "keep_ms": keep_ms})
+    deed = Deed(
+        action="key.rotate",
+        subject=key_id,
+        account=account,
+        detail={"by": record.id, "keep_ms": keep_ms},
+    )
     async with desk.changing(deed) as connection:
         if keep_ms:
             last = now + keep_ms if old.expires_ms is None else min(old.expires_ms, now + keep_ms)
@@ -232,7 +253,9 @@ async def rotate(desk: Desk, account: str, key_id: str, keep_ms: int = 0) -> tup
         else:
             await _ended(connection, account, key_id, now)
         await _inserted(connection, record, desk.peppers.current.digest(key))
-        await budgets.carried_over(connection, account, budgets.of_key(key_id), budgets.of_key(record.id))
+        await budgets.carried_over(
+            connection, account, budgets.of_key(key_id), budgets.of_key(record.id)
+        )
     return key, record
 
 
@@ -240,7 +263,9 @@ async def _ended(connection: AsyncConnection, account: str, key_id: str, now_ms:
     await _changed(connection, account, key_id, {"revoked_ms": now_ms})
 
 
-async def _changed(connection: AsyncConnection, account: str, key_id: str, values: Mapping[str, Any]) -> None:
+async def _changed(
+    connection: AsyncConnection, account: str, key_id: str, values: Mapping[str, Any]
+) -> None:
     own = update(API_KEYS).where(API_KEYS.c.account_id == account, API_KEYS.c.id == key_id)
     done = await connection.execute(own.where(API_KEYS.c.revoked_ms.is_(None)).values(**values))
     if not done.rowcount:
@@ -248,7 +273,9 @@ async def _changed(connection: AsyncConnection, account: str, key_id: str, value
 
 
 def unknown(key_id: str) -> Fault:
-    return Fault("unknown_route", f"There is no active key {key_id[:64]!r}; `gatewayz keys list` shows them.")
+    return Fault(
+        "unknown_route", f"There is no active key {key_id[:64]!r}; `gatewayz keys list` shows them."
+    )
 
 
 def _new(desk: Desk, wish: Wish) -> tuple[str, Key]:
@@ -273,7 +300,9 @@ def _shaped(desk: Desk, like: Key) -> tuple[str, Key]:
     """A fresh key that may do what `like` may."""
     key = key_from(secrets.token_bytes(RANDOM_BYTES))
     now, pepper = desk.clock.wall_ms(), desk.peppers.current.id
-    return key, replace(like, id=new_ulid(), shown=masked(key), created_ms=now, revoked_ms=None, pepper=pepper)
+    return key, replace(
+        like, id=new_ulid(), shown=masked(key), created_ms=now, revoked_ms=None, pepper=pepper
+    )
 
 
 def _check(wish: Key, now_ms: int) -> None:
@@ -282,7 +311,9 @@ def _check(wish: Key, now_ms: int) -> None:
     if wish.expires_ms is not None and wish.expires_ms <= now_ms:
         raise Fault("bad_request", "A key cannot expire in the past.")
     if len(wish.models) > MAX_MODELS or len(wish.addresses) > MAX_ADDRESSES:
-        raise Fault("bad_request", f"A key has at most {MAX_MODELS} models and {MAX_ADDRESSES} addresses.")
+        raise Fault(
+            "bad_request", f"A key has at most {MAX_MODELS} models and {MAX_ADDRESSES} addresses."
+        )
     for address in wish.addresses:
         try:
             ip_network(address, strict=False)
@@ -294,7 +325,9 @@ def _check(wish: Key, now_ms: int) -> None:
 def _known_scopes(scopes: Collection[str]) -> None:
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        raise Fault("bad_request", f"Scopes are {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}.")
+        raise Fault(
+            "bad_request", f"Scopes are {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}."
+        )
 
 
 async def _may_be_made(connection: AsyncConnection, record: Key) -> None:
@@ -304,8 +337,12 @@ async def _may_be_made(connection: AsyncConnection, record: Key) -> None:
         raise Fault("unknown_route", f"There is no account {record.account[:64]!r}.")
     role = ""
     if record.user:
-        person = select(USERS.c.role).where(USERS.c.account_id == record.account, USERS.c.id == record.user)
-        role = str((await connection.execute(person.where(USERS.c.disabled_ms.is_(None)))).scalar() or "")
+        person = select(USERS.c.role).where(
+            USERS.c.account_id == record.account, USERS.c.id == record.user
+        )
+        role = str(
+            (await connection.execute(person.where(USERS.c.disabled_ms.is_(None)))).scalar() or ""
+        )
         if not role:
             raise Fault("unknown_route", f"The account has no user {record.user[:64]!r}.")
     beyond = sorted(set(record.scopes) - scopes_of(record.account, role, record.scopes))
@@ -335,15 +372,24 @@ async def _inserted(connection: AsyncConnection, record: Key, digest: str) -> No
 
 
 def _deed(action: str, record: Key) -> Deed:
-    told = {"shown": record.shown, "name": record.name, "scopes": record.scopes, "user": record.user}
+    told = {
+        "shown": record.shown,
+        "name": record.name,
+        "scopes": record.scopes,
+        "user": record.user,
+    }
     return Deed(action=action, subject=record.id, account=record.account, detail=told)
 
 
 async def strangers(database: Database, peppers: Peppers) -> tuple[int, int]:
     """How many active keys were made with a secret that is not known here, and how many with an older one."""
-    unknown = func.count().filter(API_KEYS.c.pepper_id.not_in([pepper.id for pepper in peppers.all]))
+    unknown = func.count().filter(
+        API_KEYS.c.pepper_id.not_in([pepper.id for pepper in peppers.all])
+    )
     older = func.count().filter(API_KEYS.c.pepper_id != peppers.current.id)
     async with database.begin(reading=True) as connection:
-        counted = select(unknown, older).where(API_KEYS.c.revoked_ms.is_(None)).select_from(API_KEYS)
+        counted = (
+            select(unknown, older).where(API_KEYS.c.revoked_ms.is_(None)).select_from(API_KEYS)
+        )
         none, old = (await connection.execute(counted)).one()
     return int(none), int(old) - int(none)

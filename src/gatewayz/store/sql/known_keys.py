@@ -55,7 +55,9 @@ class Known:
 class SqlKeys:
     """`look` is to be called once a second, by `start` or by a test."""
 
-    def __init__(self, database: Database, peppers: Peppers, clock: Clock, bootstrap: Secret) -> None:
+    def __init__(
+        self, database: Database, peppers: Peppers, clock: Clock, bootstrap: Secret
+    ) -> None:
         self._database = database
         self._peppers = peppers
         self._clock = clock
@@ -80,7 +82,9 @@ class SqlKeys:
         for task in (self._looking, self._reading):
             if task is not None:
                 task.cancel()
-        await asyncio.gather(*(task for task in (self._looking, self._reading) if task), return_exceptions=True)
+        await asyncio.gather(
+            *(task for task in (self._looking, self._reading) if task), return_exceptions=True
+        )
 
     async def principal(self, key: str) -> Principal:
         """Who owns `key`; for a key in use an answer out of memory."""
@@ -99,7 +103,11 @@ class SqlKeys:
         future = self._waiting.get(key)
         if future is None:
             if len(self._waiting) >= MAX_WAITING:
-                raise Fault("unavailable", "Too many unknown keys wait for the store.", retry_after_s=RETRY_S)
+                raise Fault(
+                    "unavailable",
+                    "Too many unknown keys wait for the store.",
+                    retry_after_s=RETRY_S,
+                )
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_waiting())
@@ -116,7 +124,11 @@ class SqlKeys:
         """What was known of the key, when the store does not answer. Faults: `unavailable`, `unauthenticated`."""
         known = self._known.get(key)
         if known is None or self._clock.now() - known.read_at >= STALE_S:
-            raise Fault("unavailable", "The store does not answer, and this key is not known.", retry_after_s=RETRY_S)
+            raise Fault(
+                "unavailable",
+                "The store does not answer, and this key is not known.",
+                retry_after_s=RETRY_S,
+            )
         return self._unless_ended(key, known)
 
     def _unless_ended(self, key: str, known: Known) -> Principal:
@@ -150,7 +162,9 @@ class SqlKeys:
     async def _renewed(self, found: "Iterable[tuple[tuple[str, Pepper], Kept]]") -> None:
         """Keys that were made with an older secret are kept under the current one from now on."""
         current = self._peppers.current
-        old = [(kept, current.digest(key)) for (key, pepper), kept in found if pepper.id != current.id]
+        old = [
+            (kept, current.digest(key)) for (key, pepper), kept in found if pepper.id != current.id
+        ]
         if old:
             await repeppered(self._database, current, old)
 
@@ -217,14 +231,22 @@ class SqlKeys:
 
     async def _refreshed(self, due: Sequence[tuple[str, Known]]) -> None:
         async with asyncio.timeout(LOOK_S), self._database.begin(reading=True) as connection:
-            kept = {one.key_id: one for one in await by_id(connection, [known.key_id for _, known in due])}
+            kept = {
+                one.key_id: one
+                for one in await by_id(connection, [known.key_id for _, known in due])
+            }
         now = self._clock.now()
         for key, known in due:
             found = kept.get(known.key_id)
             if found is None:
                 self._known.pop(key, None)
                 continue
-            known.principal, known.expires_ms, known.read_at, known.used = found.principal, found.expires_ms, now, False
+            known.principal, known.expires_ms, known.read_at, known.used = (
+                found.principal,
+                found.expires_ms,
+                now,
+                False,
+            )
 
     def _forget(self, now: float) -> None:
         """Keys that nobody has used for long: they would have to be read anew anyway."""
@@ -242,4 +264,7 @@ def _expired(kept: Kept, now_ms: int) -> bool:
 
 
 def _refused(key: str) -> Fault:
-    return Fault("unauthenticated", f"Incorrect API key provided: {masked(key)} is unknown, expired or revoked.")
+    return Fault(
+        "unauthenticated",
+        f"Incorrect API key provided: {masked(key)} is unknown, expired or revoked.",
+    )

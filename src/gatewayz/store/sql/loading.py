@@ -28,7 +28,12 @@ class Source(Struct, frozen=True):
 
 
 async def loaded(
-    location: Location, source: Source, progress: Progress, tell: Tell | None = None, *, replace: bool = False
+    location: Location,
+    source: Source,
+    progress: Progress,
+    tell: Tell | None = None,
+    *,
+    replace: bool = False,
 ) -> Seals:
     """Puts a snapshot in, brings it up to date, and has it told (`tell`), in one transaction.
 
@@ -37,7 +42,10 @@ async def loaded(
     """
     schema = source.schema
     if schema > REVISION:
-        raise Fault("bad_request", f"The snapshot is of schema {schema}, newer than this version's {REVISION}.")
+        raise Fault(
+            "bad_request",
+            f"The snapshot is of schema {schema}, newer than this version's {REVISION}.",
+        )
     if location.kind == "sqlite":
         made_folder(location)
     database = Database(location, LONG_S)
@@ -78,13 +86,22 @@ async def unless_served(connection: AsyncConnection) -> None:
 async def _make_room(connection: AsyncConnection, *, replace: bool) -> None:
     found = await connection.run_sync(revision_of)
     if found > REVISION:
-        raise Fault("bad_request", f"The database is at revision {found}, newer than this version's {REVISION}.")
+        raise Fault(
+            "bad_request",
+            f"The database is at revision {found}, newer than this version's {REVISION}.",
+        )
     await unless_served(connection)
-    names = [name for name in await connection.run_sync(lambda one: inspect(one).get_table_names()) if name in KNOWN]
+    names = [
+        name
+        for name in await connection.run_sync(lambda one: inspect(one).get_table_names())
+        if name in KNOWN
+    ]
     for name in names:
         row = (await connection.execute(select(METADATA.tables[name].c[0]).limit(1))).first()
         if row is not None and not replace:
-            why = f"The database is not empty: {name} has rows. --replace throws away what is there."
+            why = (
+                f"The database is not empty: {name} has rows. --replace throws away what is there."
+            )
             raise Fault("bad_request", why)
     for name in [*names, "alembic_version"]:
         await connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
@@ -93,7 +110,9 @@ async def _make_room(connection: AsyncConnection, *, replace: bool) -> None:
 KNOWN = frozenset(METADATA.tables)
 
 
-async def _put(connection: AsyncConnection, pieces: AsyncIterator[Piece], progress: Progress) -> Seals:
+async def _put(
+    connection: AsyncConnection, pieces: AsyncIterator[Piece], progress: Progress
+) -> Seals:
     there = set(await connection.run_sync(lambda found: inspect(found).get_table_names()))
     seals: Seals = {}
     statement, names = insert(OWNERS), tuple[str, ...]()
@@ -101,13 +120,18 @@ async def _put(connection: AsyncConnection, pieces: AsyncIterator[Piece], progre
         progress(piece)
         if isinstance(piece, Sheet):
             if piece.table not in there:
-                raise Fault("bad_request", f"The snapshot has a table {piece.table} that its schema does not know.")
+                raise Fault(
+                    "bad_request",
+                    f"The snapshot has a table {piece.table} that its schema does not know.",
+                )
             statement, names = insert(piece.as_table()), tuple(name for name, _ in piece.columns)
         elif isinstance(piece, Seal):
             seals[piece.end] = piece
             await _count_on(connection, piece.end)
         else:
-            await connection.execute(statement, [dict(zip(names, row, strict=True)) for row in piece])
+            await connection.execute(
+                statement, [dict(zip(names, row, strict=True)) for row in piece]
+            )
     return seals
 
 
@@ -117,7 +141,9 @@ async def _count_on(connection: AsyncConnection, table: str) -> None:
     if column is not None and connection.dialect.name == "postgresql":
         last = f"SELECT MAX({column.name}) FROM {table}"  # noqa: S608 - names of our own schema
         sequence = f"pg_get_serial_sequence('{table}', '{column.name}')"
-        await connection.execute(text(f"SELECT setval({sequence}, COALESCE(({last}), 1), ({last}) IS NOT NULL)"))
+        await connection.execute(
+            text(f"SELECT setval({sequence}, COALESCE(({last}), 1), ({last}) IS NOT NULL)")
+        )
 
 
 async def _compare(connection: AsyncConnection, given: Seals) -> None:
@@ -125,7 +151,11 @@ async def _compare(connection: AsyncConnection, given: Seals) -> None:
     if connection.dialect.name == "postgresql":
         # A cursor that was read to its end stays open until the transaction ends, and its table cannot be altered.
         await connection.execute(text("CLOSE ALL"))
-    wrong = [table for table in sorted({*given, *found}) if _filled(given.get(table)) != _filled(found.get(table))]
+    wrong = [
+        table
+        for table in sorted({*given, *found})
+        if _filled(given.get(table)) != _filled(found.get(table))
+    ]
     if wrong:
         raise Fault("internal", f"What was read back is not what was put in: {', '.join(wrong)}.")
 

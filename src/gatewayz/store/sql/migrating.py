@@ -77,9 +77,14 @@ async def _migrate_elsewhere(location: Location) -> None:
         _, said = await asyncio.wait_for(process.communicate(url.encode()), MIGRATE_S)
     except TimeoutError:
         process.kill()
-        raise Fault("unavailable", f"Migrating took more than {MIGRATE_S:g} s; run `gatewayz migrate`.") from None
+        raise Fault(
+            "unavailable", f"Migrating took more than {MIGRATE_S:g} s; run `gatewayz migrate`."
+        ) from None
     if process.returncode:
-        raise Fault("unavailable", f"The database could not be migrated: {said.decode(errors='replace').strip()}")
+        raise Fault(
+            "unavailable",
+            f"The database could not be migrated: {said.decode(errors='replace').strip()}",
+        )
 
 
 def made_folder(location: Location) -> None:
@@ -95,7 +100,9 @@ def made_folder(location: Location) -> None:
 def _unless_newer(found: str) -> None:
     if found > REVISION:
         why = f"The database is at revision {found}, newer than this version's {REVISION}"
-        raise Fault("unavailable", f"{why}; start the newer version, or restore a backup of this one.")
+        raise Fault(
+            "unavailable", f"{why}; start the newer version, or restore a backup of this one."
+        )
 
 
 @contextmanager

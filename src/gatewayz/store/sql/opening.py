@@ -53,10 +53,16 @@ async def opened(
     database = Database(location)
     stack.push_async_callback(database.close)
     await ensure_house(database, clock)
-    ledger = PostgresLedger(location, clock) if location.kind == "postgresql" else SqliteLedger(location.path, clock)
+    ledger = (
+        PostgresLedger(location, clock)
+        if location.kind == "postgresql"
+        else SqliteLedger(location.path, clock)
+    )
     stack.push_async_callback(ledger.close)
     owner = owner_name()
-    journal = DiskJournal(data_dir, owner, lambda message: emit(Warned(subject="journal", message=message)))
+    journal = DiskJournal(
+        data_dir, owner, lambda message: emit(Warned(subject="journal", message=message))
+    )
     stack.callback(journal.close)
     books = StoreBooks(ledger, journal, clock, owner)
     stack.push_async_callback(books.close)
@@ -70,7 +76,15 @@ async def opened(
 
 async def ensure_house(database: Database, clock: Clock) -> None:
     """The bootstrap account exists from the first start on."""
-    row = {"id": HOUSE, "name": "House", "billing": "house", "status": "active", "created_ms": clock.wall_ms()}
+    row = {
+        "id": HOUSE,
+        "name": "House",
+        "billing": "house",
+        "status": "active",
+        "created_ms": clock.wall_ms(),
+    }
     async with database.begin() as connection:
         await connection.execute(upsert(database, ACCOUNTS, row))
-        await connection.execute(upsert(database, WALLETS, {"account_id": HOUSE, "billing": "house"}))
+        await connection.execute(
+            upsert(database, WALLETS, {"account_id": HOUSE, "billing": "house"})
+        )

@@ -40,7 +40,9 @@ SEALED = "its secret cannot be read any more; set the webhook again"
 class SqlOutbox:
     """The port `Outbox`. `owner` names this process in its claims; `used_up` are budgets that have refused calls."""
 
-    def __init__(self, database: Database, peppers: Peppers, clock: Clock, owner: str, used_up: set[str]) -> None:
+    def __init__(
+        self, database: Database, peppers: Peppers, clock: Clock, owner: str, used_up: set[str]
+    ) -> None:
         self._database = database
         self._vault = vault(peppers)
         self._clock = clock
@@ -67,7 +69,11 @@ class SqlOutbox:
     async def _written(self, found: Sequence[str], used_up: Sequence[str], now: int) -> int:
         """Looks again while nobody else may write these accounts' notices, and writes them."""
         count = 0
-        lock = select(WEBHOOKS.c.account_id).where(WEBHOOKS.c.account_id.in_(found)).order_by(WEBHOOKS.c.account_id)
+        lock = (
+            select(WEBHOOKS.c.account_id)
+            .where(WEBHOOKS.c.account_id.in_(found))
+            .order_by(WEBHOOKS.c.account_id)
+        )
         async with self._database.begin() as connection:
             await connection.execute(lock.with_for_update())
             ours = WEBHOOKS.c.account_id.in_(found)
@@ -84,17 +90,24 @@ class SqlOutbox:
         if not low:
             return 0
         told = {"account": row["account_id"], **_money(balance=left, threshold=threshold)}
-        await connection.execute(NOTICES.insert().values(notice_row(row["account_id"], LOW, told, now)))
+        await connection.execute(
+            NOTICES.insert().values(notice_row(row["account_id"], LOW, told, now))
+        )
         return 1
 
     async def _budget(
         self, connection: AsyncConnection, row: dict[str, Any], used_up: Sequence[str], now: int
     ) -> int:  # fmt: skip
         names = {"subject": "subject", "account_id": "account", "limit_nanos": "limit"}
-        given = {names.get(name, name): row[name] for name in ("subject", "account_id", "limit_nanos", *OF_A_BUDGET)}
+        given = {
+            names.get(name, name): row[name]
+            for name in ("subject", "account_id", "limit_nanos", *OF_A_BUDGET)
+        }
         budget = Budget(**given)
         level = 100 if row["level"] and budget.subject in used_up else row["level"]
-        await self._mark(connection, budget.account, budget.subject, level, budget.period_ms, budget.limit)
+        await self._mark(
+            connection, budget.account, budget.subject, level, budget.period_ms, budget.limit
+        )
         if budget.at(now) is not budget:
             # Its period is over; whoever spends next begins another one.
             return 0
@@ -106,18 +119,37 @@ class SqlOutbox:
             "percent": level,
             **_money(limit=budget.limit, spent=budget.spent),
         }
-        await connection.execute(NOTICES.insert().values(notice_row(budget.account, REACHED, told, now)))
+        await connection.execute(
+            NOTICES.insert().values(notice_row(budget.account, REACHED, told, now))
+        )
         return 1
 
     async def _mark(
-        self, connection: AsyncConnection, account: str, subject: str, level: int, period_ms: int, limit: int
+        self,
+        connection: AsyncConnection,
+        account: str,
+        subject: str,
+        level: int,
+        period_ms: int,
+        limit: int,
     ) -> None:
-        row = {"account_id": account, "subject": subject, "level": level, "period_ms": period_ms, "limit_nanos": limit}
-        await connection.execute(upsert(self._database, NOTICE_MARKS, row, ("level", "period_ms", "limit_nanos")))
+        row = {
+            "account_id": account,
+            "subject": subject,
+            "level": level,
+            "period_ms": period_ms,
+            "limit_nanos": limit,
+        }
+        await connection.execute(
+            upsert(self._database, NOTICE_MARKS, row, ("level", "period_ms", "limit_nanos"))
+        )
 
     async def _forget(self, now: int) -> None:
         """Takes away what is old, and what was told of budgets that are no more."""
-        gone = and_(NOTICE_MARKS.c.subject != BALANCE, ~exists().where(BUDGETS.c.subject == NOTICE_MARKS.c.subject))
+        gone = and_(
+            NOTICE_MARKS.c.subject != BALANCE,
+            ~exists().where(BUDGETS.c.subject == NOTICE_MARKS.c.subject),
+        )
         async with self._database.begin() as connection:
             await connection.execute(delete(NOTICES).where(NOTICES.c.ended_ms < now - KEPT_MS))
             await connection.execute(delete(NOTICE_MARKS).where(gone))
@@ -125,21 +157,38 @@ class SqlOutbox:
 
     async def claim(self) -> list[Letter]:
         now = self._clock.wall_ms()
-        due = and_(NOTICES.c.state == "waiting", NOTICES.c.next_ms <= now, NOTICES.c.lease_until_ms <= now)
-        first = select(NOTICES.c.id).where(due).order_by(NOTICES.c.next_ms, NOTICES.c.id).limit(AT_ONCE)
+        due = and_(
+            NOTICES.c.state == "waiting", NOTICES.c.next_ms <= now, NOTICES.c.lease_until_ms <= now
+        )
+        first = (
+            select(NOTICES.c.id).where(due).order_by(NOTICES.c.next_ms, NOTICES.c.id).limit(AT_ONCE)
+        )
         async with self._database.begin(reading=True) as connection:
             if (await connection.execute(first)).first() is None:
                 return []
         taken = (
             update(NOTICES)
             .where(NOTICES.c.id.in_(first.with_for_update(skip_locked=True)))
-            .values(lease_owner=self._owner, lease_until_ms=now + LEASE_MS, attempts=NOTICES.c.attempts + 1)
-            .returning(NOTICES.c.id, NOTICES.c.account_id, NOTICES.c.kind, NOTICES.c.body, NOTICES.c.attempts)
+            .values(
+                lease_owner=self._owner,
+                lease_until_ms=now + LEASE_MS,
+                attempts=NOTICES.c.attempts + 1,
+            )
+            .returning(
+                NOTICES.c.id,
+                NOTICES.c.account_id,
+                NOTICES.c.kind,
+                NOTICES.c.body,
+                NOTICES.c.attempts,
+            )
         )
         async with self._database.begin() as connection:
             rows = await _rows(connection, taken)
             mine = WEBHOOKS.c.account_id.in_({row["account_id"] for row in rows})
-            hooks = {row["account_id"]: row for row in await _rows(connection, select(*WEBHOOKS.c).where(mine))}
+            hooks = {
+                row["account_id"]: row
+                for row in await _rows(connection, select(*WEBHOOKS.c).where(mine))
+            }
         letters = []
         for row in rows:
             letter, why = self._letter(row, hooks.get(row["account_id"]))
@@ -170,11 +219,17 @@ class SqlOutbox:
 
     async def delivered(self, letter: Letter, status: int) -> None:
         now = self._clock.wall_ms()
-        await self._ended(letter, {"state": "delivered", "status": status, "why": "", "ended_ms": now})
+        await self._ended(
+            letter, {"state": "delivered", "status": status, "why": "", "ended_ms": now}
+        )
 
     async def failed(self, letter: Letter, status: int, why: str, wait_s: float | None) -> None:
         now = self._clock.wall_ms()
-        over = {"state": "failed", "ended_ms": now} if wait_s is None else {"next_ms": now + round(wait_s * 1_000)}
+        over = (
+            {"state": "failed", "ended_ms": now}
+            if wait_s is None
+            else {"next_ms": now + round(wait_s * 1_000)}
+        )
         await self._ended(letter, {"status": status, "why": why, **over})
 
     async def _ended(self, letter: Letter, values: dict[str, Any]) -> None:
@@ -195,9 +250,16 @@ OF_A_BUDGET = ("period", "period_ms", "spent", "held")
 def _balances() -> Select[Any]:
     """Accounts that are below their threshold and were not told, or were told and are not below it any more."""
     left = WALLETS.c.paid + WALLETS.c.promo + WALLETS.c.held - WALLETS.c.floor
-    told = case((NOTICE_MARKS.c.limit_nanos == WEBHOOKS.c.low_balance, NOTICE_MARKS.c.level), else_=0)
-    mark = and_(NOTICE_MARKS.c.account_id == WEBHOOKS.c.account_id, NOTICE_MARKS.c.subject == BALANCE)
-    crossed = or_(and_(left < WEBHOOKS.c.low_balance, told == 0), and_(left >= WEBHOOKS.c.low_balance, told > 0))
+    told = case(
+        (NOTICE_MARKS.c.limit_nanos == WEBHOOKS.c.low_balance, NOTICE_MARKS.c.level), else_=0
+    )
+    mark = and_(
+        NOTICE_MARKS.c.account_id == WEBHOOKS.c.account_id, NOTICE_MARKS.c.subject == BALANCE
+    )
+    crossed = or_(
+        and_(left < WEBHOOKS.c.low_balance, told == 0),
+        and_(left >= WEBHOOKS.c.low_balance, told > 0),
+    )
     return (
         select(WEBHOOKS.c.account_id, WEBHOOKS.c.low_balance, left.label("left_nanos"))
         .join(WALLETS, WALLETS.c.account_id == WEBHOOKS.c.account_id)
@@ -210,10 +272,17 @@ def _balances() -> Select[Any]:
 def _budgets(used_up: Sequence[str]) -> Select[Any]:
     """Budgets that have reached more of their limit than was told of this limit and this period."""
     spent, limit = BUDGETS.c.spent, BUDGETS.c.limit_nanos
-    reached: ColumnElement[int] = case((spent >= limit, 100), (spent >= limit - limit // 5, 80), else_=0)
-    same = and_(NOTICE_MARKS.c.period_ms == BUDGETS.c.period_ms, NOTICE_MARKS.c.limit_nanos == limit)
+    reached: ColumnElement[int] = case(
+        (spent >= limit, 100), (spent >= limit - limit // 5, 80), else_=0
+    )
+    same = and_(
+        NOTICE_MARKS.c.period_ms == BUDGETS.c.period_ms, NOTICE_MARKS.c.limit_nanos == limit
+    )
     told: ColumnElement[int] = case((same, NOTICE_MARKS.c.level), else_=0)
-    mark = and_(NOTICE_MARKS.c.account_id == BUDGETS.c.account_id, NOTICE_MARKS.c.subject == BUDGETS.c.subject)
+    mark = and_(
+        NOTICE_MARKS.c.account_id == BUDGETS.c.account_id,
+        NOTICE_MARKS.c.subject == BUDGETS.c.subject,
+    )
     refuses = and_(BUDGETS.c.subject.in_(used_up), reached > 0, told < 100)
     return (
         select(*BUDGETS.c, reached.label("level"))

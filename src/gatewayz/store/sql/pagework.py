@@ -27,7 +27,17 @@ HOLD_COLUMNS = (
     "deadline_ms",
 )
 BUDGET_COLUMNS = ("subject", "account_id", "limit_nanos", "period", "period_ms", "spent", "held")
-TRANSFER_COLUMNS = ("id", "account_id", "debit", "credit", "amount", "kind", "call_id", "note", "at_ms")
+TRANSFER_COLUMNS = (
+    "id",
+    "account_id",
+    "debit",
+    "credit",
+    "amount",
+    "kind",
+    "call_id",
+    "note",
+    "at_ms",
+)
 GRANT_COLUMNS = ("id", "account_id", "kind", "amount", "expires_ms", "created_ms")
 
 
@@ -43,7 +53,9 @@ class Wanted(Struct, frozen=True):
 
 def wanted(orders: Sequence[Order]) -> Wanted:
     calls = {order.call for order in orders if isinstance(order, Hold | Extend | Settle | Release)}
-    budgets = {subject for order in orders if isinstance(order, Hold | Settle) for subject in order.budgets}
+    budgets = {
+        subject for order in orders if isinstance(order, Hold | Settle) for subject in order.budgets
+    }
     moves = [order for order in orders if isinstance(order, Move)]
     return Wanted(
         accounts=sorted({order.account for order in orders}),
@@ -61,7 +73,13 @@ def settled_calls(orders: Sequence[Order]) -> list[str]:
 def wallet_from(row: Row) -> Wallet:
     account, billing, paid, promo, held, floor, until = row
     return Wallet(
-        account=account, billing=billing, paid=paid, promo=promo, held=held, floor=floor, promo_until_ms=until
+        account=account,
+        billing=billing,
+        paid=paid,
+        promo=promo,
+        held=held,
+        floor=floor,
+        promo_until_ms=until,
     )
 
 
@@ -82,14 +100,25 @@ def hold_from(row: Row) -> OpenHold:
 
 def budget_from(row: Row) -> Budget:
     subject, account, limit, period, began, spent, held = row
-    return Budget(subject=subject, account=account, limit=limit, period=period, period_ms=began, spent=spent, held=held)
+    return Budget(
+        subject=subject,
+        account=account,
+        limit=limit,
+        period=period,
+        period_ms=began,
+        spent=spent,
+        held=held,
+    )
 
 
 def grants_from(rows: Iterable[Row]) -> dict[str, tuple[Grant, ...]]:
     """Rows of (account, id, amount, expiry)."""
     found: dict[str, tuple[Grant, ...]] = {}
     for account, name, amount, expires in rows:
-        found[account] = (*found.get(account, ()), Grant(id=name, amount=amount, expires_ms=expires))
+        found[account] = (
+            *found.get(account, ()),
+            Grant(id=name, amount=amount, expires_ms=expires),
+        )
     return found
 
 
@@ -126,14 +155,29 @@ def written(pages: Pages) -> Written:
         wallets=[(one.account, one.paid, one.promo, one.held, one.promo_until_ms) for one in kept],
         budgets=[(one.subject, one.period_ms, one.spent, one.held) for one in budgets],
         transfers=[
-            (one.id, one.account, one.debit, one.credit, one.amount, one.kind, one.call, one.note, now)
+            (
+                one.id,
+                one.account,
+                one.debit,
+                one.credit,
+                one.amount,
+                one.kind,
+                one.call,
+                one.note,
+                now,
+            )
             for one in pages.transfers
         ],
         holds=[_hold_row(hold) for hold in pages.opened.values()],
         ended=sorted(pages.ended),
-        grants=[(one.id, account, "grant", one.amount, one.expires_ms, now) for account, one in pages.granted],
+        grants=[
+            (one.id, account, "grant", one.amount, one.expires_ms, now)
+            for account, one in pages.granted
+        ],
         calls=calls,
-        attempts=[row for order in pages.records if order.rows is not None for row in order.rows.attempts],
+        attempts=[
+            row for order in pages.records if order.rows is not None for row in order.rows.attempts
+        ],
         days=days_of(calls),
         replays=[_replay_row(order, now) for order in pages.records if order.replay_key],
     )

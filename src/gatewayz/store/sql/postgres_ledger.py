@@ -110,7 +110,11 @@ class PostgresLedger:
 
 
 def _away(error: BaseException) -> Fault:
-    return Fault("unavailable", f"The store cannot be used: {error or type(error).__name__}", retry_after_s=RETRY_S)
+    return Fault(
+        "unavailable",
+        f"The store cannot be used: {error or type(error).__name__}",
+        retry_after_s=RETRY_S,
+    )
 
 
 async def _read(connection: Any, orders: Sequence[Order], now_ms: int) -> Pages:
@@ -122,15 +126,21 @@ async def _read(connection: Any, orders: Sequence[Order], now_ms: int) -> Pages:
             pages.holds[row[0]] = hold_from(tuple(row))
         settled = settled_calls(orders)
         if settled:
-            pages.settled.update(row[0] for row in await connection.fetch(_select("calls", ("id",), "id"), settled))
-    subjects = sorted({*want.budgets, *(subject for hold in pages.holds.values() for subject in hold.budgets)})
+            pages.settled.update(
+                row[0] for row in await connection.fetch(_select("calls", ("id",), "id"), settled)
+            )
+    subjects = sorted(
+        {*want.budgets, *(subject for hold in pages.holds.values() for subject in hold.budgets)}
+    )
     if subjects:
         for row in await connection.fetch(_select("budgets", BUDGET_COLUMNS, "subject"), subjects):
             pages.budgets[row[0]] = budget_from(tuple(row))
     ending = ending_grants(pages)
     if ending:
         columns = ("account_id", "id", "amount", "expires_ms")
-        pages.grants = grants_from(await connection.fetch(_select("grants", columns, "account_id"), ending))
+        pages.grants = grants_from(
+            await connection.fetch(_select("grants", columns, "account_id"), ending)
+        )
     if want.moves:
         pages.moved.update(
             row[0] for row in await connection.fetch(_select("transfers", ("id",), "id"), want.moves)
@@ -140,9 +150,7 @@ async def _read(connection: Any, orders: Sequence[Order], now_ms: int) -> Pages:
     return pages
 
 
-LOCK_WALLETS = (
-    f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE"
-)
+LOCK_WALLETS = f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE"
 CHARGED = (
     "SELECT COALESCE(SUM(CASE WHEN debit = $2 THEN amount ELSE -amount END), 0)::bigint FROM transfers "
     "WHERE call_id = $1 AND (debit = $2 OR credit = $2) AND EXISTS (SELECT 1 FROM calls WHERE calls.id = call_id)"
@@ -174,7 +182,10 @@ async def _arrays(connection: Any, statement: str, width: int, rows: list[Row]) 
 
 
 def _plain(column: tuple[Any, ...]) -> list[Any]:
-    return [cell.replace(NUL, REPLACEMENT) if type(cell) is str and NUL in cell else cell for cell in column]
+    return [
+        cell.replace(NUL, REPLACEMENT) if type(cell) is str and NUL in cell else cell
+        for cell in column
+    ]
 
 
 UPDATE_WALLETS = """
@@ -204,7 +215,9 @@ def _select(table: str, columns: tuple[str, ...], among: str) -> str:
 @cache
 def _insert(table: str, columns: tuple[str, ...]) -> str:
     known = METADATA.tables[table].columns
-    arrays = [f"${number}::{TYPES[type(known[name].type)]}[]" for number, name in enumerate(columns, 1)]
+    arrays = [
+        f"${number}::{TYPES[type(known[name].type)]}[]" for number, name in enumerate(columns, 1)
+    ]
     replaced = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name != "call_id")
     conflict = f" ON CONFLICT (call_id) DO UPDATE SET {replaced}" if table == "holds" else ""
     return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({', '.join(arrays)}){conflict}"

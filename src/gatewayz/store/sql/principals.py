@@ -58,8 +58,15 @@ def _wanted() -> Select[Any]:
         )
         .select_from(API_KEYS)
         .join(ACCOUNTS, ACCOUNTS.c.id == API_KEYS.c.account_id)
-        .outerjoin(USERS, and_(USERS.c.id == API_KEYS.c.user_id, USERS.c.account_id == API_KEYS.c.account_id))
-        .where(API_KEYS.c.revoked_ms.is_(None), ACCOUNTS.c.status == "active", USERS.c.disabled_ms.is_(None))
+        .outerjoin(
+            USERS,
+            and_(USERS.c.id == API_KEYS.c.user_id, USERS.c.account_id == API_KEYS.c.account_id),
+        )
+        .where(
+            API_KEYS.c.revoked_ms.is_(None),
+            ACCOUNTS.c.status == "active",
+            USERS.c.disabled_ms.is_(None),
+        )
     )
 
 
@@ -125,7 +132,20 @@ def _token(row: Sequence[Any]) -> Kept:
 
 
 def _kept(row: Sequence[Any]) -> Kept:
-    id, digest, pepper_id, expires_ms, account, user, role, scopes, models, addresses, limits, *rest = row
+    (
+        id,
+        digest,
+        pepper_id,
+        expires_ms,
+        account,
+        user,
+        role,
+        scopes,
+        models,
+        addresses,
+        limits,
+        *rest,
+    ) = row
     billing, markup_bp, rules_text, key_budget, account_budget, end_user_budget = rest
     rules = msgspec.json.decode(rules_text, type=AccountRules)
     budgets = (

@@ -68,11 +68,16 @@ def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
         _listed(call.tags),
         call.trace,
     )
-    return RecordRows(row, tuple(_attempt(call.id, number, one) for number, one in enumerate(outcome.attempts, 1)))
+    return RecordRows(
+        row, tuple(_attempt(call.id, number, one) for number, one in enumerate(outcome.attempts, 1))
+    )
 
 
 _of_a_day = itemgetter(
-    *map(CALL_COLUMNS.index, ("account_id", "key_id", "received_ms", "fault", "input_tokens", "output_tokens", "cost"))
+    *map(
+        CALL_COLUMNS.index,
+        ("account_id", "key_id", "received_ms", "fault", "input_tokens", "output_tokens", "cost"),
+    )
 )
 
 
@@ -111,7 +116,9 @@ def _listed(texts: tuple[str, ...]) -> str:
 
 def _usage_text(usage: Usage) -> str:
     """The buckets that hold something, and what is to be said of them."""
-    counts: dict[str, int | bool | str] = {name: count for name in BUCKETS if (count := getattr(usage, name))}
+    counts: dict[str, int | bool | str] = {
+        name: count for name in BUCKETS if (count := getattr(usage, name))
+    }
     if usage.service:
         counts["service"] = usage.service
     if usage.repaired:

@@ -16,7 +16,9 @@ async def repeppered(database: Database, current: Pepper, old: Sequence[tuple[Ke
     try:
         async with database.begin() as connection:
             for kept, digest in old:
-                same = update(API_KEYS).where(API_KEYS.c.id == kept.key_id, API_KEYS.c.digest == kept.digest)
+                same = update(API_KEYS).where(
+                    API_KEYS.c.id == kept.key_id, API_KEYS.c.digest == kept.digest
+                )
                 await connection.execute(same.values(digest=digest, pepper_id=current.id))
     except Fault:
         return

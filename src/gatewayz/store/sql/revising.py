@@ -21,5 +21,7 @@ async def bumped(connection: AsyncConnection, subject: str) -> int:
 
 
 async def number_of(connection: AsyncConnection, subject: str) -> int:
-    found = await connection.execute(select(REVISIONS.c.number).where(REVISIONS.c.subject == subject))
+    found = await connection.execute(
+        select(REVISIONS.c.number).where(REVISIONS.c.subject == subject)
+    )
     return int(found.scalar() or 0)

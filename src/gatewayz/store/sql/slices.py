@@ -36,7 +36,9 @@ async def sliced(database: Database, wanted: Select[Any], keys: Keys, cut: Cut) 
     if cut.after:
         wanted = wanted.where(_beyond(keys, cut))
     limit = min(max(cut.limit, 1), MAX_ROWS)
-    ordered = wanted.order_by(*((key.desc() if cut.newest_first else key.asc()) for key in keys)).limit(limit + 1)
+    ordered = wanted.order_by(
+        *((key.desc() if cut.newest_first else key.asc()) for key in keys)
+    ).limit(limit + 1)
     async with database.begin(reading=True) as connection:
         rows = [dict(row) for row in (await connection.execute(ordered)).mappings().all()]
     if len(rows) <= limit:
@@ -49,7 +51,9 @@ def _beyond(keys: Keys, cut: Cut) -> ColumnElement[bool]:
     parts = cut.after.split(SEPARATOR, len(keys) - 1)
     if len(parts) != len(keys):
         raise _no_cursor(cut.after)
-    values = [literal(_value(key, part, cut), key.type) for key, part in zip(keys, parts, strict=True)]
+    values = [
+        literal(_value(key, part, cut), key.type) for key, part in zip(keys, parts, strict=True)
+    ]
     place, end = tuple_(*keys), tuple_(*values)
     return place < end if cut.newest_first else place > end
 

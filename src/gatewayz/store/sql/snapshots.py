@@ -48,7 +48,12 @@ NUL, REPLACEMENT = "\x00", "\ufffd"
 
 Kind = Literal["text", "number", "flag", "bytes"]
 Row = tuple[Any, ...]
-KINDS: dict[Kind, type[TypeEngine[Any]]] = {"text": Text, "number": BigInteger, "flag": Boolean, "bytes": LargeBinary}
+KINDS: dict[Kind, type[TypeEngine[Any]]] = {
+    "text": Text,
+    "number": BigInteger,
+    "flag": Boolean,
+    "bytes": LargeBinary,
+}
 FOUND: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
     (Boolean, "flag"),
     (Integer, "number"),
@@ -150,10 +155,17 @@ async def pieces_of(connection: AsyncConnection) -> AsyncIterator[Piece]:
 
 def _sheets(connection: Connection) -> list[Sheet]:
     found = inspect(connection)
-    names = [name for name in sorted(METADATA.tables) if name not in LEFT_OUT and found.has_table(name)]
+    names = [
+        name for name in sorted(METADATA.tables) if name not in LEFT_OUT and found.has_table(name)
+    ]
     return [
         # By name, because a column that was added later stands elsewhere than in a table that was made with it.
-        Sheet(name, tuple(sorted((column["name"], _kind(name, column)) for column in found.get_columns(name))))
+        Sheet(
+            name,
+            tuple(
+                sorted((column["name"], _kind(name, column)) for column in found.get_columns(name))
+            ),
+        )
         for name in names
     ]
 
@@ -162,7 +174,9 @@ def _kind(table: str, column: Any) -> Kind:
     for found, kind in FOUND:
         if isinstance(column["type"], found):
             return kind
-    raise Fault("internal", f"{table}.{column['name']}: {column['type']} is no kind of value that is kept.")
+    raise Fault(
+        "internal", f"{table}.{column['name']}: {column['type']} is no kind of value that is kept."
+    )
 
 
 def _without_nul(row: Row) -> Row:

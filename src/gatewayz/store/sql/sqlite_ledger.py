@@ -39,7 +39,12 @@ from gatewayz.store.sql.records import ADDED, ATTEMPT_COLUMNS, CALL_COLUMNS, DAY
 ROWS_AT_ONCE = (64, 32, 16, *range(12, 0, -1))
 """Sizes of the statements that insert, so that a few compiled ones serve every batch."""
 CACHED_STATEMENTS = 128
-REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+REFUSED = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.NotSupportedError,
+)
 """What is wrong with an order, as against what is wrong with the file."""
 AMONG = "IN (SELECT value FROM json_each(?))"
 
@@ -50,7 +55,9 @@ class SqliteLedger:
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._work: queue.SimpleQueue[tuple[Sequence[Order], asyncio.Future[list[Done]]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Sequence[Order], asyncio.Future[list[Done]]] | None] = (
+            queue.SimpleQueue()
+        )
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
@@ -94,7 +101,9 @@ def _resolve(future: "asyncio.Future[list[Done]]", result: "list[Done] | Excepti
     if future.done():
         return
     if isinstance(result, sqlite3.DatabaseError) and not isinstance(result, REFUSED):
-        future.set_exception(Fault("unavailable", f"The store cannot be used: {result}", retry_after_s=RETRY_S))
+        future.set_exception(
+            Fault("unavailable", f"The store cannot be used: {result}", retry_after_s=RETRY_S)
+        )
     elif isinstance(result, Exception):
         future.set_exception(Fault("internal", f"The store refused what was booked: {result}"))
     else:
@@ -103,7 +112,11 @@ def _resolve(future: "asyncio.Future[list[Done]]", result: "list[Done] | Excepti
 
 def _connected(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=CACHED_STATEMENTS, check_same_thread=True
+        path,
+        isolation_level=None,
+        timeout=BUSY_MS / 1000,
+        cached_statements=CACHED_STATEMENTS,
+        check_same_thread=True,
     )
     for pragma in PRAGMAS:
         connection.execute(pragma)
@@ -128,18 +141,34 @@ def carried_out(connection: sqlite3.Connection, orders: Sequence[Order], now_ms:
 def read(connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int) -> Pages:
     """What a batch needs to know, inside its transaction."""
     pages, want = Pages(now_ms, new_ulid()), wanted(orders)
-    for row in _among(connection, f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id", want.accounts):
+    for row in _among(
+        connection,
+        f"SELECT {', '.join(WALLET_COLUMNS)} FROM wallets WHERE account_id",
+        want.accounts,
+    ):
         pages.wallets[row[0]] = wallet_from(row)
-    for row in _among(connection, f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE call_id", want.calls):
+    for row in _among(
+        connection, f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE call_id", want.calls
+    ):
         pages.holds[row[0]] = hold_from(row)
-    pages.settled.update(row[0] for row in _among(connection, "SELECT id FROM calls WHERE id", settled_calls(orders)))
-    subjects = sorted({*want.budgets, *(subject for hold in pages.holds.values() for subject in hold.budgets)})
-    for row in _among(connection, f"SELECT {', '.join(BUDGET_COLUMNS)} FROM budgets WHERE subject", subjects):
+    pages.settled.update(
+        row[0] for row in _among(connection, "SELECT id FROM calls WHERE id", settled_calls(orders))
+    )
+    subjects = sorted(
+        {*want.budgets, *(subject for hold in pages.holds.values() for subject in hold.budgets)}
+    )
+    for row in _among(
+        connection, f"SELECT {', '.join(BUDGET_COLUMNS)} FROM budgets WHERE subject", subjects
+    ):
         pages.budgets[row[0]] = budget_from(row)
     pages.grants = grants_from(_among(connection, SELECT_GRANTS, ending_grants(pages)))
-    pages.moved.update(row[0] for row in _among(connection, "SELECT id FROM transfers WHERE id", want.moves))
+    pages.moved.update(
+        row[0] for row in _among(connection, "SELECT id FROM transfers WHERE id", want.moves)
+    )
     for call, side in want.refunds:
-        pages.charged[call, side] = connection.execute(CHARGED, (side, call, side, side)).fetchone()[0]
+        pages.charged[call, side] = connection.execute(
+            CHARGED, (side, call, side, side)
+        ).fetchone()[0]
     return pages
 
 
@@ -151,7 +180,11 @@ CHARGED = (
 
 
 def _among(connection: sqlite3.Connection, select: str, values: list[str]) -> list[Row]:
-    return connection.execute(f"{select} {AMONG}", (encoded(values).decode(),)).fetchall() if values else []
+    return (
+        connection.execute(f"{select} {AMONG}", (encoded(values).decode(),)).fetchall()
+        if values
+        else []
+    )
 
 
 def _write(connection: sqlite3.Connection, pages: Pages) -> None:
@@ -168,20 +201,22 @@ def _write(connection: sqlite3.Connection, pages: Pages) -> None:
     for row in rows.days:
         connection.execute(ADD_DAY, row)
     if rows.ended:
-        connection.execute(f"DELETE FROM holds WHERE call_id {AMONG}", (encoded(rows.ended).decode(),))
+        connection.execute(
+            f"DELETE FROM holds WHERE call_id {AMONG}", (encoded(rows.ended).decode(),)
+        )
     for account, key, call, state, answer, until in rows.replays:
         connection.execute(UPDATE_REPLAY, (state, answer, until, account, key, call))
 
 
-UPDATE_WALLET = "UPDATE wallets SET paid = ?, promo = ?, held = ?, promo_until_ms = ? WHERE account_id = ?"
+UPDATE_WALLET = (
+    "UPDATE wallets SET paid = ?, promo = ?, held = ?, promo_until_ms = ? WHERE account_id = ?"
+)
 UPDATE_BUDGET = "UPDATE budgets SET period_ms = ?, spent = ?, held = ? WHERE subject = ?"
 ADD_DAY = (
     f"INSERT INTO usage_days ({', '.join(DAY_COLUMNS)}) VALUES ({', '.join('?' * len(DAY_COLUMNS))}) "
     f"ON CONFLICT (account_id, key_id, day) DO UPDATE SET {ADDED}"
 )
-UPDATE_REPLAY = (
-    "UPDATE idempotency SET state = ?, answer = ?, expires_ms = ? WHERE account_id = ? AND key = ? AND call_id = ?"
-)
+UPDATE_REPLAY = "UPDATE idempotency SET state = ?, answer = ?, expires_ms = ? WHERE account_id = ? AND key = ? AND call_id = ?"
 
 
 @cache
@@ -191,7 +226,11 @@ def _insert_text(table: str, columns: tuple[str, ...], count: int, how: str) -> 
 
 
 def _insert(
-    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: list[Row], how: str = ""
+    connection: sqlite3.Connection,
+    table: str,
+    columns: tuple[str, ...],
+    rows: list[Row],
+    how: str = "",
 ) -> None:
     start = 0
     for size in ROWS_AT_ONCE:

@@ -291,7 +291,9 @@ ATTEMPTS = Table(
 AUDIT_LOG = Table(
     "audit_log",
     METADATA,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column(
+        "number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
     _number("at_ms"),
     _text("actor"),
     _text("action"),

@@ -32,7 +32,9 @@ MAX_ACTIVE = 10_000
 KEPT_MS = 86_400_000
 """How long a token that has ended can be seen; no call of it is under way any more."""
 RETRY_S = 60.0
-ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([1-9][0-9]{0,4}))?")
+ORIGIN = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([1-9][0-9]{0,4}))?"
+)
 USUAL_PORTS = {"http": "80", "https": "443"}
 
 
@@ -97,13 +99,17 @@ async def mint(desk: Desk, wish: TokenWish) -> tuple[str, Token]:
             limit=wish.limit,
             spent=None if wish.limit is None else 0,
         )
-        await _inserted(connection, token, desk.peppers.current.digest(text), desk.peppers.current.id)
+        await _inserted(
+            connection, token, desk.peppers.current.digest(text), desk.peppers.current.id
+        )
     return text, token
 
 
 def _check(wish: TokenWish) -> None:
     if not 0 < wish.ttl_s <= MAX_TTL_S:
-        raise Fault("bad_request", f"A token lives from 1 to {MAX_TTL_S} seconds.", param="expires_in_s")
+        raise Fault(
+            "bad_request", f"A token lives from 1 to {MAX_TTL_S} seconds.", param="expires_in_s"
+        )
     if not 0 < len(wish.origins) <= MAX_ORIGINS or len(wish.models) > MAX_MODELS:
         why = f"A token has 1 to {MAX_ORIGINS} origins and at most {MAX_MODELS} models."
         raise Fault("bad_request", why, param="origins")
@@ -116,12 +122,18 @@ def _check(wish: TokenWish) -> None:
 
 async def _key_ends_ms(connection: AsyncConnection, wish: TokenWish, now_ms: int) -> int | None:
     """When the key ends, if it does. Faults: as for `mint`."""
-    own = select(API_KEYS.c.expires_ms).where(API_KEYS.c.account_id == wish.account, API_KEYS.c.id == wish.key)
+    own = select(API_KEYS.c.expires_ms).where(
+        API_KEYS.c.account_id == wish.account, API_KEYS.c.id == wish.key
+    )
     key = (await connection.execute(own.where(API_KEYS.c.revoked_ms.is_(None)))).first()
     if key is None:
-        raise Fault("forbidden", "Only a key that `gatewayz keys` or this API made can mint tokens.")
+        raise Fault(
+            "forbidden", "Only a key that `gatewayz keys` or this API made can mint tokens."
+        )
     working = (TOKENS.c.expires_ms > now_ms) & TOKENS.c.revoked_ms.is_(None)
-    active = select(func.count()).where(TOKENS.c.account_id == wish.account, TOKENS.c.key_id == wish.key, working)
+    active = select(func.count()).where(
+        TOKENS.c.account_id == wish.account, TOKENS.c.key_id == wish.key, working
+    )
     if int((await connection.execute(active)).scalar_one()) >= MAX_ACTIVE:
         why = f"This key has {MAX_ACTIVE} tokens that work; let some end, or ask for shorter ones."
         raise Fault("rate_limited", why, retry_after_s=RETRY_S)
@@ -144,8 +156,14 @@ async def _inserted(connection: AsyncConnection, token: Token, digest: str, pepp
     }
     await connection.execute(insert(TOKENS).values(row))
     if token.limit is not None:
-        budget = {"subject": of_token(token.id), "account_id": token.account, "limit_nanos": token.limit}
-        await connection.execute(insert(BUDGETS).values(budget | {"period": "total", "period_ms": 0, "spent": 0}))
+        budget = {
+            "subject": of_token(token.id),
+            "account_id": token.account,
+            "limit_nanos": token.limit,
+        }
+        await connection.execute(
+            insert(BUDGETS).values(budget | {"period": "total", "period_ms": 0, "spent": 0})
+        )
 
 
 def _wanted(owner: Owner) -> Select[Any]:
@@ -153,20 +171,29 @@ def _wanted(owner: Owner) -> Select[Any]:
     names = ("id", "account_id", "key_id", "shown", "name", "models", "origins")
     columns = [TOKENS.c[name] for name in (*names, "expires_ms", "created_ms", "revoked_ms")]
     budget = BUDGETS.c.subject == "token:" + TOKENS.c.id
-    return select(*columns, BUDGETS.c.limit_nanos, BUDGETS.c.spent).outerjoin(BUDGETS, budget).where(_whose(owner))
+    return (
+        select(*columns, BUDGETS.c.limit_nanos, BUDGETS.c.spent)
+        .outerjoin(BUDGETS, budget)
+        .where(_whose(owner))
+    )
 
 
 def _whose(owner: Owner) -> ColumnElement[bool]:
     own = TOKENS.c.account_id == owner.account
     if owner.user:
-        theirs = select(API_KEYS.c.id).where(API_KEYS.c.account_id == owner.account, API_KEYS.c.user_id == owner.user)
+        theirs = select(API_KEYS.c.id).where(
+            API_KEYS.c.account_id == owner.account, API_KEYS.c.user_id == owner.user
+        )
         return own & TOKENS.c.key_id.in_(theirs)
     return own & (TOKENS.c.key_id == owner.key) if owner.key else own
 
 
 def _token(row: dict[str, Any]) -> Token:
     given = dict(zip(Token.__struct_fields__, row.values(), strict=True))
-    lists = {name: msgspec.json.decode(given[name], type=tuple[str, ...]) for name in ("models", "origins")}
+    lists = {
+        name: msgspec.json.decode(given[name], type=tuple[str, ...])
+        for name in ("models", "origins")
+    }
     return Token(**{**given, **lists})
 
 
@@ -179,7 +206,9 @@ async def several(database: Database, owner: Owner, cut: Cut) -> tuple[list[Toke
 async def revoke(desk: Desk, owner: Owner, token: str) -> None:
     """Ends a token of somebody's. Faults: `unknown_route` for none of theirs that works."""
     working = (TOKENS.c.id == token) & TOKENS.c.revoked_ms.is_(None)
-    async with desk.changing(Deed(action="token.revoke", subject=token, account=owner.account)) as connection:
+    async with desk.changing(
+        Deed(action="token.revoke", subject=token, account=owner.account)
+    ) as connection:
         ended = update(TOKENS).where(_whose(owner), working).values(revoked_ms=desk.clock.wall_ms())
         if not (await connection.execute(ended)).rowcount:
             raise Fault("unknown_route", f"There is no token {token[:64]!r} that works.")

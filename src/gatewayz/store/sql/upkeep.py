@@ -110,19 +110,32 @@ class Upkeep:
             if max(holds, wallets) < MAX_EXPIRED:
                 break
         if ended:
-            self._say(Warned(subject="holds", message=f"{ended} hold(s) of dead or late calls were given back"))
+            self._say(
+                Warned(
+                    subject="holds",
+                    message=f"{ended} hold(s) of dead or late calls were given back",
+                )
+            )
         await self._forget(now)
 
     async def _expired(self, now: int) -> tuple[int, int]:
         """Takes up what is over, as far as one look goes: how many holds and how many wallets."""
         alive = select(OWNERS.c.id).where(OWNERS.c.beat_ms > now - OWNER_SILENT_S * 1000)
         late = HOLDS.c.deadline_ms < now - DEADLINE_GRACE_S * 1000
-        dead = select(HOLDS.c.call_id, HOLDS.c.account_id).where(HOLDS.c.owner.not_in(alive) | late).limit(MAX_EXPIRED)
-        ended = select(WALLETS.c.account_id).where(WALLETS.c.promo_until_ms <= now, WALLETS.c.promo > 0)
+        dead = (
+            select(HOLDS.c.call_id, HOLDS.c.account_id)
+            .where(HOLDS.c.owner.not_in(alive) | late)
+            .limit(MAX_EXPIRED)
+        )
+        ended = select(WALLETS.c.account_id).where(
+            WALLETS.c.promo_until_ms <= now, WALLETS.c.promo > 0
+        )
         async with self._database.begin(reading=True) as connection:
             holds = (await connection.execute(dead)).all()
             wallets = (await connection.execute(ended.limit(MAX_EXPIRED))).all()
-        orders: list[Order] = [Release(call=call, account=account, how="expire") for call, account in holds]
+        orders: list[Order] = [
+            Release(call=call, account=account, how="expire") for call, account in holds
+        ]
         orders += [Sweep(account=account) for (account,) in wallets]
         for done in [self._commits.put(order) for order in orders]:
             await done
@@ -131,13 +144,20 @@ class Upkeep:
     async def _forget(self, now: int) -> None:
         async with self._database.begin() as connection:
             await connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expires_ms < now))
-            await connection.execute(delete(OWNERS).where(OWNERS.c.beat_ms < now - FORGET_OWNERS_S * 1000))
+            await connection.execute(
+                delete(OWNERS).where(OWNERS.c.beat_ms < now - FORGET_OWNERS_S * 1000)
+            )
             await forget(connection, now)
 
     async def replay(self) -> None:
         taken = await self._journal.replay(self._commits)
         if taken:
-            self._say(Warned(subject="journal", message=f"the store is back: {taken} settlement(s) were booked"))
+            self._say(
+                Warned(
+                    subject="journal",
+                    message=f"the store is back: {taken} settlement(s) were booked",
+                )
+            )
 
     async def check(self) -> None:
         """Looks at the books; every violation is told."""

@@ -58,7 +58,11 @@ async def summed(database: Database, whose: Whose, by: By, span: Span) -> list[G
     if tags is not None:
         wanted = wanted.select_from(CALLS).join(tags, onclause=CALLS.c.id.is_not(None))
     grouped = _within(wanted, span).group_by(name).limit(MAX_GROUPS)
-    ordered = grouped.order_by(name) if by == "day" else grouped.order_by(func.sum(CALLS.c.cost).desc(), name)
+    ordered = (
+        grouped.order_by(name)
+        if by == "day"
+        else grouped.order_by(func.sum(CALLS.c.cost).desc(), name)
+    )
     async with database.begin(reading=True) as connection:
         rows = (await connection.execute(ordered)).all()
     return [Group(_shown(by, row[0]), *map(int, row[1:])) for row in rows]
@@ -77,8 +81,13 @@ async def spent(database: Database, account: str, now_ms: int, key: str = "") ->
     """What an account's calls, or those of one of its keys, have cost; a row a key and day is read, no call."""
     own = USAGE_DAYS.c.account_id == account
     since = [period_start(period, now_ms) // DAY_MS for period in PERIODS]
-    sums = [func.coalesce(func.sum(USAGE_DAYS.c.cost).filter(USAGE_DAYS.c.day >= day), 0) for day in since]
-    wanted = select(*sums).where(own, USAGE_DAYS.c.key_id == key) if key else select(*sums).where(own)
+    sums = [
+        func.coalesce(func.sum(USAGE_DAYS.c.cost).filter(USAGE_DAYS.c.day >= day), 0)
+        for day in since
+    ]
+    wanted = (
+        select(*sums).where(own, USAGE_DAYS.c.key_id == key) if key else select(*sums).where(own)
+    )
     async with database.begin(reading=True) as connection:
         return Spent(*map(int, (await connection.execute(wanted)).one()))
 
@@ -90,7 +99,9 @@ async def given_back(database: Database, account: str) -> int:
     """What was given back of the charges of calls, in nano-dollars."""
     back = select(func.coalesce(func.sum(TRANSFERS.c.amount), 0))
     # Spelled out, because an index of some rows serves only who asks for these in so many words.
-    own = back.where(TRANSFERS.c.account_id == account, TRANSFERS.c.kind == literal_column("'refund_call'"))
+    own = back.where(
+        TRANSFERS.c.account_id == account, TRANSFERS.c.kind == literal_column("'refund_call'")
+    )
     async with database.begin(reading=True) as connection:
         return int((await connection.execute(own)).scalar_one())
 
@@ -110,7 +121,9 @@ def _name(by: By, dialect: str) -> tuple[ColumnElement[Any], FromClause | None]:
     if by != "tag":
         return COLUMNS[by], None
     if dialect == "postgresql":
-        listed = func.jsonb_array_elements_text(cast(CALLS.c.tags, JSONB)).table_valued("value", name="tag")
+        listed = func.jsonb_array_elements_text(cast(CALLS.c.tags, JSONB)).table_valued(
+            "value", name="tag"
+        )
         return listed.c.value, listed
     listed = func.json_each(CALLS.c.tags).table_valued("value", name="tag")
     return listed.c.value, listed
@@ -118,8 +131,14 @@ def _name(by: By, dialect: str) -> tuple[ColumnElement[Any], FromClause | None]:
 
 def _within(wanted: Select[Any], span: Span) -> Select[Any]:
     """By the names of calls, which tell when they began: the index that begins with the account ends with them."""
-    return wanted.where(CALLS.c.id >= first_ulid(span.from_ms), CALLS.c.id < first_ulid(span.until_ms))
+    return wanted.where(
+        CALLS.c.id >= first_ulid(span.from_ms), CALLS.c.id < first_ulid(span.until_ms)
+    )
 
 
 def _shown(by: By, name: Any) -> str:
-    return f"{datetime.fromtimestamp(name * DAY_MS / 1000, UTC):%Y-%m-%d}" if by == "day" else str(name)
+    return (
+        f"{datetime.fromtimestamp(name * DAY_MS / 1000, UTC):%Y-%m-%d}"
+        if by == "day"
+        else str(name)
+    )

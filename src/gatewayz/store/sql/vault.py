@@ -36,10 +36,15 @@ class Vault:
         cipher = self._ciphers.get(name.decode("latin-1"))
         try:
             if cipher is not None:
-                return cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], self._place(row, account))
+                return cipher.decrypt(
+                    rest[:NONCE_BYTES], rest[NONCE_BYTES:], self._place(row, account)
+                )
         except InvalidTag:
             pass
-        raise Fault("replay_unavailable", "What was kept cannot be read any more; use a new Idempotency-Key.")
+        raise Fault(
+            "replay_unavailable",
+            "What was kept cannot be read any more; use a new Idempotency-Key.",
+        )
 
     def _place(self, row: str, account: str) -> bytes:
         return f"{self._table}|{row}|{account}".encode()

@@ -61,12 +61,25 @@ def vault(peppers: Peppers) -> Vault:
 async def one(database: Database, account: str) -> Webhook:
     """Faults: `unknown_route` for an account without one, `unavailable`."""
     async with database.begin(reading=True) as connection:
-        row = (await connection.execute(select(*SHOWN).where(WEBHOOKS.c.account_id == account))).mappings().first()
+        row = (
+            (await connection.execute(select(*SHOWN).where(WEBHOOKS.c.account_id == account)))
+            .mappings()
+            .first()
+        )
         if row is None:
             raise unknown(account)
-        counted = select(NOTICES.c.state, func.count()).where(NOTICES.c.account_id == account).group_by(NOTICES.c.state)
-        counts: dict[str, int] = {row[0]: row[1] for row in (await connection.execute(counted)).all()}
-    found = Webhook(account=account, **{name: row[name] for name in ("url", "low_balance", "created_ms", "changed_ms")})
+        counted = (
+            select(NOTICES.c.state, func.count())
+            .where(NOTICES.c.account_id == account)
+            .group_by(NOTICES.c.state)
+        )
+        counts: dict[str, int] = {
+            row[0]: row[1] for row in (await connection.execute(counted)).all()
+        }
+    found = Webhook(
+        account=account,
+        **{name: row[name] for name in ("url", "low_balance", "created_ms", "changed_ms")},
+    )
     return replace(found, waiting=counts.get("waiting", 0), failed=counts.get("failed", 0))
 
 
@@ -80,12 +93,22 @@ async def put(desk: Desk, account: str, wish: Wish, *, private: bool) -> str:
     """
     checked_url(wish.url, private=private)
     if wish.low_balance is not None and not 0 < wish.low_balance <= MAX_USD * NANOS_PER_USD:
-        raise Fault("bad_request", f"low_balance: an amount above zero, at most ${MAX_USD}.", param="low_balance")
+        raise Fault(
+            "bad_request",
+            f"low_balance: an amount above zero, at most ${MAX_USD}.",
+            param="low_balance",
+        )
     given = secret_from(wish.secret) if wish.secret else b""
     await accounts.one(desk.database, account)
-    detail = {"url": wish.url, "low_balance_nanos": wish.low_balance, "secret": "given" if given else "kept or made"}
+    detail = {
+        "url": wish.url,
+        "low_balance_nanos": wish.low_balance,
+        "secret": "given" if given else "kept or made",
+    }
     made = b""
-    async with desk.changing(Deed(action="webhook.set", subject=account, account=account, detail=detail)) as connection:
+    async with desk.changing(
+        Deed(action="webhook.set", subject=account, account=account, detail=detail)
+    ) as connection:
         old = select(WEBHOOKS.c.created_ms).where(WEBHOOKS.c.account_id == account)
         created = (await connection.execute(old)).scalar()
         if created is None and not given:
@@ -110,7 +133,9 @@ async def put(desk: Desk, account: str, wish: Wish, *, private: bool) -> str:
 
 async def remove(desk: Desk, account: str) -> None:
     """Takes the webhook away, and what it was told. Faults: `unknown_route`."""
-    async with desk.changing(Deed(action="webhook.remove", subject=account, account=account)) as connection:
+    async with desk.changing(
+        Deed(action="webhook.remove", subject=account, account=account)
+    ) as connection:
         gone = await connection.execute(delete(WEBHOOKS).where(WEBHOOKS.c.account_id == account))
         if not gone.rowcount:
             raise unknown(account)
@@ -127,7 +152,9 @@ async def test(desk: Desk, account: str) -> str:
     deed = Deed(action="webhook.test", subject=account, account=account)
     async with desk.changing(deed) as connection:
         if (await connection.execute(waiting)).scalar_one() >= MAX_TESTS:
-            raise Fault("rate_limited", f"{MAX_TESTS} tests wait already.", retry_after_s=TEST_RETRY_S)
+            raise Fault(
+                "rate_limited", f"{MAX_TESTS} tests wait already.", retry_after_s=TEST_RETRY_S
+            )
         await connection.execute(NOTICES.insert().values(row))
     return str(row["id"])
 
@@ -159,12 +186,19 @@ async def undelivered(database: Database, now_ms: int) -> list[tuple[str, str, i
     tried = and_(NOTICES.c.state == "waiting", NOTICES.c.attempts > 0)
     wanted = (
         select(NOTICES.c.account_id, NOTICES.c.why, func.count())
-        .where(NOTICES.c.created_ms > now_ms - WEEK_MS, or_(NOTICES.c.state == "failed", tried), NOTICES.c.why != "")
+        .where(
+            NOTICES.c.created_ms > now_ms - WEEK_MS,
+            or_(NOTICES.c.state == "failed", tried),
+            NOTICES.c.why != "",
+        )
         .group_by(NOTICES.c.account_id, NOTICES.c.why)
         .order_by(func.count().desc(), NOTICES.c.account_id)
     )
     async with database.begin(reading=True) as connection:
-        return [(row[0], row[1], row[2]) for row in (await connection.execute(wanted.limit(MAX_STUCK))).all()]
+        return [
+            (row[0], row[1], row[2])
+            for row in (await connection.execute(wanted.limit(MAX_STUCK))).all()
+        ]
 
 
 def unknown(account: str) -> Fault:

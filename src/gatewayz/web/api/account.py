@@ -35,7 +35,9 @@ from gatewayz.web.api.shapes import (
 from gatewayz.web.api.visit import Visit
 
 USUAL_DAYS = 30
-EndUser = Annotated[str, Query(max_length=MAX_END_USER, description="Whom requests name as their user")]
+EndUser = Annotated[
+    str, Query(max_length=MAX_END_USER, description="Whom requests name as their user")
+]
 KeyOf = Annotated[str, Query(max_length=128, description="The id of a key")]
 
 
@@ -121,7 +123,11 @@ def account_shown(account: Account) -> AccountShown:
     """An account as it is shown."""
     spendable = max(account.paid + account.promo - account.floor, 0)
     amounts = money(
-        balance=spendable, paid=account.paid, promo=account.promo, held=account.held, credit_line=-account.floor
+        balance=spendable,
+        paid=account.paid,
+        promo=account.promo,
+        held=account.held,
+        credit_line=-account.floor,
     )
     return AccountShown(
         id=account.id,
@@ -181,7 +187,9 @@ class Asked(NamedTuple):
 async def usage_of(here: Visit, whose: Whose, asked: Asked) -> Listed[UsageShown]:
     """Usage as it is shown."""
     until = here.now_ms + 1 if asked.until_ms is None else asked.until_ms
-    span = Span(max(until - USUAL_DAYS * DAY_MS, 0) if asked.from_ms is None else asked.from_ms, until)
+    span = Span(
+        max(until - USUAL_DAYS * DAY_MS, 0) if asked.from_ms is None else asked.from_ms, until
+    )
     groups = await usage.summed(here.database, whose, asked.by, span)
     return whole(
         [
@@ -198,7 +206,9 @@ async def usage_of(here: Visit, whose: Whose, asked: Asked) -> Listed[UsageShown
     )
 
 
-async def usage_answered(here: Visit, whose: Whose, asked: Asked, csv: AsCsv) -> Listed[UsageShown] | Response:
+async def usage_answered(
+    here: Visit, whose: Whose, asked: Asked, csv: AsCsv
+) -> Listed[UsageShown] | Response:
     """Usage of somebody, also as a file."""
     if not csv:
         return await usage_of(here, whose, asked)
@@ -223,7 +233,11 @@ async def booked(here: Visit, account: str, cut: Cut, csv: AsCsv) -> Listed[Tran
         found = await credits.booked(here.database, account, cut)
         return sliced(found, [transaction(row) for row in found.rows])
 
-    return await exported(here, "transactions", Transaction, page, cut.after) if csv else await page(cut)
+    return (
+        await exported(here, "transactions", Transaction, page, cut.after)
+        if csv
+        else await page(cut)
+    )
 
 
 async def transactions(here: Here, cut: Sliced, csv: AsCsv) -> Listed[Transaction] | Response:
@@ -251,7 +265,9 @@ async def put_budget(here: Here, given: BudgetGiven) -> BudgetShown:
     """Set how much a key or an end user may spend; it counts from now on."""
     account = here.who.account
     subject = subject_of(account, given.key_id, given.end_user)
-    await budgets.put(here.desk, account, subject, budgets.Limit(amount=nanos(given.limit), period=given.period))
+    await budgets.put(
+        here.desk, account, subject, budgets.Limit(amount=nanos(given.limit), period=given.period)
+    )
     found = await budgets.listed(here.database, account, here.now_ms)
     return next(budget_shown(one) for one in found if one.subject == subject)
 

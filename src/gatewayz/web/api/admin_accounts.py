@@ -12,11 +12,24 @@ from gatewayz.store.sql import accounts, users
 from gatewayz.store.sql.accounts import AccountRules, Status
 from gatewayz.store.sql.users import User
 from gatewayz.web.api.account import AccountShown, account_shown
-from gatewayz.web.api.shapes import Given, Here, Id, Listed, Name, Shown, Sliced, UsdGiven, nanos, sliced
+from gatewayz.web.api.shapes import (
+    Given,
+    Here,
+    Id,
+    Listed,
+    Name,
+    Shown,
+    Sliced,
+    UsdGiven,
+    nanos,
+    sliced,
+)
 from gatewayz.web.api.visit import Visit
 
 Of = Annotated[str, Query(max_length=128, description="Only this account's")]
-Markup = Annotated[int, Field(ge=0, le=accounts.MAX_MARKUP_BP, description="Hundredths of a percent on the price")]
+Markup = Annotated[
+    int, Field(ge=0, le=accounts.MAX_MARKUP_BP, description="Hundredths of a percent on the price")
+]
 AccountLimits = Annotated[
     dict[
         Literal["key_rpm", "key_per_day", "key_concurrency", "account_rpm", "account_concurrency"],
@@ -24,7 +37,9 @@ AccountLimits = Annotated[
     ],
     Field(description="In the place of the installation's"),
 ]
-Models = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=1_000)]
+Models = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=1_000)
+]
 
 
 class AccountGiven(Given):
@@ -79,7 +94,9 @@ class UserChanged(Given):
 
 def user_shown(user: User) -> UserShown:
     """A person as they are shown."""
-    return UserShown(**{name: getattr(user, name) for name in UserShown.model_fields if name != "object"})
+    return UserShown(
+        **{name: getattr(user, name) for name in UserShown.model_fields if name != "object"}
+    )
 
 
 async def several(here: Here, cut: Sliced) -> Listed[AccountShown]:
@@ -91,7 +108,9 @@ async def several(here: Here, cut: Sliced) -> Listed[AccountShown]:
 async def create(here: Here, given: AccountGiven) -> AccountShown:
     """Create an account with an empty wallet."""
     line = nanos(given.credit_line)
-    made = await accounts.create(here.desk, given.name, given.billing, credit_line=line, account=given.id or "")
+    made = await accounts.create(
+        here.desk, given.name, given.billing, credit_line=line, account=given.id or ""
+    )
     return account_shown(made)
 
 
@@ -105,11 +124,19 @@ async def change(here: Here, id: Id, given: AccountChanged) -> AccountShown:
     account = await accounts.one(here.database, id)
     said = given.model_fields_set
     if given.credit_line is not None and given.billing is None:
-        raise Fault("bad_request", "A credit line is set together with billing: credit.", param="credit_line")
+        raise Fault(
+            "bad_request",
+            "A credit line is set together with billing: credit.",
+            param="credit_line",
+        )
     if given.billing is not None:
         await accounts.set_billing(here.desk, id, given.billing, nanos(given.credit_line or "0"))
     if "limits" in said or "models" in said:
-        limits = account.rules.limits if given.limits is None else {str(name): n for name, n in given.limits.items()}
+        limits = (
+            account.rules.limits
+            if given.limits is None
+            else {str(name): n for name, n in given.limits.items()}
+        )
         models = account.rules.models if given.models is None else tuple(given.models)
         await accounts.set_rules(here.desk, id, AccountRules(limits=limits, models=models))
     if "markup_bp" in said:
@@ -129,7 +156,9 @@ async def people(here: Here, cut: Sliced, account: Of = "") -> Listed[UserShown]
 
 async def add_person(here: Here, given: UserGiven) -> UserShown:
     """Add a person to an account."""
-    return user_shown(await users.create(here.desk, given.account, given.email, given.role, given.name))
+    return user_shown(
+        await users.create(here.desk, given.account, given.email, given.role, given.name)
+    )
 
 
 async def person(here: Here, id: Id) -> UserShown:

@@ -38,7 +38,9 @@ from gatewayz.web.api.visit import Visit
 
 ModelId = Annotated[str, Query(min_length=1, max_length=MAX_ID, description="The model's id")]
 ProviderId = Annotated[str, Query(min_length=1, max_length=MAX_ID)]
-UpstreamId = Annotated[str, Query(min_length=1, max_length=MAX_ID, description="What the provider calls it")]
+UpstreamId = Annotated[
+    str, Query(min_length=1, max_length=MAX_ID, description="What the provider calls it")
+]
 Find = Annotated[str, Query(max_length=MAX_ID, description="Only models whose id contains this")]
 
 
@@ -92,7 +94,9 @@ def _known(here: Visit, provider: str) -> None:
 async def put_model(here: Here, given: ModelGiven) -> ModelShown:
     """Name a model, give it aliases, or hide it."""
     _unless_in_file(set_in_file(here.office.lists, given.id))
-    wish = ModelWish(id=given.id, name=given.name, aliases=tuple(given.aliases), hidden=given.hidden)
+    wish = ModelWish(
+        id=given.id, name=given.name, aliases=tuple(given.aliases), hidden=given.hidden
+    )
     await catalog.put_model(here.desk, wish)
     return await _after(here, given.id)
 
@@ -114,7 +118,9 @@ async def remove_model(here: Here, id: ModelId) -> Done:
 async def put_offer(here: Here, given: OfferGiven) -> ModelShown:
     """Add an offer to a model, change it, or hide it."""
     _known(here, given.provider)
-    _unless_in_file(set_in_file(here.office.lists, given.model, (given.provider, given.upstream_id)))
+    _unless_in_file(
+        set_in_file(here.office.lists, given.model, (given.provider, given.upstream_id))
+    )
     can = None if given.can is None else tuple(Capability(word) for word in given.can)
     wish = OfferWish(
         model=given.model,
@@ -146,7 +152,9 @@ def _price_set(place: Place, row: Any) -> PriceSet:
 async def prices(here: Here, provider: ProviderId, upstream_id: UpstreamId) -> Listed[PriceSet]:
     """Every price that was ever set for an offer, the latest first."""
     place = (provider, upstream_id)
-    return whole([_price_set(place, row) for row in await catalog.price_history(here.database, place)])
+    return whole(
+        [_price_set(place, row) for row in await catalog.price_history(here.database, place)]
+    )
 
 
 async def set_price(here: Here, given: PriceGiven) -> PriceSet:
@@ -154,7 +162,10 @@ async def set_price(here: Here, given: PriceGiven) -> PriceSet:
     place = (given.provider, given.upstream_id)
     _known(here, given.provider)
     _unless_in_file(priced_in_file(here.office.lists, place))
-    tiers = tuple(TierSettings(above=one.above, service=one.service, price=_plain(one.price)) for one in given.tiers)
+    tiers = tuple(
+        TierSettings(above=one.above, service=one.service, price=_plain(one.price))
+        for one in given.tiers
+    )
     price = priced(_plain(given.price), tiers, free=given.free)
     if not given.sure:
         _check_near(here, place, price)
@@ -212,7 +223,11 @@ async def providers(here: Here) -> Listed[ProviderShown]:
 
 def _provider(here: Visit, provider: Provider, models: int) -> ProviderShown:
     listing = here.office.listings().get(provider.id)
-    breakers = {place[1]: state for place, state in here.office.breakers().items() if place[0] == provider.id}
+    breakers = {
+        place[1]: state
+        for place, state in here.office.breakers().items()
+        if place[0] == provider.id
+    }
     return ProviderShown(
         id=provider.id,
         name=provider.name,

@@ -23,7 +23,18 @@ from gatewayz.web.api.keys import (
     key_shown,
     plain,
 )
-from gatewayz.web.api.shapes import Done, Given, Here, Id, Listed, Sliced, UsdGiven, nanos, sliced, whole
+from gatewayz.web.api.shapes import (
+    Done,
+    Given,
+    Here,
+    Id,
+    Listed,
+    Sliced,
+    UsdGiven,
+    nanos,
+    sliced,
+    whole,
+)
 
 Account = Annotated[str, Query(min_length=1, max_length=128, description="The account's id")]
 
@@ -68,7 +79,9 @@ async def create(here: Here, given: AnyKeyGiven) -> KeyMade:
 
 async def show(here: Here, id: Id) -> KeyShown:
     """A key of any account, without its secret."""
-    return key_shown(await keys.one(here.database, await keys.owner(here.database, id), id), here.now_ms)
+    return key_shown(
+        await keys.one(here.database, await keys.owner(here.database, id), id), here.now_ms
+    )
 
 
 async def change(here: Here, id: Id, given: KeyChanged) -> KeyShown:
@@ -92,7 +105,11 @@ async def rotate(here: Here, id: Id, given: Rotation | None = None) -> KeyMade:
 
 def _subject(account: str, key_id: str, end_user: str) -> str:
     if key_id and end_user:
-        raise Fault("bad_request", "Name one of them, key_id or end_user, or none for the account.", param="key_id")
+        raise Fault(
+            "bad_request",
+            "Name one of them, key_id or end_user, or none for the account.",
+            param="key_id",
+        )
     if key_id:
         return budgets.of_key(key_id)
     return budgets.of_end_user(account, end_user) if end_user else budgets.of_account(account)
@@ -101,18 +118,27 @@ def _subject(account: str, key_id: str, end_user: str) -> str:
 async def list_budgets(here: Here, account: Account) -> Listed[BudgetShown]:
     """The budgets of an account, its keys and its end users."""
     await accounts.one(here.database, account)
-    return whole([budget_shown(one) for one in await budgets.listed(here.database, account, here.now_ms)])
+    return whole(
+        [budget_shown(one) for one in await budgets.listed(here.database, account, here.now_ms)]
+    )
 
 
 async def put_budget(here: Here, given: AnyBudgetGiven) -> BudgetShown:
     """Set how much an account, a key or an end user may spend; it counts from now on."""
     subject = _subject(given.account, given.key_id or "", given.end_user or "")
-    await budgets.put(here.desk, given.account, subject, budgets.Limit(amount=nanos(given.limit), period=given.period))
+    await budgets.put(
+        here.desk,
+        given.account,
+        subject,
+        budgets.Limit(amount=nanos(given.limit), period=given.period),
+    )
     found = await budgets.listed(here.database, given.account, here.now_ms)
     return next(budget_shown(one) for one in found if one.subject == subject)
 
 
-async def remove_budget(here: Here, account: Account, key_id: KeyOf = "", end_user: EndUser = "") -> Done:
+async def remove_budget(
+    here: Here, account: Account, key_id: KeyOf = "", end_user: EndUser = ""
+) -> Done:
     """Take a budget away."""
     subject = _subject(account, key_id, end_user)
     await budgets.remove(here.desk, account, subject)

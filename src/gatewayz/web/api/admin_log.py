@@ -64,7 +64,10 @@ async def entries(here: Here, cut: Sliced, account: Of = "") -> Listed[EntryShow
     """Who changed money, keys, people, models, prices; the newest first."""
     found, more = await audit.several(here.database, account, cut)
     same = [name for name in EntryShown.model_fields if name not in {"object", "detail"}]
-    rows = [EntryShown(detail=decode(one.detail), **{name: getattr(one, name) for name in same}) for one in found]
+    rows = [
+        EntryShown(detail=decode(one.detail), **{name: getattr(one, name) for name in same})
+        for one in found
+    ]
     return sliced(more, rows)
 
 

@@ -41,7 +41,10 @@ from gatewayz.web.api.visit import Visit
 
 MovementId = Annotated[
     str,
-    Field(pattern=f"^{credits.NAME.pattern}$", description="An id of your own: the same id moves money once"),
+    Field(
+        pattern=f"^{credits.NAME.pattern}$",
+        description="An id of your own: the same id moves money once",
+    ),
 ]
 
 
@@ -164,12 +167,18 @@ async def _movement(here: Visit, account: str, moved: Moved) -> Movement:
 
 def _payment(one: Payment) -> PaymentShown:
     amounts = money(amount=one.amount, refunded=one.refunded)
-    return PaymentShown(id=one.id, source=one.source, status=one.status, created_ms=one.created_ms, **amounts)
+    return PaymentShown(
+        id=one.id, source=one.source, status=one.status, created_ms=one.created_ms, **amounts
+    )
 
 
 def _only_payment(given: RefundGiven) -> str:
     if given.call is not None or given.payment is None:
-        raise Fault("bad_request", "Name one of them: call or payment; a chargeback is of a payment.", param="payment")
+        raise Fault(
+            "bad_request",
+            "Name one of them: call or payment; a chargeback is of a payment.",
+            param="payment",
+        )
     return given.payment
 
 
@@ -191,19 +200,25 @@ async def show(here: Here, account: Account) -> CreditsShown:
 
 async def topup(here: Here, given: TopUp) -> Movement:
     """Book money that was paid; the same payment is booked once."""
-    moved = await _teller(here).topup(given.account, nanos(given.amount), given.source, here.named(given.id))
+    moved = await _teller(here).topup(
+        given.account, nanos(given.amount), given.source, here.named(given.id)
+    )
     return await _movement(here, given.account, moved)
 
 
 async def grant(here: Here, given: GrantGiven) -> Movement:
     """Give credit, until it expires if it does."""
-    moved = await _teller(here).grant(given.account, nanos(given.amount), given.expires_ms, here.named(given.id))
+    moved = await _teller(here).grant(
+        given.account, nanos(given.amount), given.expires_ms, here.named(given.id)
+    )
     return await _movement(here, given.account, moved)
 
 
 async def adjust(here: Here, given: Adjustment) -> Movement:
     """Correct a wallet, up or down, never by more than it has."""
-    moved = await _teller(here).adjust(given.account, nanos(given.amount), given.why, here.named(given.id))
+    moved = await _teller(here).adjust(
+        given.account, nanos(given.amount), given.why, here.named(given.id)
+    )
     return await _movement(here, given.account, moved)
 
 
@@ -221,7 +236,9 @@ async def refund(here: Here, given: RefundGiven) -> Movement:
     return await _movement(here, account, moved)
 
 
-async def transactions(here: Here, cut: Sliced, csv: AsCsv, account: Of = "") -> Listed[Transaction] | Response:
+async def transactions(
+    here: Here, cut: Sliced, csv: AsCsv, account: Of = ""
+) -> Listed[Transaction] | Response:
     """What was booked for an account, or for all; the newest first."""
     return await booked(here, account, cut, csv)
 
@@ -230,7 +247,9 @@ async def usage_by(
     here: Here, csv: AsCsv, asked: Annotated[UsageAsked, Query()]
 ) -> Listed[UsageShown] | Response:  # fmt: skip
     """What the calls of an account, or of all, came to, by day, model, provider, key, end user or tag."""
-    return await usage_answered(here, Whose(asked.account), Asked(asked.by, asked.from_ms, asked.until_ms), csv)
+    return await usage_answered(
+        here, Whose(asked.account), Asked(asked.by, asked.from_ms, asked.until_ms), csv
+    )
 
 
 async def check(here: Here) -> CheckShown:

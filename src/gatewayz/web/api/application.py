@@ -31,7 +31,9 @@ OFTEN = "The request is refused; `error.message` says why and what to do."
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": OFTEN} for status in ("4XX", "503")
 }
-FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
+}
 """What an operation that can be exported answers with besides JSON."""
 
 
@@ -54,7 +56,9 @@ def made() -> FastAPI:
     )
     for row in ROWS:
         _add(api, row)
-    schemes = {SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: gw_live_…"}}
+    schemes = {
+        SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: gw_live_…"}
+    }
     api.openapi().setdefault("components", {})["securitySchemes"] = schemes
     return api
 
@@ -87,7 +91,9 @@ def _add(api: FastAPI, row: Row) -> None:
 def _spoken(request: Request, fault: Fault) -> Response:
     request.scope["faults"].append(fault)
     spoken = refusal(fault)
-    headers = dict(spoken.headers) | {name.decode(): value.decode() for name, value in retry_headers(fault)}
+    headers = dict(spoken.headers) | {
+        name.decode(): value.decode() for name, value in retry_headers(fault)
+    }
     return Response(spoken.body, spoken.status, headers)
 
 
@@ -105,11 +111,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _unserved(request: Request, error: Exception) -> Response:
-    return _spoken(request, Fault("unknown_route", f"There is nothing at {request.url.path[:200]}."))
+    return _spoken(
+        request, Fault("unknown_route", f"There is nothing at {request.url.path[:200]}.")
+    )
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _spoken(request, Fault("internal", "The gateway failed; the request id tells its operator why."))
+    return _spoken(
+        request, Fault("internal", "The gateway failed; the request id tells its operator why.")
+    )
 
 
 async def only_known(request: Request) -> None:
@@ -123,4 +133,8 @@ async def only_known(request: Request) -> None:
     for name in given:
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise Fault("bad_request", f"There is no query field {name[:64]!r} here; known: {listed}.", param=name[:64])
+            raise Fault(
+                "bad_request",
+                f"There is no query field {name[:64]!r} here; known: {listed}.",
+                param=name[:64],
+            )

@@ -137,7 +137,18 @@ class CallStory(Shown):
     hold: HoldShown | None
 
 
-SAME = ("id", "received_ms", "endpoint", "streamed", "end_user", "tags", "asked_model", "model", "provider", "status")
+SAME = (
+    "id",
+    "received_ms",
+    "endpoint",
+    "streamed",
+    "end_user",
+    "tags",
+    "asked_model",
+    "model",
+    "provider",
+    "status",
+)
 ALSO = ("fault", "stop", "input_tokens", "output_tokens", "first_event_ms", "duration_ms")
 
 
@@ -145,7 +156,11 @@ def call_shown(row: dict[str, Any]) -> CallShown:
     """A record as it is shown."""
     same = {name: row[name] for name in (*SAME, *ALSO)}
     return CallShown(
-        **same, account=row["account_id"], key=row["key_id"], session=row["session_id"], **money(cost=row["cost"])
+        **same,
+        account=row["account_id"],
+        key=row["key_id"],
+        session=row["session_id"],
+        **money(cost=row["cost"]),
     )
 
 
@@ -187,7 +202,10 @@ def story_shown(call_id: str, story: Story) -> CallStory:
         trace=record.get("trace", ""),
         dropped=record.get("dropped", []),
         candidates=record.get("reasons", []),
-        attempts=[AttemptShown(**{name: row[name] for name in AttemptShown.model_fields}) for row in story.attempts],
+        attempts=[
+            AttemptShown(**{name: row[name] for name in AttemptShown.model_fields})
+            for row in story.attempts
+        ],
         reckoning=reckoning(record) if record else None,
         transactions=[transaction(row) for row in story.transfers],
         hold=_hold(hold) if hold is not None else None,
@@ -197,7 +215,9 @@ def story_shown(call_id: str, story: Story) -> CallStory:
 
 def _hold(row: dict[str, Any]) -> HoldShown:
     return HoldShown(
-        opened_ms=row["opened_ms"], deadline_ms=row["deadline_ms"], **money(amount=row["promo"] + row["paid"])
+        opened_ms=row["opened_ms"],
+        deadline_ms=row["deadline_ms"],
+        **money(amount=row["promo"] + row["paid"]),
     )
 
 
@@ -222,8 +242,17 @@ class Filter(Given):
     @property
     def wanted(self) -> Wanted:
         """What the store is asked for."""
-        same = {name: getattr(self, name) for name in ("model", "provider", "end_user", "tag", "fault", "failed")}
-        return Wanted(**same, key_id=self.key_id, session_id=self.session, from_ms=self.from_ms, until_ms=self.until_ms)
+        same = {
+            name: getattr(self, name)
+            for name in ("model", "provider", "end_user", "tag", "fault", "failed")
+        }
+        return Wanted(
+            **same,
+            key_id=self.key_id,
+            session_id=self.session,
+            from_ms=self.from_ms,
+            until_ms=self.until_ms,
+        )
 
 
 Asked = Annotated[Filter, Query()]
@@ -236,11 +265,15 @@ async def listed(here: Visit, whose: Whose, asked: Filter, cut: Cut) -> Listed[C
     return sliced(found, [call_shown(row) for row in found.rows])
 
 
-async def answered(here: Visit, whose: Whose, asked: Filter, csv: AsCsv) -> Listed[CallShown] | Response:
+async def answered(
+    here: Visit, whose: Whose, asked: Filter, csv: AsCsv
+) -> Listed[CallShown] | Response:
     """Somebody's calls: a slice, or all of them as a file."""
     if not csv:
         return await listed(here, whose, asked, Cut(after=asked.after, limit=asked.limit))
-    return await exported(here, "calls", CallShown, lambda cut: listed(here, whose, asked, cut), asked.after)
+    return await exported(
+        here, "calls", CallShown, lambda cut: listed(here, whose, asked, cut), asked.after
+    )
 
 
 async def several(here: Here, asked: Asked, csv: AsCsv) -> Listed[CallShown] | Response:

@@ -15,11 +15,16 @@ Bucket = Literal[
     "image_input", "image_output", "images", "pixels", "requests", "seconds", "searches",
 ]  # fmt: skip
 Figure = Annotated[
-    str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$", description="US dollars as text", examples=["2.50"])
+    str,
+    Field(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$", description="US dollars as text", examples=["2.50"]
+    ),
 ]
 Figures = Annotated[
     dict[Bucket, Figure],
-    Field(description="US dollars per million tokens or pixels; images, requests, seconds and searches each"),
+    Field(
+        description="US dollars per million tokens or pixels; images, requests, seconds and searches each"
+    ),
 ]
 Word = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^\S+$")]
 Whole = Annotated[int, Field(ge=1, le=10**9)]

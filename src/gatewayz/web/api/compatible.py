@@ -91,10 +91,20 @@ async def key(here: Here) -> Response:
     own = await keys.find(here.database, who.account, who.key)
     subject = budgets.of_key(who.key)
     budget = next(
-        (one for one in await budgets.listed(here.database, who.account, now) if one.subject == subject), None
+        (
+            one
+            for one in await budgets.listed(here.database, who.account, now)
+            if one.subject == subject
+        ),
+        None,
     )
     found = await usage.spent(here.database, who.account, now, who.key)
-    sums = {"usage": found.ever, "usage_daily": found.day, "usage_weekly": found.week, "usage_monthly": found.month}
+    sums = {
+        "usage": found.ever,
+        "usage_daily": found.day,
+        "usage_weekly": found.week,
+        "usage_monthly": found.month,
+    }
     spent = {name: usd_number(nanos) for name, nanos in sums.items()}
     manages = "account" in who.scopes or "operator" in who.scopes
     left = None if budget is None else usd_number(max(budget.limit - budget.spent - budget.held, 0))
@@ -112,23 +122,34 @@ async def key(here: Here) -> Response:
                 "is_management_key": manages,
                 "is_provisioning_key": manages,
                 "expires_at": _time(own.expires_ms) if own is not None else None,
-                "rate_limit": {"requests": -1, "interval": "10s", "note": "This field is deprecated."},
+                "rate_limit": {
+                    "requests": -1,
+                    "interval": "10s",
+                    "note": "This field is deprecated.",
+                },
             }
         }
     )
 
 
 def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return (
+        None if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    )
 
 
 async def generation(
-    here: Here, id: Annotated[str, Query(min_length=1, max_length=128, description="Any id that the client saw")]
+    here: Here,
+    id: Annotated[
+        str, Query(min_length=1, max_length=128, description="Any id that the client saw")
+    ],
 ) -> Response:
     """A call as OpenRouter tells it, by any id that its client saw."""
     call_id = calls.call_id_of(id)
     story = await calls.story(here.database, here.who.account, call_id)
-    if not story.record or not (here.keeps_account or await calls.is_of(here.database, here.whose, call_id)):
+    if not story.record or not (
+        here.keeps_account or await calls.is_of(here.database, here.whose, call_id)
+    ):
         raise calls.unknown(call_id)
     return _json({"data": _told(story)})
 
@@ -139,7 +160,10 @@ def _told(story: Story) -> dict[str, Any]:
     cost = usd_number(row["cost"])
     return {
         "id": row["id"],
-        "upstream_id": next((one["upstream_request"] for one in story.attempts if not one["fault"]), "") or None,
+        "upstream_id": next(
+            (one["upstream_request"] for one in story.attempts if not one["fault"]), ""
+        )
+        or None,
         "request_id": row["id"],
         "session_id": row["session_id"] or None,
         "model": row["model"] or row["asked_model"],

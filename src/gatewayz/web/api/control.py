@@ -75,7 +75,9 @@ def _check(scope: Scope, headers: dict[str, str], body: bytes) -> None:
         raise Fault("bad_request", "The query holds the character NUL.")
     if body:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Fault("bad_request", "A body is JSON: send it with Content-Type: application/json.")
+            raise Fault(
+                "bad_request", "A body is JSON: send it with Content-Type: application/json."
+            )
         client_object(body)
         if NUL[1] in body:
             raise Fault("bad_request", "The body holds the character NUL.")

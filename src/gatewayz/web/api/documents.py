@@ -48,7 +48,10 @@ def _page(document: dict[str, Any]) -> str:
         f'<title>{escape(info["title"])}</title><link rel="stylesheet" href="/docs/style.css"></head><body>',
         f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
         f'<p>{escape(info["summary"])} The whole document: <a href="/openapi.json">/openapi.json</a>.</p>',
-        *(_operation(path, method, found, document) for path, method, found in _operations(document)),
+        *(
+            _operation(path, method, found, document)
+            for path, method, found in _operations(document)
+        ),
         "</body></html>",
     ]
     return "\n".join(parts)
@@ -72,7 +75,12 @@ def _operation(path: str, method: str, operation: dict[str, Any], document: dict
         for one in operation.get("parameters", ())
     ]
     parts.append(_table("Parameters", rows))
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    body = (
+        operation.get("requestBody", {})
+        .get("content", {})
+        .get("application/json", {})
+        .get("schema")
+    )
     if body is not None:
         parts.append(_table("Body", _fields(body, document)))
     for status, answer in operation["responses"].items():
@@ -85,7 +93,10 @@ def _operation(path: str, method: str, operation: dict[str, Any], document: dict
 def _fields(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
     found = _resolved(schema, document)
     required = found.get("required", ())
-    return [_row(name, one, "", required=name in required) for name, one in found.get("properties", {}).items()]
+    return [
+        _row(name, one, "", required=name in required)
+        for name, one in found.get("properties", {}).items()
+    ]
 
 
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +109,9 @@ def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any
 
 
 def _row(name: str, schema: dict[str, Any], place: str, *, required: bool) -> str:
-    marks = ", ".join([_kind(schema), *([place] if place else []), *(["required"] if required else [])])
+    marks = ", ".join(
+        [_kind(schema), *([place] if place else []), *(["required"] if required else [])]
+    )
     about = schema.get("description", "")
     return f"<tr><td><code>{escape(name)}</code></td><td>{escape(marks)}</td><td>{escape(about)}</td></tr>"
 

@@ -43,7 +43,9 @@ def _wants_csv(request: Request) -> bool:
 AsCsv = Annotated[bool, Depends(_wants_csv)]
 
 
-async def exported(here: Visit, name: str, row: type[Shown], page: Page, after: str = "") -> Response:
+async def exported(
+    here: Visit, name: str, row: type[Shown], page: Page, after: str = ""
+) -> Response:
     """The rows from a cursor on, as a file. Faults: those of the first page; `rate_limited` when it is sent."""
     first = await page(Cut(after=after, limit=PAGE_ROWS))
     return Export(here, name, [one for one in row.model_fields if one not in SKIPPED], first, page)
@@ -54,7 +56,9 @@ class Export(Response):
 
     media_type = f"{CSV}; charset=utf-8; header=present"
 
-    def __init__(self, here: Visit, name: str, columns: Sequence[str], first: Listed[Any], page: Page) -> None:
+    def __init__(
+        self, here: Visit, name: str, columns: Sequence[str], first: Listed[Any], page: Page
+    ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self.headers["content-disposition"] = f'attachment; filename="{name}.csv"'
@@ -87,7 +91,13 @@ class Export(Response):
             count += len(rows)
             more = page.next is not None
             async with asyncio.timeout(UNREAD_S):
-                await send({"type": "http.response.body", "body": (text + lines(rows)).encode(), "more_body": True})
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": (text + lines(rows)).encode(),
+                        "more_body": True,
+                    }
+                )
             if left.done() or count > MAX_ROWS:
                 return
             if not more:

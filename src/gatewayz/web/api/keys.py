@@ -9,14 +9,31 @@ from gatewayz.core.access import Scope
 from gatewayz.core.faults import Fault
 from gatewayz.store.sql import keys
 from gatewayz.store.sql.keys import Change, Key, Wish
-from gatewayz.web.api.shapes import Done, Given, Here, Id, Listed, Moment, Name, Shown, Sliced, sliced
+from gatewayz.web.api.shapes import (
+    Done,
+    Given,
+    Here,
+    Id,
+    Listed,
+    Moment,
+    Name,
+    Shown,
+    Sliced,
+    sliced,
+)
 from gatewayz.web.api.visit import Visit
 
 MAX_KEEP_S = 30 * 86_400
-Models = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=keys.MAX_MODELS)]
-Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=keys.MAX_ADDRESSES)]
+Models = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=keys.MAX_MODELS)
+]
+Addresses = Annotated[
+    list[Annotated[str, Field(max_length=64)]], Field(max_length=keys.MAX_ADDRESSES)
+]
 Limits = Annotated[
-    dict[Literal["key_rpm", "key_per_day", "key_concurrency"], Annotated[int, Field(ge=1, le=10**9)]],
+    dict[
+        Literal["key_rpm", "key_per_day", "key_concurrency"], Annotated[int, Field(ge=1, le=10**9)]
+    ],
     Field(description="Calls a minute, a day, at once: below the account's"),
 ]
 
@@ -130,7 +147,11 @@ async def _changeable(here: Visit, key_id: str) -> Key:
 async def several(here: Here, cut: Sliced) -> Listed[KeyShown]:
     """The keys of the account, or those of this person; the oldest first."""
     who = here.who
-    whose = keys.Owner(who.account) if here.keeps_account else keys.Owner(who.account, who.user, who.key)
+    whose = (
+        keys.Owner(who.account)
+        if here.keeps_account
+        else keys.Owner(who.account, who.user, who.key)
+    )
     found, more = await keys.several(here.database, whose, cut)
     return sliced(more, [key_shown(one, here.now_ms) for one in found])
 
@@ -173,7 +194,9 @@ def change_of(given: KeyChanged) -> Change:
 async def change(here: Here, id: Id, given: KeyChanged) -> KeyShown:
     """Change a key's name, models, addresses, limits or end."""
     await _changeable(here, id)
-    return key_shown(await keys.change(here.desk, here.who.account, id, change_of(given)), here.now_ms)
+    return key_shown(
+        await keys.change(here.desk, here.who.account, id, change_of(given)), here.now_ms
+    )
 
 
 async def revoke(here: Here, id: Id) -> Done:

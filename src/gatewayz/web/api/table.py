@@ -27,7 +27,10 @@ class Row(Struct, frozen=True):
         """What its paths look like, byte for byte; nothing when there is only one."""
         if "{" not in self.path:
             return None
-        parts = (SEGMENT if part.startswith("{") else re.escape(part).encode() for part in self.path.split("/"))
+        parts = (
+            SEGMENT if part.startswith("{") else re.escape(part).encode()
+            for part in self.path.split("/")
+        )
         return re.compile(b"/".join(parts))
 
 

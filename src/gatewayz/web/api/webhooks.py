@@ -11,15 +11,35 @@ from gatewayz.store.sql.slices import Cut
 from gatewayz.store.sql.webhooks import Wish
 from gatewayz.web.api.admin_accounts import Of
 from gatewayz.web.api.admin_keys import Account
-from gatewayz.web.api.shapes import Done, Given, Here, Id, Listed, Shown, Sliced, Usd, UsdGiven, nanos, sliced, usd
+from gatewayz.web.api.shapes import (
+    Done,
+    Given,
+    Here,
+    Id,
+    Listed,
+    Shown,
+    Sliced,
+    Usd,
+    UsdGiven,
+    nanos,
+    sliced,
+    usd,
+)
 from gatewayz.web.api.visit import Visit
 
-Url = Annotated[str, Field(min_length=1, max_length=MAX_URL, description="https, at a public address")]
+Url = Annotated[
+    str, Field(min_length=1, max_length=MAX_URL, description="https, at a public address")
+]
 SecretGiven = Annotated[
     str,
-    Field(max_length=128, description="whsec_ and the base64 of 24 to 64 bytes; without it one is made, or stays"),
+    Field(
+        max_length=128,
+        description="whsec_ and the base64 of 24 to 64 bytes; without it one is made, or stays",
+    ),
 ]
-LowBalance = Annotated[UsdGiven, Field(description="Below it the account is told; without it never")]
+LowBalance = Annotated[
+    UsdGiven, Field(description="Below it the account is told; without it never")
+]
 
 
 class WebhookShown(Shown):

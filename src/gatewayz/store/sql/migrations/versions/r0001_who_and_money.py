@@ -34,7 +34,9 @@ def _users() -> None:
         sa.Column("password_hash", sa.Text(), server_default="", nullable=False),
         sa.Column("created_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("role IN ('member', 'admin', 'operator', 'metrics')", name="role_is_known"),
+        sa.CheckConstraint(
+            "role IN ('member', 'admin', 'operator', 'metrics')", name="role_is_known"
+        ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("email"),
     )

@@ -70,7 +70,12 @@ def _attempts() -> None:
 def _audit_log() -> None:
     op.create_table(
         "audit_log",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "number",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("at_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("actor", sa.Text(), server_default="", nullable=False),
         sa.Column("action", sa.Text(), server_default="", nullable=False),
@@ -125,7 +130,9 @@ def _messages() -> None:
         sa.Column("created_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("messages_session", "messages", ["account_id", "session_id", "id"], unique=False)
+    op.create_index(
+        "messages_session", "messages", ["account_id", "session_id", "id"], unique=False
+    )
 
 
 def _models() -> None:
@@ -170,7 +177,9 @@ def _prices() -> None:
         sa.Column("created_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("prices_offer", "prices", ["provider", "upstream_id", "valid_from_ms"], unique=False)
+    op.create_index(
+        "prices_offer", "prices", ["provider", "upstream_id", "valid_from_ms"], unique=False
+    )
 
 
 def _model_health() -> None:
@@ -189,7 +198,18 @@ def _model_health() -> None:
     )
 
 
-TABLES = (_calls, _attempts, _audit_log, _activity, _sessions, _messages, _models, _offers, _prices, _model_health)
+TABLES = (
+    _calls,
+    _attempts,
+    _audit_log,
+    _activity,
+    _sessions,
+    _messages,
+    _models,
+    _offers,
+    _prices,
+    _model_health,
+)
 
 
 def upgrade() -> None:

@@ -30,7 +30,12 @@ def upgrade() -> None:
     )
     op.execute(SUMS)
     op.create_index(
-        "transfers_refunds", "transfers", ["account_id"], unique=False, sqlite_where=REFUNDS, postgresql_where=REFUNDS
+        "transfers_refunds",
+        "transfers",
+        ["account_id"],
+        unique=False,
+        sqlite_where=REFUNDS,
+        postgresql_where=REFUNDS,
     )
 
 
