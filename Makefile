@@ -9,10 +9,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-# Run side by side: most of what they do is wait.
-TEST_GROUPS := tests/money,tests/contract tests/store,tests/fault,tests/control,tests/cli tests/unit,tests/property,tests/e2e,tests/load
+# A process for each core takes whole files of tests, the longest first. ARGS goes to pytest; with it, nothing is checked
+# before. LOAD=4 runs the tests beside four busy processes.
+ARGS ?=
+LOAD ?=
+PYTEST := LOAD=$(LOAD) $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run demo doctor test check test-clients test-long bench lock build clean
+.PHONY: help run demo doctor test test-unit check test-clients test-long bench lock build clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,20 +30,25 @@ demo: $(VENV)/.runtime ## Show a call that fails over
 doctor: $(VENV)/.runtime ## Say what is wrong with this installation
 	@$(BIN)/gatewayz doctor
 
-check: $(VENV)/.dev ## Lint, types, floors, tidiness (seconds)
+check: $(VENV)/.dev ## Lint, format, types, floors, tidiness (seconds)
 	@echo "ruff";         $(BIN)/ruff check src tests bench tools
+	@echo "format";       $(BIN)/ruff format --check --quiet --diff src tests bench tools
 	@echo "mypy";         $(BIN)/mypy
 	@echo "import floors"; $(BIN)/lint-imports --no-cache > $(VENV)/floors.txt || { cat $(VENV)/floors.txt; exit 1; }
-	@echo "tidy";         $(BIN)/python -m pytest tests/tidy
+	@echo "tidy";         $(PYTEST) tests/tidy
 
-test: check ## Everything that proves the product (minutes)
-	@$(BIN)/python -m tools.testing $(TEST_GROUPS)
+test: $(if $(ARGS),$(VENV)/.dev,check) ## Everything that proves the product (minutes); ARGS="-k words" for some of it
+	@$(PYTEST) tests --ignore tests/tidy --ignore tests/clients $(IN_PARALLEL) -m "not long" --durations 10 $(ARGS)
+
+test-unit: $(VENV)/.dev ## What needs no database and no socket (seconds)
+	@$(PYTEST) tests/unit tests/property tests/tidy $(IN_PARALLEL) -m "not long" $(ARGS)
 
 test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
-	@$(BIN)/python -m pytest tests/clients
+	@$(PYTEST) tests/clients $(ARGS)
 
-test-long: check ## The tests that take long
-	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest tests -m long --timeout 0
+test-long: check ## The tests that take long, and many new examples of every law (hours)
+	@HYPOTHESIS_PROFILE=new $(PYTEST) tests -m long --timeout 0 $(ARGS)
+	@HYPOTHESIS_PROFILE=new $(PYTEST) tests/unit tests/property tests/control/test_document.py $(IN_PARALLEL) --timeout 0
 
 bench: $(VENV)/.dev ## Measure CPU per call, latency and memory, with nginx where installed; the ledgers beside each other
 	@$(BIN)/python -m bench
@@ -100,8 +109,8 @@ endef
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write docs/reference anew from the code
-	@FIDELITY=write $(BIN)/python -m pytest tests/e2e/test_fidelity.py
+	@FIDELITY=write $(PYTEST) tests/e2e/test_fidelity.py
 	@$(BIN)/gatewayz settings --reference > docs/reference/settings.md
 	@$(BIN)/gatewayz settings --schema > docs/reference/settings.schema.json
-	@$(BIN)/python -c "from gatewayz.observe.metrics import reference; print(reference(), end='')" > docs/reference/metrics.md
-	@$(BIN)/python -c "from gatewayz.providers.table import reference; print(reference(), end='')" > docs/reference/providers.md
+	@$(BIN)/python -c "from gatewayz.observe.metrics import render_metrics_reference; print(render_metrics_reference(), end='')" > docs/reference/metrics.md
+	@$(BIN)/python -c "from gatewayz.providers.reference import providers_reference; print(providers_reference(), end='')" > docs/reference/providers.md

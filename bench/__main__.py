@@ -14,7 +14,16 @@ from typing import Any
 
 from tests.support.postgres import running_postgres
 
-from bench.targets import HERE, ROOT, Kept, Target, bare, compiled, gateway, nginx
+from bench.targets import (
+    HERE,
+    ROOT,
+    BooksConfig,
+    Target,
+    compile_programs,
+    start_bare_proxy,
+    start_gateway,
+    start_nginx,
+)
 
 PORTS = {
     "upstream": 18901,
@@ -36,7 +45,7 @@ MEMORY, SQLITE, POSTGRESQL = (
 LEDGER_GOAL = 1.6
 """CPU per call on SQLite, for a caller with a wallet: at most this many times the same build without a store."""
 ECHO = "gatewayz"
-CROSSINGS = {
+TRANSLATIONS = {
     "gatewayz, OpenAI over Anthropic": ("stream", "claude-sonnet-4-5"),
     "gatewayz, OpenAI over Gemini": ("stream", "gemini-2.5-flash"),
     "gatewayz, Anthropic over OpenAI": ("messages", "gpt-4o-mini"),
@@ -44,19 +53,19 @@ CROSSINGS = {
     "gatewayz, Anthropic over Anthropic": ("messages", "claude-sonnet-4-5"),
 }
 """A client's wire over an upstream's: the request, and the model that is served on that upstream."""
-CROSSING_GOAL = 1.6
+TRANSLATION_GOAL = 1.6
 """CPU per event between dialects: at most this many times the echo (OpenAI over OpenAI)."""
 
 
 @dataclass(frozen=True)
-class Request:
+class LoadRequest:
     """What the load sends, and where to."""
 
     path: str
     body: Path
 
 
-def bodies(folder: Path) -> dict[str, Request]:
+def write_requests(folder: Path) -> dict[str, LoadRequest]:
     """The requests: 2 KB, whole and streamed, and streamed for every crossing."""
     words = [
         "the",
@@ -96,11 +105,11 @@ def bodies(folder: Path) -> dict[str, Request]:
     wanted = {"json": (chat, plain), "stream": (chat, streamed), "messages": (spoken, said)}
     wanted |= {
         name: (wanted[body][0], wanted[body][1] | {"model": model})
-        for name, (body, model) in CROSSINGS.items()
+        for name, (body, model) in TRANSLATIONS.items()
     }
     made = {}
     for number, (name, (path, body)) in enumerate(wanted.items()):
-        made[name] = Request(path, folder / f"request-{number}.json")
+        made[name] = LoadRequest(path, folder / f"request-{number}.json")
         made[name].body.write_text(json.dumps(body, separators=(",", ":")))
     return made
 
@@ -108,12 +117,12 @@ def bodies(folder: Path) -> dict[str, Request]:
 class Bench:
     """Runs loads against targets and keeps every round."""
 
-    def __init__(self, loadgen: Path, requests: dict[str, Request]) -> None:
+    def __init__(self, loadgen: Path, requests: dict[str, LoadRequest]) -> None:
         self._loadgen = loadgen
         self._requests = requests
         self.rounds: dict[str, dict[str, list[float]]] = {}
 
-    def load(
+    def run_load(
         self, target: Target, request: str, conns: int, count: int, rate: int = 0
     ) -> dict[str, Any]:
         command = [
@@ -143,23 +152,23 @@ class Bench:
             )
         return result
 
-    def note(self, target: str, name: str, value: float) -> None:
+    def record(self, target: str, name: str, value: float) -> None:
         self.rounds.setdefault(target, {}).setdefault(name, []).append(value)
 
-    def cpu(
+    def measure_cpu(
         self, target: Target, name: str, request: str, conns: int, count: int, row: str = ""
     ) -> dict[str, Any]:
         before = target.cpu_us()
-        result = self.load(target, request, conns, count)
+        result = self.run_load(target, request, conns, count)
         units = EVENTS if name == "paced_us" else 1
-        self.note(row or target.name, name, (target.cpu_us() - before) / count / units)
+        self.record(row or target.name, name, (target.cpu_us() - before) / count / units)
         return result
 
 
-def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
+def run_benchmark(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     folder = Path(tempfile.mkdtemp(prefix="gatewayz-bench-"))
-    upstream, loadgen = compiled(folder)
-    bench = Bench(loadgen, bodies(folder))
+    upstream, loadgen = compile_programs(folder)
+    bench = Bench(loadgen, write_requests(folder))
     running: list[subprocess.Popen[bytes]] = []
     targets: list[Target] = []
     notes: list[str] = []
@@ -167,27 +176,32 @@ def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]
         for name, arguments in (("upstream", []), ("paced", ["0", str(GAP_MS), str(EVENTS - 2)])):
             running.append(subprocess.Popen([str(upstream), str(PORTS[name]), *arguments]))
         for kind in ("upstream", "paced"):
-            proxy = nginx(PORTS["nginx"], PORTS[kind], folder)
+            proxy = start_nginx(PORTS["nginx"], PORTS[kind], folder)
             if proxy is None:
                 notes.append(
                     "nginx is not installed: no ratios (Debian: apt-get install nginx-light)"
                 )
             started = [
                 proxy,
-                bare(PORTS["bare"], PORTS[kind]),
-                gateway(PORTS["gatewayz"], PORTS[kind], folder),
+                start_bare_proxy(PORTS["bare"], PORTS[kind]),
+                start_gateway(PORTS["gatewayz"], PORTS[kind], folder),
             ]
             targets = [target for target in started if target is not None]
-            _rounds(bench, targets, kind, quick)
+            _run_rounds(bench, targets, kind, quick)
             for target in targets:
                 target.stop()
             targets = []
         print("  ledgers", file=sys.stderr, flush=True)
         with running_postgres() as server:
-            prepaid = (Kept(SQLITE, prepaid=True), Kept(POSTGRESQL, server.dsn(), prepaid=True))
-            for number, one in enumerate((Kept(MEMORY, "memory:"), *prepaid)):
-                targets.append(gateway(PORTS["ledgers"] + number, PORTS["upstream"], folder, one))
-            _ledger_rounds(bench, targets, quick)
+            prepaid = (
+                BooksConfig(SQLITE, prepaid=True),
+                BooksConfig(POSTGRESQL, server.dsn(), prepaid=True),
+            )
+            for number, one in enumerate((BooksConfig(MEMORY, "memory:"), *prepaid)):
+                targets.append(
+                    start_gateway(PORTS["ledgers"] + number, PORTS["upstream"], folder, one)
+                )
+            _run_ledger_rounds(bench, targets, quick)
             for target in targets:
                 target.stop()
             targets = []
@@ -199,42 +213,46 @@ def measured(quick: bool) -> tuple[dict[str, dict[str, list[float]]], list[str]]
     return bench.rounds, notes
 
 
-def _ledger_rounds(bench: Bench, targets: list[Target], quick: bool) -> None:
+def _run_ledger_rounds(bench: Bench, targets: list[Target], quick: bool) -> None:
     for target in targets:
-        bench.load(target, "json", 16, 300)
-        bench.note(target.name, "memory_mib", target.pss_kib() / 1024)
+        bench.run_load(target, "json", 16, 300)
+        bench.record(target.name, "memory_mib", target.pss_kib() / 1024)
     for _ in range(2 if quick else 5):
         for target in targets:
-            result = bench.cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
-            bench.note(target.name, "calls_per_s", result["rps"])
-            bench.cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
+            result = bench.measure_cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
+            bench.record(target.name, "calls_per_s", result["rps"])
+            bench.measure_cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
 
 
-def _rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None:
+def _run_rounds(bench: Bench, targets: list[Target], kind: str, quick: bool) -> None:
     direct = Target("direct", PORTS[kind], "sk-bench", targets[0].process)
     for target in targets:
-        bench.load(target, "json" if kind == "upstream" else "stream", 16, 300)
-        bench.note(target.name, "memory_mib", target.pss_kib() / 1024)
+        bench.run_load(target, "json" if kind == "upstream" else "stream", 16, 300)
+        bench.record(target.name, "memory_mib", target.pss_kib() / 1024)
     for number in range(2 if quick else 5):
         print(f"  {kind} round {number + 1}", file=sys.stderr, flush=True)
         for target in targets:
             if kind == "paced":
-                bench.cpu(target, "paced_us", "stream", 50, 100 if quick else 200)
+                bench.measure_cpu(target, "paced_us", "stream", 50, 100 if quick else 200)
                 continue
-            result = bench.cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
-            bench.note(target.name, "calls_per_s", result["rps"])
-            bench.cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
-        for crossing in CROSSINGS:
+            result = bench.measure_cpu(target, "json_us", "json", 16, 2_000 if quick else 6_000)
+            bench.record(target.name, "calls_per_s", result["rps"])
+            bench.measure_cpu(target, "burst_us", "stream", 16, 500 if quick else 1_500)
+        for crossing in TRANSLATIONS:
             if kind == "paced":
-                bench.cpu(targets[-1], "paced_us", crossing, 50, 100 if quick else 200, crossing)
+                bench.measure_cpu(
+                    targets[-1], "paced_us", crossing, 50, 100 if quick else 200, crossing
+                )
             else:
-                bench.cpu(targets[-1], "burst_us", crossing, 16, 500 if quick else 1_500, crossing)
+                bench.measure_cpu(
+                    targets[-1], "burst_us", crossing, 16, 500 if quick else 1_500, crossing
+                )
         if kind == "upstream":
-            floor = bench.load(direct, "json", 8, 400, 200)
+            floor = bench.run_load(direct, "json", 8, 400, 200)
             for target in targets:
-                result = bench.load(target, "json", 8, 400, 200)
+                result = bench.run_load(target, "json", 8, 400, 200)
                 for quantile in ("p50", "p99"):
-                    bench.note(
+                    bench.record(
                         target.name, f"added_{quantile}_us", result[quantile] - floor[quantile]
                     )
 
@@ -250,7 +268,7 @@ COLUMNS = {
 }
 
 
-def table(rounds: dict[str, dict[str, list[float]]]) -> str:
+def render_table(rounds: dict[str, dict[str, list[float]]]) -> str:
     medians = {
         name: {key: statistics.median(values) for key, values in row.items()}
         for name, row in rounds.items()
@@ -285,13 +303,13 @@ def verdicts(rounds: dict[str, dict[str, list[float]]]) -> list[str]:
     )
     for key in ("burst_us", "paced_us"):
         echo = statistics.median(rounds[ECHO][key])
-        ratios = {name: statistics.median(rounds[name][key]) / echo for name in CROSSINGS}
-        verdict = "met " if max(ratios.values()) <= CROSSING_GOAL else "OVER"
+        ratios = {name: statistics.median(rounds[name][key]) / echo for name in TRANSLATIONS}
+        verdict = "met " if max(ratios.values()) <= TRANSLATION_GOAL else "OVER"
         quoted = ", ".join(
             f"{name.partition(', ')[2]} {ratio:.2f} ×" for name, ratio in ratios.items()
         )
         said.append(
-            f"{verdict}  {COLUMNS[key]}, of OpenAI over OpenAI: {quoted}; goal {CROSSING_GOAL} ×"
+            f"{verdict}  {COLUMNS[key]}, of OpenAI over OpenAI: {quoted}; goal {TRANSLATION_GOAL} ×"
         )
     if "nginx" not in rounds:
         return said
@@ -309,14 +327,14 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="exit status 1 when a goal is missed")
     options = parser.parse_args()
     print("measuring, about a minute a quick run and three a full one", file=sys.stderr, flush=True)
-    rounds, notes = measured(options.quick)
+    rounds, notes = run_benchmark(options.quick)
     now = datetime.now(UTC)
     commit = (
         subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, cwd=ROOT)
         .stdout.decode()
         .strip()
     )
-    shown, said = table(rounds), verdicts(rounds)
+    shown, said = render_table(rounds), verdicts(rounds)
     machine = (
         f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
     )

@@ -6,14 +6,14 @@ import aiohttp
 import uvicorn
 
 
-class Bare:
+class BareProxy:
     """Forwards every request to the upstream."""
 
     def __init__(self, upstream: int) -> None:
         self._url = f"http://127.0.0.1:{upstream}"
         self._session: aiohttp.ClientSession | None = None
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+    async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
             return
         if self._session is None:
@@ -46,7 +46,7 @@ class Bare:
 if __name__ == "__main__":
     port, upstream = map(int, sys.argv[1:])
     uvicorn.run(
-        Bare(upstream),
+        BareProxy(upstream),
         host="127.0.0.1",
         port=port,
         log_level="error",

@@ -55,7 +55,7 @@ observe: {{log: {dir}/log.jsonl}}
 
 
 @dataclass(frozen=True)
-class Kept:
+class BooksConfig:
     """Where a gateway keeps its books, and whether the caller has a wallet there."""
 
     name: str
@@ -74,10 +74,10 @@ class Target:
 
     def cpu_us(self) -> int:
         """User and system time of the process and its children so far, in microseconds."""
-        return sum(_cpu_us(pid) for pid in _tree(self.process.pid))
+        return sum(_cpu_us(pid) for pid in _process_tree(self.process.pid))
 
     def pss_kib(self) -> int:
-        return sum(_pss_kib(pid) for pid in _tree(self.process.pid))
+        return sum(_pss_kib(pid) for pid in _process_tree(self.process.pid))
 
     def stop(self) -> None:
         self.process.terminate()
@@ -87,9 +87,9 @@ class Target:
             self.process.kill()
 
 
-def _tree(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(inner for child in children for inner in _tree(int(child)))]
+    return [pid, *(inner for child in children for inner in _process_tree(int(child)))]
 
 
 def _cpu_us(pid: int) -> int:
@@ -105,7 +105,7 @@ def _pss_kib(pid: int) -> int:
     return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:")))
 
 
-def compiled(folder: Path) -> tuple[Path, Path]:
+def compile_programs(folder: Path) -> tuple[Path, Path]:
     """The C programs: upstream and load generator."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -119,7 +119,7 @@ def compiled(folder: Path) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
-def _ready(port: int, process: subprocess.Popen[bytes], name: str) -> None:
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes], name: str) -> None:
     end = time.monotonic() + READY_S
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -134,7 +134,7 @@ def _ready(port: int, process: subprocess.Popen[bytes], name: str) -> None:
     sys.exit(f"{name} did not start")
 
 
-def nginx(port: int, upstream: int, folder: Path) -> Target | None:
+def start_nginx(port: int, upstream: int, folder: Path) -> Target | None:
     """nginx as a keep-alive proxy; nothing when it is not installed."""
     binary = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if binary is None:
@@ -144,43 +144,45 @@ def nginx(port: int, upstream: int, folder: Path) -> Target | None:
     process = subprocess.Popen(
         [binary, "-c", place / "nginx.conf", "-p", place], stderr=subprocess.DEVNULL
     )
-    _ready(port, process, "nginx")
+    _wait_until_ready(port, process, "nginx")
     return Target("nginx", port, "sk-bench", process)
 
 
-def bare(port: int, upstream: int) -> Target:
+def start_bare_proxy(port: int, upstream: int) -> Target:
     """uvicorn and aiohttp with nothing between them."""
     command = [sys.executable, "-m", "bench.bare", str(port), str(upstream)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    _ready(port, process, "bare")
+    _wait_until_ready(port, process, "bare")
     return Target("bare uvicorn + aiohttp", port, "sk-bench", process)
 
 
-def gateway(port: int, upstream: int, folder: Path, kept: Kept = Kept("gatewayz")) -> Target:
+def start_gateway(
+    port: int, upstream: int, folder: Path, kept: BooksConfig = BooksConfig("gatewayz")
+) -> Target:
     """The gateway as people run it, log and metrics on; callers pay from a wallet where `kept` says so."""
     place = Path(tempfile.mkdtemp(dir=folder))
     config = place / "bench.yaml"
     config.write_text(CONFIG.format(dir=place, port=port, upstream=upstream, url=kept.url))
-    bootstrap = _said("keys", "make", "--print")
-    key = _paying(config) if kept.prepaid else bootstrap
+    bootstrap = _run_cli("keys", "create", "--print")
+    key = _create_prepaid_key(config) if kept.prepaid else bootstrap
     command = [sys.executable, "-m", "gatewayz", "serve", "--config", str(config)]
     environment = {**os.environ, "GATEWAYZ_BOOTSTRAP_KEY": bootstrap}
     process = subprocess.Popen(
         command, cwd=place, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    _ready(port, process, kept.name)
+    _wait_until_ready(port, process, kept.name)
     return Target(kept.name, port, key, process)
 
 
-def _paying(config: Path) -> str:
+def _create_prepaid_key(config: Path) -> str:
     """The key of an account that pays for its calls."""
     where = ("--config", str(config))
-    _said("accounts", "create", "bench", *where)
-    _said("credits", "topup", "bench", "100000", *where)
-    return _said("keys", "make", "--account", "bench", *where)
+    _run_cli("accounts", "create", "bench", *where)
+    _run_cli("credits", "topup", "bench", "100000", *where)
+    return _run_cli("keys", "create", "--account", "bench", *where)
 
 
-def _said(*arguments: str) -> str:
+def _run_cli(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "gatewayz", *arguments], capture_output=True, check=True
     )

@@ -3,363 +3,395 @@
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from gatewayz.catalog.merge import Lists, Own, merged
-from gatewayz.catalog.naming import Shelf
-from gatewayz.catalog.offers import Model, Offer
-from gatewayz.core.calls import Outcome
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.merge import merge_catalog
+from gatewayz.catalog.sources import CatalogSources
+from gatewayz.control.context import ControlContext
+from gatewayz.control.idempotency import SqlClaims, SqlReplays
+from gatewayz.control.open import Store, open_keys, open_store
+from gatewayz.control.outbox import SqlOutbox
+from gatewayz.control.overrides import SqlCatalogOverrides
+from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.clock import Clock, SystemClock
-from gatewayz.core.keys import RANDOM_BYTES, key_from
+from gatewayz.core.keys import RANDOM_BYTES, key_from_random
+from gatewayz.core.redaction import Redactor
 from gatewayz.dialects.registry import CLIENTS
-from gatewayz.engine.attempt import Asker
-from gatewayz.engine.attempts import Attempts
-from gatewayz.engine.gate import Gate
+from gatewayz.engine.attempts import Attempts, UpstreamClient
+from gatewayz.engine.authenticator import Authenticator
+from gatewayz.engine.background import ShieldedTasks
 from gatewayz.engine.gateway import Gateway
 from gatewayz.engine.health import Health
-from gatewayz.engine.notices import Notices
-from gatewayz.engine.sync import Sync
 from gatewayz.observe.bus import FactBus, Subscriber
-from gatewayz.observe.exposition import exposition
-from gatewayz.observe.log import opened_log
+from gatewayz.observe.exposition import render_metrics
+from gatewayz.observe.log import open_log
 from gatewayz.observe.metrics import Metrics
-from gatewayz.observe.peers import Alone, Peers
+from gatewayz.observe.worker_group import SingleProcess, WorkerGroup
 from gatewayz.ports.keys import Keys
 from gatewayz.ports.replays import Replays
-from gatewayz.providers.listings import formats
-from gatewayz.providers.registry import providers_from, rows
+from gatewayz.providers.listing_formats import listing_formats
+from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Planner
-from gatewayz.settings import Loaded, Settings, lists_from
+from gatewayz.settings import LoadedSettings, Settings, catalog_sources_from_settings
+from gatewayz.simulator.builtin import (
+    SIMULATOR,
+    is_configured_elsewhere,
+    simulator_models,
+    start_builtin_simulator,
+)
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import FileListings
 from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
 from gatewayz.store.memory.replays import MemoryReplays
-from gatewayz.store.secret import peppers
-from gatewayz.store.sql.books import StoreBooks
-from gatewayz.store.sql.catalog import SqlCatalog
-from gatewayz.store.sql.database import located
-from gatewayz.store.sql.desk import Desk
-from gatewayz.store.sql.idempotency import SqlClaims, SqlReplays
-from gatewayz.store.sql.keys import make_bootstrap
-from gatewayz.store.sql.known_keys import SqlKeys
-from gatewayz.store.sql.opening import Store, opened
-from gatewayz.store.sql.outbox import SqlOutbox
+from gatewayz.store.secret import load_peppers
+from gatewayz.store.sql.database import location_from_url
+from gatewayz.store.sql.ledger.books import StoreBooks
 from gatewayz.upstream.google_tokens import GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
-from gatewayz.web.api.control import Control
-from gatewayz.web.api.visit import Office
+from gatewayz.web.api.control_plane import ControlPlane
 from gatewayz.web.app import App
 from gatewayz.web.cors import Cors
 from gatewayz.web.guard import LOCAL_HOSTS, GuardRules
 from gatewayz.web.inference import Inference, InferenceRules
-from gatewayz.web.models import ModelPages
-from gatewayz.web.pages import Pages
+from gatewayz.web.models import ModelHandlers
 from gatewayz.web.server import Server
+from gatewayz.web.status import StatusHandlers
+from gatewayz.workers.catalog_sync import CatalogSync
+from gatewayz.workers.notifications import Notifications
 
-SIMULATOR = "simulator"
-SHOWN_SCENES = ("echo", "hello", "tools", "reasoning", "json", "vision", "long", "slow")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-NOT_CONFIGURED = "127.0.0.1:0"
 
 
-class Built(Struct, frozen=True):
-    """A gateway, ready to serve."""
+class Assembly(Struct, frozen=True, kw_only=True):
+    """A gateway, ready to serve. `store` is `None` where nothing is stored (`memory:`).
+
+    `first_key` is the operator's key that was made at this start; empty when there was one before.
+    """
 
     server: Server
     app: App
     gateway: Gateway
     providers: dict[str, Provider]
-    shelf: Shelf
+    catalog: Catalog
     books: MemoryBooks | StoreBooks
     store: Store | None
-    desk: Desk | None
+    control_transaction: ControlTransaction | None
     first_key: str
     transport: HttpTransport
-    asker: Asker
+    upstream: UpstreamClient
     bus: FactBus
     metrics: Metrics
-    sync: Sync
+    sync: CatalogSync
     simulator: Simulator | None
-    notices: Notices | None = None
+    notifications: Notifications | None
 
-    def last_outcome(self) -> Outcome:
-        """What came of the last call, where the books are in memory."""
-        if not isinstance(self.books, MemoryBooks):
-            raise TypeError(type(self.books))
-        return self.books.records[-1].outcome
+
+class _Base(NamedTuple):
+    """What everything else is made with."""
+
+    loaded: LoadedSettings
+    clock: Clock
+    bus: FactBus
+    transport: HttpTransport
+    store: Store | None
+    transaction: ControlTransaction | None
+    books: MemoryBooks | StoreBooks
+    redactor: Redactor
 
 
 @asynccontextmanager
-async def assembled(loaded: Loaded, peers: Peers | None = None) -> AsyncIterator[Built]:
-    """Everything, opened in order and closed in reverse. Faults: `bad_request`, `unavailable`, in plain words."""
+async def assemble(
+    loaded: LoadedSettings, group: WorkerGroup | None = None
+) -> AsyncIterator[Assembly]:
+    """Everything, opened in order and closed in reverse. Faults: `bad_request`, `unavailable`."""
     async with AsyncExitStack() as stack:
-        yield await _assembled(loaded, peers or Alone(), stack)
+        yield await _assemble(loaded, group or SingleProcess(), stack)
 
 
-async def _assembled(loaded: Loaded, peers: Peers, stack: AsyncExitStack) -> Built:
-    settings, clock, dice = loaded.settings, SystemClock(), random.random
-    rules = settings.routing
-    providers, simulator = await _providers(loaded, stack)
-    lists = lists_from(settings, FileListings(Path(settings.data_dir)).load())
-    lists = lists._replace(own=(*_simulated(providers), *lists.own))
-    shelf = Shelf(merged(lists, providers), providers, rules.shut_out)
+async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExitStack) -> Assembly:
+    settings, clock = loaded.settings, SystemClock()
+    providers, simulator = await _load_providers(loaded, stack)
+    sources, catalog = _build_catalog(settings, providers, clock)
 
     metrics = Metrics()
-    bus = FactBus([metrics.take, *_subscribed(settings.observe.log, peers, stack)])
-    stack.callback(bus.flush)
+    base = await _open_base(
+        loaded, Redactor(loaded.every_secret(providers.values())), metrics, group, stack
+    )
+    bus, transport, store = base.bus, base.transport, base.store
+    keys, first_key = await _open_keys(base, stack)
+    gateway, upstream, health = _build_engine(base, keys, catalog, group, stack)
+    sync = create_catalog_sync(settings.data_dir, transport, sources, catalog, bus, store)
+    await sync.poll_overrides()
+    sync.start(settings.catalog.sync_every_s)
+    stack.push_async_callback(sync.stop)
+    notifications = _start_notifications(base, stack)
 
-    transport = HttpTransport(rules.deadlines)
+    draining = asyncio.Event()
+    status = StatusHandlers(
+        models=ModelHandlers(catalog, health.breaker_states),
+        providers=lambda: providers,
+        breakers=health.operator_breaker_states,
+        metrics=lambda: _render_metrics(bus, metrics, group),
+        draining=draining.is_set,
+        process=f"{group.worker} of {group.workers}",
+    )
+    app = App(
+        clients=CLIENTS,
+        status=status,
+        inference=Inference(gateway, _inference_rules(settings), clock, bus),
+        gateway=gateway,
+        cors=Cors(settings.web.cors_origins),
+        bus=bus,
+        control_plane=_create_control_plane(base, catalog, sources, sync, health),
+    )
+    assembly = Assembly(
+        server=Server(app, _guard_rules(settings), settings.web.grace_s, draining.set),
+        app=app,
+        gateway=gateway,
+        providers=providers,
+        catalog=catalog,
+        books=base.books,
+        store=store,
+        control_transaction=base.transaction,
+        first_key=first_key,
+        transport=transport,
+        upstream=upstream,
+        bus=bus,
+        metrics=metrics,
+        sync=sync,
+        simulator=simulator,
+        notifications=notifications,
+    )
+    _register_gauges(assembly, group, health)
+    return assembly
+
+
+async def _open_base(
+    loaded: LoadedSettings,
+    redactor: Redactor,
+    metrics: Metrics,
+    group: WorkerGroup,
+    stack: AsyncExitStack,
+) -> _Base:
+    settings, clock = loaded.settings, SystemClock()
+    log = _log_subscribers(settings.observe.log, group, stack, redactor)
+    bus = FactBus([metrics.on_facts, *log])
+    stack.callback(bus.flush)
+    transport = HttpTransport(settings.routing.deadlines)
     stack.push_async_callback(transport.close)
-    asker = Asker(transport, GoogleTokens(transport, clock), rules.deadlines, clock)
-    stack.push_async_callback(asker.endings.finished)
-    health = Health(rules, clock, bus.emit, dice)
-    store = await _store(loaded, clock, bus, stack)
-    books = store.books if store is not None else MemoryBooks()
-    desk = _desk(loaded, store, clock)
-    keys, first_key = await _keys(loaded, desk, stack)
+    store = await _open_store(loaded, clock, bus, stack)
+    if store is None:
+        return _Base(loaded, clock, bus, transport, None, None, MemoryBooks(), redactor)
+
+    data_dir = Path(settings.data_dir)
+    peppers = load_peppers(data_dir, loaded.secret_key, loaded.old_secret_keys)
+    redactor.learn(pepper.secret.reveal() for pepper in peppers.all)
+    transaction = ControlTransaction(store.database, clock, peppers, "gateway")
+    return _Base(loaded, clock, bus, transport, store, transaction, store.books, redactor)
+
+
+def _build_catalog(
+    settings: Settings, providers: dict[str, Provider], clock: Clock
+) -> tuple[CatalogSources, Catalog]:
+    """The catalog of the package, the saved listings and the settings; and these, its sources."""
+    saved = FileListings(Path(settings.data_dir)).load()
+    sources = catalog_sources_from_settings(settings, saved)
+    operator_models = (*simulator_models(providers[SIMULATOR]), *sources.operator_models)
+    sources = sources._replace(operator_models=operator_models)
+    models = merge_catalog(sources, providers, clock.wall_ms())
+    rules = settings.routing
+    return sources, Catalog(models, providers, rules.lockout_reason, rules.rank)
+
+
+def _build_engine(
+    base: _Base, keys: Keys, catalog: Catalog, group: WorkerGroup, stack: AsyncExitStack
+) -> tuple[Gateway, UpstreamClient, Health]:
+    settings, clock, bus = base.loaded.settings, base.clock, base.bus
+    rules, rng, tasks = settings.routing, random.random, ShieldedTasks()
+    tokens = GoogleTokens(base.transport, clock)
+    upstream = UpstreamClient(base.transport, tokens, rules.deadlines, clock, tasks, base.redactor)
+    health = Health(rules, clock, bus.emit, rng)
     gateway = Gateway(
-        gate=Gate(keys),
-        limiter=MemoryLimiter(settings.limits, clock, peers.workers),
-        planner=Planner(shelf, rules, dice),
-        books=books,
-        replays=_replays(store, desk, books),
-        attempts=Attempts(asker, health, rules, clock, bus),
+        authenticator=Authenticator(keys),
+        limiter=MemoryLimiter(settings.limits, clock, group.workers),
+        planner=Planner(catalog, rules, rng),
+        books=base.books,
+        replays=_create_replays(base),
+        attempts=Attempts(upstream, health, rules, clock, bus),
         health=health,
         clock=clock,
         bus=bus,
+        tasks=tasks,
     )
-    stack.push_async_callback(gateway.finished)
-
-    sync = sync_of(settings.data_dir, transport, lists, shelf, bus, store)
-    await sync.look()
-    sync.start(settings.catalog.sync_every_s)
-    stack.push_async_callback(sync.stop)
-
-    notices = _notices(loaded, store, desk, transport, bus, stack)
-    metrics.gauge(
-        "gatewayz_notices_waiting",
-        lambda: {(): float(notices.waiting)} if notices is not None else {},
-    )
-
-    draining = asyncio.Event()
-    pages = Pages(
-        models=ModelPages(shelf, health.breakers),
-        providers=lambda: providers,
-        breakers=health.breakers,
-        metrics=lambda: _page(bus, metrics, peers),
-        draining=draining.is_set,
-        process=f"{peers.worker} of {peers.workers}",
-    )
-    web, inference = settings.web, Inference(gateway, _inference_rules(settings), clock, bus)
-    _read_gauges(metrics, peers, inference, bus, health, sync)
-    control = _control(
-        desk, store, shelf, lists, sync, health, private=settings.notices.private_addresses
-    )
-    cors = Cors(web.cors_origins)
-    app = App(
-        clients=CLIENTS,
-        pages=pages,
-        inference=inference,
-        gateway=gateway,
-        cors=cors,
-        bus=bus,
-        control=control,
-    )
-    hosts = frozenset({*LOCAL_HOSTS, *web.hosts}) if web.host in LOOPBACK else frozenset(web.hosts)
-    server = Server(app, GuardRules(hosts=hosts), web.grace_s, draining.set)
-    more = (desk, first_key, transport, asker, bus, metrics, sync, simulator, notices)
-    return Built(server, app, gateway, providers, shelf, books, store, *more)
+    # Settlements under way need the store, and owed cancellations the transport: they end first.
+    stack.push_async_callback(gateway.finish)
+    return gateway, upstream, health
 
 
 def _inference_rules(settings: Settings) -> InferenceRules:
-    rules, proxies = settings.routing, settings.web.trusted_proxies
     return InferenceRules(
-        deadlines=rules.deadlines, default_models=rules.default_models, trusted_proxies=proxies
+        body_values=settings.web.body_values,
+        deadlines=settings.routing.deadlines,
+        default_models=settings.routing.default_models,
+        trusted_proxies=settings.web.trusted_proxies,
     )
 
 
-def _read_gauges(
-    metrics: Metrics, peers: Peers, inference: Inference, bus: FactBus, health: Health, sync: Sync
-) -> None:
+def _guard_rules(settings: Settings) -> GuardRules:
+    """Which hosts a request may name: ours too where only this machine can reach us."""
+    hosts = frozenset(settings.web.hosts)
+    return GuardRules(hosts=hosts | LOCAL_HOSTS if settings.web.host in LOOPBACK else hosts)
+
+
+def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> None:
     """Where the numbers come from that are read when somebody looks."""
-    worker, started_s = (str(peers.worker),), SystemClock().wall_ms() / 1000
-    metrics.gauge("gatewayz_calls_running", lambda: {(): float(len(inference.running))})
-    metrics.gauge("gatewayz_worker_up", lambda: {worker: 1.0})
-    metrics.gauge("gatewayz_worker_started_seconds", lambda: {worker: started_s})
-    metrics.gauge("gatewayz_facts_dropped", lambda: {(): float(bus.dropped)})
-    metrics.gauge("gatewayz_breaker_open", lambda: _open_breakers(health))
-    metrics.gauge("gatewayz_listing_age_seconds", sync.ages_s)
-    metrics.gauge("gatewayz_prices_quarantined", sync.quarantined)
+    worker, started_s = (str(group.worker),), SystemClock().wall_ms() / 1000
+    inference, bus = assembly.app.inference, assembly.bus
+    sync, notifications = assembly.sync, assembly.notifications
+    gauges: dict[str, Callable[[], dict[tuple[str, ...], float]]] = {
+        "gatewayz_calls_running": lambda: {(): float(len(inference.running))},
+        "gatewayz_worker_up": lambda: {worker: 1.0},
+        "gatewayz_worker_started_seconds": lambda: {worker: started_s},
+        "gatewayz_facts_dropped": lambda: {(): float(bus.dropped)},
+        "gatewayz_breaker_open": health.open_breaker_counts,
+        "gatewayz_listing_age_seconds": sync.listing_ages_s,
+        "gatewayz_prices_quarantined": sync.quarantine_counts,
+        "gatewayz_notifications_waiting": lambda: (
+            {(): float(notifications.pending)} if notifications is not None else {}
+        ),
+    }
+    for name, read in gauges.items():
+        assembly.metrics.register_gauge(name, read)
 
 
-def sync_of(
+def create_catalog_sync(
     data_dir: str,
     transport: HttpTransport,
-    lists: Lists,
-    shelf: Shelf,
+    sources: CatalogSources,
+    catalog: Catalog,
     bus: FactBus,
     store: Store | None = None,
-) -> Sync:
-    """What reads the providers' own lists for this shelf, and what operators set in the store."""
-    return Sync(
+) -> CatalogSync:
+    """What keeps this catalog up to date: providers' own listings, operators' overrides."""
+    return CatalogSync(
         transport=transport,
-        formats=formats(),
-        lists=lists,
-        shelf=shelf,
-        kept=FileListings(Path(data_dir)),
+        formats=listing_formats(),
+        sources=sources,
+        catalog=catalog,
+        saved_listings=FileListings(Path(data_dir)),
         clock=SystemClock(),
         bus=bus,
-        dice=random.random,
-        catalog=SqlCatalog(store.database) if store is not None else None,
+        rng=random.random,
+        overrides=SqlCatalogOverrides(store.database) if store is not None else None,
     )
 
 
-async def _store(loaded: Loaded, clock: Clock, bus: FactBus, stack: AsyncExitStack) -> Store | None:
+async def _open_store(
+    loaded: LoadedSettings, clock: Clock, bus: FactBus, stack: AsyncExitStack
+) -> Store | None:
     """The database's store; nothing for `memory:`, which keeps nothing."""
     settings = loaded.settings
-    location = located(
+    location = location_from_url(
         settings.database.url, settings.data_dir, pooler=settings.database.transaction_pooler
     )
     if location.kind == "memory":
         return None
-    return await opened(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
+    return await open_store(location, Path(settings.data_dir), clock, bus.emit, stack, serving=True)
 
 
-def _replays(store: Store | None, desk: Desk | None, books: MemoryBooks | StoreBooks) -> Replays:
-    """Who keeps idempotent answers: the database, or memory where there is none."""
-    if store is not None and desk is not None:
-        return SqlReplays(_claims(store, desk), desk.clock)
-    return books.replays if isinstance(books, MemoryBooks) else MemoryReplays()
+def _create_replays(base: _Base) -> Replays:
+    """Where idempotent answers are stored: in the database, or in memory where there is none."""
+    store, transaction = base.store, base.transaction
+    if store is not None and transaction is not None:
+        return SqlReplays(_create_claims(store, transaction), transaction.clock)
+    return base.books.replays if isinstance(base.books, MemoryBooks) else MemoryReplays()
 
 
-def _claims(store: Store, desk: Desk) -> SqlClaims:
-    return SqlClaims(store.database, desk.peppers, desk.clock, store.books.owner)
+def _create_claims(store: Store, transaction: ControlTransaction) -> SqlClaims:
+    return SqlClaims(store.database, transaction.peppers, transaction.clock, store.books.owner)
 
 
-def _desk(loaded: Loaded, store: Store | None, clock: Clock) -> Desk | None:
-    if store is None:
+def _start_notifications(base: _Base, stack: AsyncExitStack) -> Notifications | None:
+    """The worker that sends notifications, where there is a store to find them in."""
+    store, transaction = base.store, base.transaction
+    if store is None or transaction is None:
         return None
-    found = peppers(Path(loaded.settings.data_dir), loaded.secret_key, loaded.old_secret_keys)
-    return Desk(store.database, clock, found, "gateway")
+    peppers, books = transaction.peppers, store.books
+    outbox = SqlOutbox(store.database, peppers, base.clock, books.owner, books.exhausted_budgets)
+    private = base.loaded.settings.notifications.private_addresses
+    # Connections and lookups of its own: what accounts name must hold up no call.
+    transport = HttpTransport(base.loaded.settings.routing.deadlines)
+    stack.push_async_callback(transport.close)
+    notifications = Notifications(outbox, transport, transaction.clock, base.bus, private=private)
+    notifications.start()
+    stack.push_async_callback(notifications.stop)
+    return notifications
 
 
-def _notices(
-    found: Loaded,
-    store: Store | None,
-    desk: Desk | None,
-    transport: HttpTransport,
-    bus: FactBus,
-    stack: AsyncExitStack,
-) -> Notices | None:
-    """The worker that sends notices, where there is a store to find them in."""
-    if store is None or desk is None:
-        return None
-    outbox = SqlOutbox(
-        store.database, desk.peppers, desk.clock, store.books.owner, store.books.used_up
-    )
-    notices = Notices(
-        outbox, transport, desk.clock, bus, private=found.settings.notices.private_addresses
-    )
-    notices.start()
-    stack.push_async_callback(notices.stop)
-    return notices
-
-
-def _control(  # noqa: PLR0913 - it is wired once, here
-    desk: Desk | None,
-    store: Store | None,
-    shelf: Shelf,
-    lists: Lists,
-    sync: Sync,
-    health: Health,
-    *,
-    private: bool,
-) -> Control | None:
+def _create_control_plane(
+    base: _Base, catalog: Catalog, sources: CatalogSources, sync: CatalogSync, health: Health
+) -> ControlPlane | None:
     """The control plane, where there is a store to control."""
-    if desk is None or store is None:
+    store, transaction = base.store, base.transaction
+    if store is None or transaction is None:
         return None
-    office = Office(
-        desk=desk,
-        commits=store.books.commits,
-        claims=_claims(store, desk),
-        shelf=shelf,
-        lists=lists,
-        listings=lambda: sync.listings,
-        breakers=health.breakers,
-        look=sync.look,
-        private_webhooks=private,
+    return ControlPlane(
+        ControlContext(
+            transaction=transaction,
+            commits=store.books.commits,
+            claims=_create_claims(store, transaction),
+            catalog=catalog,
+            lists=sources,
+            listings=lambda: sync.listings,
+            breakers=health.operator_breaker_states,
+            refresh_catalog=sync.poll_overrides,
+            allow_private_webhooks=base.loaded.settings.notifications.private_addresses,
+        )
     )
-    return Control(office)
 
 
-async def _keys(loaded: Loaded, desk: Desk | None, stack: AsyncExitStack) -> tuple[Keys, str]:
-    """The keys, and the operator's one that was made at this start if it was."""
-    if desk is None:
-        made = "" if loaded.bootstrap_key else key_from(secrets.token_bytes(RANDOM_BYTES))
-        return BootstrapKeys(loaded.bootstrap_key.reveal() or made), made
-    made = "" if loaded.bootstrap_key else await make_bootstrap(desk, only_first=True)
-    keys = SqlKeys(desk.database, desk.peppers, desk.clock, loaded.bootstrap_key)
-    await keys.start()
-    stack.push_async_callback(keys.close)
-    return keys, made
+async def _open_keys(base: _Base, stack: AsyncExitStack) -> tuple[Keys, str]:
+    """The keys, and the operator's first one if it was made now; without a store the only one."""
+    bootstrap_key = base.loaded.bootstrap_key
+    if base.transaction is not None:
+        return await open_keys(base.transaction, bootstrap_key, stack)
+    first_key = "" if bootstrap_key else key_from_random(secrets.token_bytes(RANDOM_BYTES))
+    return BootstrapKeys(bootstrap_key.reveal() or first_key), first_key
 
 
-async def _providers(
-    loaded: Loaded, stack: AsyncExitStack
+async def _load_providers(
+    loaded: LoadedSettings, stack: AsyncExitStack
 ) -> tuple[dict[str, Provider], Simulator | None]:
     """The providers; the built-in simulator is started here unless it is configured elsewhere."""
-    providers = providers_from(rows(), loaded.environment, loaded.settings.providers)
-    own = providers[SIMULATOR]
-    if own.off or NOT_CONFIGURED not in own.base_url:
+    providers = providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
+    row = providers[SIMULATOR]
+    if is_configured_elsewhere(row):
         return providers, None
     simulator = Simulator()
     stack.push_async_callback(simulator.close)
-    url = await simulator.start()
-    return {**providers, SIMULATOR: replace(own, base_url=f"{url}/v1")}, simulator
+    return {**providers, SIMULATOR: await start_builtin_simulator(simulator, row)}, simulator
 
 
-async def _page(bus: FactBus, metrics: Metrics, peers: Peers) -> bytes:
-    """The metrics of all processes as of now: facts that still wait are told first."""
+async def _render_metrics(bus: FactBus, metrics: Metrics, group: WorkerGroup) -> bytes:
+    """The metrics of all processes as of now: facts that still wait are counted first."""
     bus.flush()
-    return exposition(await peers.together(metrics.counts()))
+    return render_metrics(await group.total_metrics(metrics.snapshot()))
 
 
-def _simulated(providers: dict[str, Provider]) -> tuple[Own, ...]:
-    """A few scenes of the simulator as models, so that a fresh installation has something to list."""
-    if providers[SIMULATOR].off:
-        return ()
-    return tuple(
-        Own(
-            model=Model(
-                id=f"{SIMULATOR}/{scene}",
-                name=f"Simulator: {scene}",
-                offers=(
-                    Offer(model=f"{SIMULATOR}/{scene}", provider=SIMULATOR, upstream_id=scene),
-                ),
-            )
-        )
-        for scene in SHOWN_SCENES
-    )
-
-
-def _subscribed(target: str, peers: Peers, stack: AsyncExitStack) -> list[Subscriber]:
+def _log_subscribers(
+    target: str, group: WorkerGroup, stack: AsyncExitStack, redactor: Redactor
+) -> list[Subscriber]:
     """The log's subscriber, if there is a log."""
-    many = peers.workers > 1
-    writer = opened_log(target, stack, shared=many, worker=peers.worker if many else 0)
-    return [writer.take] if writer is not None else []
-
-
-def _open_breakers(health: Health) -> dict[tuple[str, ...], float]:
-    count: dict[tuple[str, ...], float] = {}
-    for (provider, _), state in health.breakers().items():
-        if state != "closed":
-            count[(provider,)] = count.get((provider,), 0.0) + 1.0
-    return count
+    many = group.workers > 1
+    worker = group.worker if many else 0
+    writer = open_log(target, stack, shared=many, worker=worker, redactor=redactor)
+    return [writer.on_facts] if writer is not None else []

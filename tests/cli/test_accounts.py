@@ -2,8 +2,9 @@
 
 import pytest
 
-from gatewayz.core.keys import well_formed
+from gatewayz.core.keys import is_well_formed
 from tests.support.commands import Commands
+from tests.support.databases import on_sqlite
 
 
 @pytest.fixture
@@ -12,10 +13,10 @@ def gatewayz(location, tmp_path):
 
 
 def test_an_account_is_created_changed_and_suspended(gatewayz):
-    made = gatewayz.json(
+    account = gatewayz.json(
         "accounts", "create", "Acme", "--billing", "credit", "--credit-line", "12.50"
     )
-    assert (made["billing"], made["floor_usd"], made["floor_nanos"]) == (
+    assert (account["billing"], account["floor_usd"], account["floor_nanos"]) == (
         "credit",
         "-12.5",
         -12_500_000_000,
@@ -26,20 +27,21 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
     shown = gatewayz.json("accounts", "show", "Acme")
     assert shown["rules"] == {"limits": {"account_rpm": 5}, "models": ["a/one", "a/two"]}
     assert (shown["markup_bp"], shown["status"]) == (250, "suspended")
-    gatewayz("accounts", "resume", made["id"])
+    gatewayz("accounts", "resume", account["id"])
     gatewayz("accounts", "billing", "Acme", "--billing", "prepaid")
     assert [
-        (one["id"], one["status"], one["billing"]) for one in gatewayz.json("accounts", "list")
-    ] == [("house", "active", "house"), (made["id"], "active", "prepaid")]
+        (row["id"], row["status"], row["billing"]) for row in gatewayz.json("accounts", "list")
+    ] == [("house", "active", "house"), (account["id"], "active", "prepaid")]
     assert "Acme" in gatewayz("accounts", "list")
 
 
+@on_sqlite
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["accounts", "create", "X", "--billing", "barter"], "Billing is prepaid, credit, house"),
         (["accounts", "create", "X", "--billing", "prepaid", "--credit-line", "5"], "credit line"),
-        (["accounts", "create", "X", "--id", "a:b"], "An account's id has"),
+        (["accounts", "create", "X", "--id", "a:b"], "An account id has"),
         (["accounts", "create", "X", "--id", "house"], "There is an account 'house' already"),
         (["accounts", "show", "nobody"], "There is no account 'nobody'"),
         (["accounts", "markup", "house", "2%"], "A markup is a number of basis points"),
@@ -52,12 +54,12 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         ),
         (["users", "role", "eve@example.com", "admin"], "The account has no user"),
         (
-            ["keys", "make", "-n", "x", "--scopes", "everything"],
+            ["keys", "create", "-n", "x", "--scopes", "everything"],
             "Scopes are inference, account, metrics, operator",
         ),
-        (["keys", "make", "-n", "x", "--expires", "soon"], "neither a span of time"),
-        (["keys", "make", "-n", "x", "--from", "here"], "neither an address nor a network"),
-        (["keys", "make", "-a", "nobody", "-n", "x"], "There is no account 'nobody'"),
+        (["keys", "create", "-n", "x", "--expires", "soon"], "neither a duration"),
+        (["keys", "create", "-n", "x", "--from", "here"], "neither an address nor a network"),
+        (["keys", "create", "-a", "nobody", "-n", "x"], "There is no account 'nobody'"),
         (["keys", "revoke", "K"], "There is no active key 'K'"),
         (["keys", "show", "K"], "There is no active key 'K'"),
         (["budgets", "set", "5"], "Name one: --key"),
@@ -65,8 +67,8 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
             ["budgets", "set", "5", "-a", "house", "--per", "year"],
             "A period is total, day, week, month",
         ),
-        (["budgets", "set", "five", "-a", "house"], "no amount in US dollars"),
-        (["budgets", "remove", "-a", "house"], "There is no budget"),
+        (["budgets", "set", "five", "-a", "house"], "not an amount in US dollars"),
+        (["budgets", "delete", "-a", "house"], "There is no budget"),
         (["credits", "topup", "house", "0.0000000001"], "at most nine decimals"),
         (["credits", "refund", "what"], "is no id of a call"),
         (["credits", "refund-payment", "stripe:x"], "There is no payment"),
@@ -76,31 +78,31 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         ),
     ],
 )
-def test_what_is_wrong_is_a_sentence(gatewayz, words, said):
-    assert said in gatewayz(*words, status=2)
+def test_what_is_wrong_is_a_sentence(gatewayz, words, message):
+    assert message in gatewayz(*words, status=2)
 
 
 def test_people_have_roles_and_their_keys_follow(gatewayz):
     gatewayz("accounts", "create", "Acme", "--id", "acme")
-    made = gatewayz.json("users", "create", "Eve@Example.com", "-a", "acme", "--name", "Eve")
-    assert (made["email"], made["role"]) == ("eve@example.com", "member")
+    person = gatewayz.json("users", "create", "Eve@Example.com", "-a", "acme", "--name", "Eve")
+    assert (person["email"], person["role"]) == ("eve@example.com", "member")
     gatewayz("users", "role", "eve@example.com", "admin", "-a", "acme")
-    gatewayz("users", "disable", made["id"], "-a", "acme")
+    gatewayz("users", "disable", person["id"], "-a", "acme")
     assert [
-        (one["role"], one["state"]) for one in gatewayz.json("users", "list", "-a", "acme")
+        (row["role"], row["state"]) for row in gatewayz.json("users", "list", "-a", "acme")
     ] == [("admin", "disabled")]
-    assert "no user" in gatewayz("keys", "make", "-a", "acme", "-u", "eve@example.com", status=2)
-    gatewayz("users", "disable", made["id"], "-a", "acme", "--undo")
-    key = gatewayz.json("keys", "make", "-a", "acme", "-u", "eve@example.com")
-    assert (key["user"], key["scopes"]) == (made["id"], ["inference"])
+    assert "no user" in gatewayz("keys", "create", "-a", "acme", "-u", "eve@example.com", status=2)
+    gatewayz("users", "disable", person["id"], "-a", "acme", "--undo")
+    key = gatewayz.json("keys", "create", "-a", "acme", "-u", "eve@example.com")
+    assert (key["user"], key["scopes"]) == (person["id"], ["inference"])
     assert "used already" in gatewayz("users", "create", "eve@example.com", status=2)
 
 
-def test_a_key_is_made_shown_rotated_and_revoked(gatewayz):
+def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
     gatewayz("accounts", "create", "Acme", "--id", "acme")
-    made = gatewayz.json(
+    key = gatewayz.json(
         "keys",
-        "make",
+        "create",
         "-a",
         "acme",
         "-n",
@@ -114,9 +116,9 @@ def test_a_key_is_made_shown_rotated_and_revoked(gatewayz):
         "--models",
         "a/one",
     )
-    assert well_formed(made["secret"])
-    gatewayz("budgets", "set", "1.50", "--per", "day", "--key", made["id"])
-    shown = gatewayz.json("keys", "show", made["id"])
+    assert is_well_formed(key["secret"])
+    gatewayz("budgets", "set", "1.50", "--per", "day", "--key", key["id"])
+    shown = gatewayz.json("keys", "show", key["id"])
     assert (shown["limits"], shown["addresses"], shown["models"], shown["state"]) == (
         {"key_rpm": 60},
         ["10.0.0.0/8"],
@@ -125,43 +127,51 @@ def test_a_key_is_made_shown_rotated_and_revoked(gatewayz):
     )
     assert shown["budget"]["limit"] == 1_500_000_000
     assert "secret" not in shown
-    fresh = gatewayz.json("keys", "rotate", made["id"], "--keep", "1h")
-    assert fresh["limits"] == {"key_rpm": 60}
-    assert gatewayz.json("keys", "show", fresh["id"])["budget"]["limit"] == 1_500_000_000
-    gatewayz("keys", "revoke", made["id"])
-    assert "There is no active key" in gatewayz("keys", "revoke", made["id"], status=2)
-    assert {one["id"]: one["state"] for one in gatewayz.json("keys", "list", "-a", "acme")} == {
-        made["id"]: "revoked",
-        fresh["id"]: "active",
+    rotated = gatewayz.json("keys", "rotate", key["id"], "--keep", "1h")
+    assert rotated["limits"] == {"key_rpm": 60}
+    assert gatewayz.json("keys", "show", rotated["id"])["budget"]["limit"] == 1_500_000_000
+    gatewayz("keys", "revoke", key["id"])
+    assert "There is no active key" in gatewayz("keys", "revoke", key["id"], status=2)
+    assert {row["id"]: row["state"] for row in gatewayz.json("keys", "list", "-a", "acme")} == {
+        key["id"]: "revoked",
+        rotated["id"]: "active",
     }
-    assert made["secret"] not in gatewayz("keys", "list") + gatewayz("audit", "list", "--json")
+    assert key["secret"] not in gatewayz("keys", "list") + gatewayz("audit", "list", "--json")
 
 
 def test_a_key_without_a_name_takes_the_bootstrap_keys_place(gatewayz):
-    assert well_formed(gatewayz("keys", "make").split()[0])
-    assert well_formed(gatewayz("keys", "make").split()[0])
-    assert sorted((one["name"], one["state"]) for one in gatewayz.json("keys", "list")) == [
+    assert is_well_formed(gatewayz("keys", "create").split()[0])
+    assert is_well_formed(gatewayz("keys", "create").split()[0])
+    assert sorted((row["name"], row["state"]) for row in gatewayz.json("keys", "list")) == [
         ("bootstrap", "active"),
         ("bootstrap", "revoked"),
     ]
 
 
+def test_the_words_of_older_versions_still_work(gatewayz):
+    gatewayz("budgets", "set", "5", "-a", "house")
+    gatewayz("budgets", "remove", "-a", "house")
+    assert is_well_formed(gatewayz("keys", "make").split()[0])
+    assert "There are none" in gatewayz("webhooks", "notices")
+    assert "make" not in gatewayz("keys", "--help").split()
+
+
 def test_a_key_is_not_made_with_another_machines_secret(gatewayz, location, tmp_path):
-    gatewayz("keys", "make", "-n", "one")
+    gatewayz("keys", "create", "-n", "one")
     elsewhere = Commands(location, tmp_path / "elsewhere")
-    assert "made with another secret" in elsewhere("keys", "make", "-n", "two", status=2)
+    assert "made with another secret" in elsewhere("keys", "create", "-n", "two", status=2)
 
 
-def test_budgets_of_keys_accounts_and_end_users_are_listed_and_removed(gatewayz):
+def test_budgets_of_keys_accounts_and_end_users_are_listed_and_deleted(gatewayz):
     gatewayz("accounts", "create", "Acme", "--id", "acme")
     gatewayz("budgets", "set", "100", "--per", "month", "-a", "acme")
     gatewayz("budgets", "set", "2", "--per", "week", "-a", "acme", "--end-user", "eve")
     gatewayz("budgets", "set", "3", "--end-user", "guest")
     listed = gatewayz.json("budgets", "list", "-a", "acme")
     assert [
-        (one["subject"], one["limit_usd"], one["period"], one["left_usd"]) for one in listed
+        (row["subject"], row["limit_usd"], row["period"], row["left_usd"]) for row in listed
     ] == [("account:acme", "100", "month", "100"), ("user:acme/eve", "2", "week", "2")]
-    assert [one["subject"] for one in gatewayz.json("budgets", "list")] == ["user:house/guest"]
-    gatewayz("budgets", "remove", "-a", "acme", "--end-user", "eve")
+    assert [row["subject"] for row in gatewayz.json("budgets", "list")] == ["user:house/guest"]
+    gatewayz("budgets", "delete", "-a", "acme", "--end-user", "eve")
     assert "account:acme" in gatewayz("budgets", "list", "-a", "acme")
     assert "user:acme" not in gatewayz("budgets", "list", "-a", "acme")

@@ -11,16 +11,17 @@ import pytest
 from sqlalchemy import text
 
 from gatewayz.store.sql.database import Location
-from gatewayz.store.sql.journal import FOLDER, REJECTED
+from gatewayz.store.sql.ledger.journal import FOLDER, REJECTED
+from tests.support.billing_gateway import complete_chat, run_billing_gateway
 from tests.support.commands import Commands
 from tests.support.databases import url_of
-from tests.support.house import offers
-from tests.support.paying import asked, paying
+from tests.support.gateway_process import WAIT_S
+from tests.support.running_gateway import model_with_offers
 
-TWO = [offers(("first", "fault-503"), ("second", "model"))]
+TWO = [model_with_offers(("first", "fault-503"), ("second", "model"))]
 
 
-class Beside:
+class ThreadedCommands:
     """Commands in another thread, so that the gateway of the test goes on."""
 
     def __init__(self, location, data_dir):
@@ -35,17 +36,17 @@ class Beside:
 
 @pytest.fixture
 def gatewayz(location, tmp_path):
-    return Beside(location, tmp_path / "data")
+    return ThreadedCommands(location, tmp_path / "data")
 
 
-async def answered(here):
+async def call_id_of_an_answer(gateway):
     """The id of a call as its client has it."""
-    client = here.client()
-    done = await client.chat.completions.create(
+    client = gateway.client()
+    completion = await client.chat.completions.create(
         model="test/model", messages=[{"role": "user", "content": "Hello there"}]
     )
-    await here.settled()
-    return done.id
+    await gateway.wait_until_idle()
+    return completion.id
 
 
 async def test_credit_is_given_shown_and_taken_back(gatewayz):
@@ -69,16 +70,16 @@ async def test_credit_is_given_shown_and_taken_back(gatewayz):
     await gatewayz("credits", "refund-payment", "stripe:pi_1", "3", "--id", "r1")
     shown = await gatewayz.json("credits", "show", "acme")
     assert (shown["paid_usd"], shown["promo_usd"]) == ("5.75", "2.5")
-    assert [one["kind"] for one in shown["transfers"]] == ["topup", "grant", "adjust", "refund"]
+    assert [row["kind"] for row in shown["transfers"]] == ["topup", "grant", "adjust", "refund"]
     assert shown["payments"][0]["refunded"] == 3_000_000_000
-    said = await gatewayz("credits", "show", "acme")
-    assert "topup:stripe:pi_1" in said
-    assert "5.75" in said
+    output = await gatewayz("credits", "show", "acme")
+    assert "topup:stripe:pi_1" in output
+    assert "5.75" in output
     assert "only $5.75" in await gatewayz(
         "credits", "adjust", "acme", "-6", "--why", "too much", status=2
     )
     assert "add up" in await gatewayz("credits", "check")
-    actions = [one["action"] for one in await gatewayz.json("audit", "list", "-a", "acme")]
+    actions = [row["action"] for row in await gatewayz.json("audit", "list", "-a", "acme")]
     assert actions == [
         "account.create",
         "credit.topup",
@@ -92,87 +93,86 @@ async def test_credit_is_given_shown_and_taken_back(gatewayz):
 
 
 async def test_a_call_is_explained_and_given_back(gatewayz, location, tmp_path):
-    async with paying(tmp_path, location, models=TWO) as here:
-        shown_id = await answered(here)
-        story = await gatewayz.json("calls", "show", shown_id)
-        record = story["record"]
+    async with run_billing_gateway(tmp_path, location, models=TWO) as gateway:
+        shown_id = await call_id_of_an_answer(gateway)
+        details = await gatewayz.json("calls", "show", shown_id)
+        record = details["record"]
         assert record["id"] == shown_id.removeprefix("chatcmpl-")
         assert (record["provider"], record["status"], record["account_id"]) == (
             "second",
             200,
-            here.account,
+            gateway.account,
         )
-        assert [(one["provider"], one["fault"]) for one in story["attempts"]] == [
+        assert [(row["provider"], row["fault"]) for row in details["attempts"]] == [
             ("first", "upstream_overloaded"),
             ("second", ""),
         ]
         assert (
-            sum(one["amount"] for one in story["transfers"] if one["kind"] == "usage")
+            sum(row["amount"] for row in details["transfers"] if row["kind"] == "usage")
             == record["cost"]
             > 0
         )
-        said = await gatewayz("calls", "show", shown_id)
+        output = await gatewayz("calls", "show", shown_id)
         for word in (
             "candidates:",
             "attempts:",
             "booked:",
             "upstream_overloaded",
             "input ×",
-            f"held:{here.account}",
+            f"held:{gateway.account}",
             "income:usage",
         ):
-            assert word in said
-        for form in ("msg_", "resp_", ""):
-            assert (await gatewayz.json("calls", "show", form + record["id"]))["record"] == record
+            assert word in output
+        for prefix in ("msg_", "resp_", ""):
+            assert (await gatewayz.json("calls", "show", prefix + record["id"]))["record"] == record
         (line,) = (
-            (await gatewayz("calls", "tail", "--no-follow", "-a", here.account))
+            (await gatewayz("calls", "tail", "--no-follow", "-a", gateway.account))
             .strip()
             .splitlines()
         )
         assert record["id"] in line
         assert "second/model" in line
-        before = (await here.wallet()).paid
+        before = (await gateway.wallet()).paid
         refunded = await gatewayz.json("credits", "refund", shown_id, "--id", "sorry")
         assert refunded["amount_nanos"] == record["cost"]
-        assert (await here.wallet()).paid == before + record["cost"]
+        assert (await gateway.wallet()).paid == before + record["cost"]
         assert not (await gatewayz.json("credits", "refund", shown_id, "--id", "sorry"))[
             "moved_now"
         ]
-        await here.balanced()
+        await gateway.assert_balanced()
 
 
 async def test_calls_are_shown_as_they_end_until_it_is_interrupted(location, tmp_path):
-    async with paying(tmp_path, location) as here:
-        given = {
+    async with run_billing_gateway(tmp_path, location) as gateway:
+        environment = {
             **os.environ,
             "GATEWAYZ_DATABASE__URL": url_of(location),
             "GATEWAYZ_DATA_DIR": str(tmp_path / "data"),
         }
         command = [sys.executable, "-m", "gatewayz", "calls", "tail", "-n", "1", "--json"]
-        await asked(here.client())
-        await here.settled()
-        watching = subprocess.Popen(
-            command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        await complete_chat(gateway.client())
+        await gateway.wait_until_idle()
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        assert process.stdout is not None
         try:
-            ids = [json.loads(await asyncio.to_thread(watching.stdout.readline))["id"]]
+            ids = [json.loads(await asyncio.to_thread(process.stdout.readline))["id"]]
             for _ in range(2):
-                ids.append((await answered(here)).removeprefix("chatcmpl-"))
-                assert (
-                    json.loads(await asyncio.to_thread(watching.stdout.readline))["id"] == ids[-1]
-                )
+                ids.append((await call_id_of_an_answer(gateway)).removeprefix("chatcmpl-"))
+                assert json.loads(await asyncio.to_thread(process.stdout.readline))["id"] == ids[-1]
             assert len(set(ids)) == 3
-            watching.send_signal(signal.SIGINT)
-            said, wrong = await asyncio.to_thread(watching.communicate, timeout=20)
-            assert (said, wrong) == ("", "")
+            process.send_signal(signal.SIGINT)
+            output, error = await asyncio.to_thread(process.communicate, timeout=WAIT_S)
+            assert (output, error) == ("", "")
         finally:
-            watching.kill()
-            watching.wait()
+            process.kill()
+            process.wait()
 
 
 async def test_the_check_and_the_doctor_find_what_is_planted(gatewayz, database, tmp_path):
     await gatewayz("accounts", "create", "Acme", "--id", "acme")
-    await gatewayz("keys", "make", "-a", "acme", "-n", "ci")
+    await gatewayz("keys", "create", "-a", "acme", "-n", "ci")
     await gatewayz("credits", "topup", "acme", "10", "--id", "p1")
     assert await gatewayz.json("credits", "check") == []
     healthy = await gatewayz("doctor")
@@ -189,25 +189,25 @@ async def test_the_check_and_the_doctor_find_what_is_planted(gatewayz, database,
     journal.mkdir(exist_ok=True)
     (journal / "dead.jsonl").write_text("{}\n")
     (journal / REJECTED).write_text("{}\n")
-    found = await gatewayz.json("credits", "check", status=1)
-    assert {one["check"] for one in found} == {
+    violations = await gatewayz.json("credits", "check", status=1)
+    assert {row["check"] for row in violations} == {
         "sum_is_zero",
         "balance_is_its_transfers",
         "no_settlement_is_rejected",
     }
     assert "wallet:acme:paid" in await gatewayz("credits", "check", status=1)
-    assert [one["subject"] for one in await gatewayz.json("audit", "verify", status=1)] == [
+    assert [row["subject"] for row in await gatewayz.json("audit", "verify", status=1)] == [
         "entry 2"
     ]
     (tmp_path / "data" / "secret").write_text("another\n")
-    ill = " ".join((await gatewayz("doctor", status=1)).split())
+    findings = " ".join((await gatewayz("doctor", status=1)).split())
     for word in (
         "balance_is_its_transfers: wallet:acme:paid",
         "3 bytes of settlements wait",
         "could not be booked",
         "another secret than this one",
     ):
-        assert word in ill
+        assert word in findings
 
 
 async def test_a_store_that_is_away_is_a_sentence(tmp_path, kind):
@@ -215,14 +215,14 @@ async def test_a_store_that_is_away_is_a_sentence(tmp_path, kind):
         "sqlite": Location("sqlite", path="/dev/null/gatewayz.db"),
         "postgresql": Location("postgresql", dsn="postgresql://nobody@127.0.0.1:1/x"),
     }
-    gatewayz = Beside(nowhere[kind], tmp_path / "data")
+    gatewayz = ThreadedCommands(nowhere[kind], tmp_path / "data")
     for words in (
         ("credits", "check"),
         ("keys", "list"),
         ("calls", "show", "01HZZZZZZZZZZZZZZZZZZZZZZZ"),
     ):
-        said = await gatewayz(*words, status=2)
-        assert "cannot be used" in said
+        message = await gatewayz(*words, status=2)
+        assert "cannot be used" in message
     if kind == "postgresql":
         assert "cannot be used" in " ".join((await gatewayz("doctor", status=1)).split())
 

@@ -2,7 +2,11 @@
 
 import pytest
 
+from gatewayz.catalog.offers import Offer
+from gatewayz.catalog.sources import Listing, QuarantinedPrice
+from gatewayz.store.files.listings import FileListings
 from tests.support.commands import Commands
+from tests.support.databases import on_sqlite
 
 
 @pytest.fixture
@@ -11,15 +15,15 @@ def gatewayz(location, tmp_path):
 
 
 def price(gatewayz, model="openai/gpt-4o", provider="openai"):
-    (found,) = [
-        one for one in gatewayz.json("models", "--all", "--find", model) if one["id"] == model
+    (listed,) = [
+        row for row in gatewayz.json("models", "--all", "--find", model) if row["id"] == model
     ]
-    return next(offer["price"] for offer in found["offers"] if offer["provider"] == provider)
+    return next(offer["price"] for offer in listed["offers"] if offer["provider"] == provider)
 
 
 def test_a_price_is_set_shown_and_given_back(gatewayz):
     assert price(gatewayz) == "2.5 / 10"
-    said = gatewayz(
+    message = gatewayz(
         "prices",
         "set",
         "openai/gpt-4o",
@@ -31,7 +35,8 @@ def test_a_price_is_set_shown_and_given_back(gatewayz):
         "--tier",
         "priority:input=9",
     )
-    assert "openai/gpt-4o costs 3 / 12.5" in said
+    assert "openai/gpt-4o costs 3 / 12.5" in message
+    assert "Now 1,000 tokens in and 1,000 out cost $0.0155" in message
     assert price(gatewayz) == "3 / 12.5"
     gatewayz("prices", "set", "openai/gpt-4o", "input=4", "output=16", "--from", "7d")
     assert price(gatewayz) == "3 / 12.5"
@@ -52,21 +57,22 @@ def test_a_price_is_set_shown_and_given_back(gatewayz):
     assert actions.count("catalog.price") == 4
 
 
+@on_sqlite
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["gpt-4o", "input=1"], "names no offer"),
         (["openai/gpt-4o", "1"], "is no figure"),
         (["openai/gpt-4o", "inputs=1"], "no bucket named 'inputs'"),
-        (["openai/gpt-4o", "input=-1"], "0 or more"),
-        (["openai/gpt-4o", "input=0"], "not known to be free"),
-        (["openai/gpt-4o", "input=1", "-t", "fast:input=2"], "service tier 'fast'"),
-        (["openai/gpt-4o", "input=1", "-t", ">x:input=2"], "is no tier"),
-        (["openai/gpt-4o", "input=1", "--from", "2020-01-01"], "now or later"),
+        (["openai/gpt-4o", "input=-1"], "must be from 0"),
+        (["openai/gpt-4o", "input=0", "output=0", "--sure"], "not known to be free"),
+        (["openai/gpt-4o", "input=1", "output=5", "-t", "fast:input=2"], "service tier 'fast'"),
+        (["openai/gpt-4o", "input=1", "output=5", "-t", ">x:input=2"], "is no tier"),
+        (["openai/gpt-4o", "input=1", "output=5", "--from", "2020-01-01"], "now or later"),
     ],
 )
-def test_a_price_that_is_none_is_refused_in_plain_words(gatewayz, words, said):
-    assert said in gatewayz("prices", "set", *words, status=2)
+def test_a_price_that_is_none_is_refused_in_plain_words(gatewayz, words, message):
+    assert message in gatewayz("prices", "set", *words, status=2)
     assert gatewayz.json("prices", "show", "openai/gpt-4o") == []
 
 
@@ -77,5 +83,82 @@ def test_a_price_that_the_file_has_set_is_changed_there(gatewayz, tmp_path):
     )
     assert (
         "The configuration file sets this price (models.openai/gpt-4o.offers.openai)"
-        in gatewayz("prices", "set", "openai/gpt-4o", "input=5", "--config", str(config), status=2)
+        in gatewayz(
+            "prices",
+            "set",
+            "openai/gpt-4o",
+            "input=5",
+            "output=9",
+            "--config",
+            str(config),
+            status=2,
+        )
     )
+
+
+NEEDS_BOTH = [
+    ["openai/gpt-4o-mini", "input=0.15"],
+    ["openai/gpt-4o-mini", "output=0.6"],
+    ["openai/gpt-4o", "cache-read=1"],
+    ["openai/gpt-4o", "input=3", "audio-input=40"],
+]
+NEEDS_SURE = [
+    ["openai/gpt-4o", "input=0.0025", "output=0.01"],
+    ["openai/gpt-4o", "input=250", "output=1000"],
+    ["openai/gpt-4o", "input=2.5", "output=0"],
+    ["openai/gpt-4o", "input=2.5", "output=10", "cache-read=0.00125"],
+    ["openai/gpt-4o", "input=2.5", "output=10", "requests=0.99"],
+    ["openai/gpt-4o", "requests=0.001"],
+    ["perplexity/sonar", "input=1", "output=1"],
+]
+HAS_NO_EFFECT = [
+    (["nosuch/x", "input=1", "output=2"], "no provider 'nosuch'"),
+    (["opanai/gpt-4o", "input=1", "output=2"], "did you mean 'openai'"),
+    (["deepinfra/stabilityai/sd9", "images=0.06"], "would hold for nothing"),
+    (["openai/gpt-4oo", "input=1", "output=2"], "Did you mean 'gpt-4o'"),
+    (["openai/gpt-4o", "input=3", "input=4", "output=9"], "stands twice"),
+    (["openai/gpt-4o", "free", "-t", "priority:input=9"], "no tiers"),
+    (["openai/gpt-4o", "input=3", "output=9", "-t", ">0:input=9"], "no effect"),
+]
+
+
+@on_sqlite
+def test_no_base_rate_is_zero_because_nobody_named_it(gatewayz):
+    for words in NEEDS_BOTH:
+        assert "and no " in gatewayz("prices", "set", *words, status=2)
+        assert gatewayz.json("prices", "show", words[0]) == []
+
+
+@on_sqlite
+def test_a_price_far_from_what_is_known_must_be_meant(gatewayz):
+    for words in NEEDS_SURE:
+        assert "--sure" in gatewayz("prices", "set", *words, status=2), words
+        assert gatewayz.json("prices", "show", words[0]) == []
+    gatewayz("prices", "set", *NEEDS_SURE[0], "--sure")
+    assert price(gatewayz) == "0.0025 / 0.01"
+
+
+@on_sqlite
+def test_a_price_without_effect_is_an_error(gatewayz):
+    for words, message in HAS_NO_EFFECT:
+        assert message in gatewayz("prices", "set", *words, status=2), words
+    assert "nothing would change" in gatewayz("prices", "clear", "openai/gpt-4o", status=2)
+
+
+@on_sqlite
+def test_a_quarantined_price_is_accepted_by_name(gatewayz, tmp_path):
+    assert "is quarantined" in gatewayz("prices", "accept", "openrouter/nobody/dear", status=2)
+    rates = {"input": 900_000_000, "output": 950_000_000}
+    offer = Offer(
+        model="nobody/dear",
+        provider="openrouter",
+        upstream_id="nobody/dear",
+        quarantine_reason="input is above what nearly all models cost",
+    )
+    held = QuarantinedPrice("nobody/dear", "nobody/dear", offer.quarantine_reason, rates)
+    FileListings(tmp_path / "data").save(
+        Listing(provider="openrouter", read_s=1, offers=(offer,), quarantined=(held,))
+    )
+    message = gatewayz("prices", "accept", "openrouter/nobody/dear")
+    assert "1,000 tokens in and 1,000 out cost $1.85" in message
+    assert price(gatewayz, "nobody/dear", "openrouter") == "900 / 950"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import house, offers
+from tests.support.running_gateway import model_with_offers, run_gateway
 
 CLAUDE = next(
     (Path(__file__).parents[2] / ".venv/clients/node_modules/@anthropic-ai").glob(
@@ -24,7 +24,7 @@ QUIET = (
     "DISABLE_ERROR_REPORTING",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
 )
-RUN_S = 90
+RUN_S = 300
 SAYS = "It is the capital of France."
 
 
@@ -73,9 +73,11 @@ async def ran(here, folder, *more):
 @pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "gemini"])
 async def test_claude_code_calls_a_tool_over_every_shape_of_upstream(dialect, tmp_path):
     assert CLAUDE is not None, "run `make test-clients`, which installs it"
-    async with house(tmp_path, dialect=dialect, models=[offers(("first", "tools-last"))]) as here:
+    async with run_gateway(
+        tmp_path, dialect=dialect, models=[model_with_offers(("first", "tools-last"))]
+    ) as here:
         found = await ran(here, tmp_path)
-        await here.settled()
+        await here.wait_until_idle()
     assert not found["is_error"]
     assert found["num_turns"] == 2
     assert found["result"].startswith("The tool said:")
@@ -85,9 +87,9 @@ async def test_claude_code_calls_a_tool_over_every_shape_of_upstream(dialect, tm
 
 
 @pytest.mark.timeout(RUN_S + 30)
-async def test_claude_code_notices_no_failover(tmp_path):
-    async with house(
-        tmp_path, models=[offers(("first", "fault-503"), ("second", "tools-last"))]
+async def test_claude_code_notifications_no_failover(tmp_path):
+    async with run_gateway(
+        tmp_path, models=[model_with_offers(("first", "fault-503"), ("second", "tools-last"))]
     ) as here:
         found = await ran(here, tmp_path)
     assert SAYS in found["result"]

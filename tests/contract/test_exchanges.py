@@ -1,4 +1,4 @@
-"""Every exchange file means what it says: providers' answers are understood as their documentation means them."""
+"""Every exchange is understood: providers' answers as their documentation means them."""
 
 import pytest
 from msgspec.structs import replace
@@ -6,16 +6,16 @@ from msgspec.structs import replace
 from gatewayz.core.events import Failed, Kind, Stop
 from gatewayz.core.faults import Fault
 from gatewayz.core.grammar import violation
-from gatewayz.core.replies import Folder
+from gatewayz.core.replies import ReplyBuilder
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.asking import reading_of
-from gatewayz.providers.classify import classify, unsupported_parameter
-from gatewayz.providers.registry import providers_from, rows
-from gatewayz.simulator.exchanges import exchange_names, folders, load_exchange
-from tests.support.wires import STREAM, call
+from gatewayz.providers.error_classes import classify, find_unsupported_parameter
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.request import decode_options
+from gatewayz.simulator.exchanges import exchange_folders, exchange_names, load_exchange
+from tests.support.chat_wire import STREAM, call
 
-PROVIDERS = providers_from(rows(), {}, {})
-EVERY = [(folder, name) for folder in folders() for name in exchange_names(folder)]
+PROVIDERS = providers_from(provider_rows(), {}, {})
+EVERY = [(folder, name) for folder in exchange_folders() for name in exchange_names(folder)]
 NAMES = [
     (folder, name)
     for folder, name in EVERY
@@ -29,15 +29,18 @@ KINDS = {
 }
 
 
-def heard(exchange, dialect):
+def frames_of(exchange, dialect):
     provider = replace(PROVIDERS[exchange.provider], dialect=dialect)
     role = UPSTREAMS[dialect]
     if exchange.status != 200:
         headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
-        raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
+        raise classify(
+            provider, role.error_from_response(exchange.status, headers, exchange.content())
+        )
     kind = STREAM if exchange.frames is not None else "application/json"
     decoder = role.decoder(
-        kind, reading_of(provider, replace(call(streamed=True).request, dialect=dialect), dialect)
+        kind,
+        decode_options(provider, replace(call(streamed=True).request, dialect=dialect), dialect),
     )
     frames = decoder.feed(exchange.content()) + decoder.close()
     return frames
@@ -46,11 +49,11 @@ def heard(exchange, dialect):
 @pytest.mark.parametrize(("dialect", "name"), NAMES)
 def test_an_exchange_is_understood(dialect, name):
     exchange = load_exchange(name, dialect)
-    means, folder, fault = exchange.means, Folder(), None
+    means, folder, fault = exchange.means, ReplyBuilder(), None
     try:
-        frames = heard(exchange, dialect)
-    except Fault as met:
-        frames, fault = [], met
+        frames = frames_of(exchange, dialect)
+    except Fault as raised:
+        frames, fault = [], raised
     events = [event for frame in frames for event in frame.events]
     assert not events or violation(events) == ""
     for event in events:
@@ -64,16 +67,16 @@ def test_an_exchange_is_understood(dialect, name):
             folder.add(event)
     assert (fault.kind if fault else None) == means.get("fault")
     if fault is not None and fault.upstream is not None:
-        assert unsupported_parameter(fault.upstream) == means.get("unsupported", "")
+        assert find_unsupported_parameter(fault.upstream) == means.get("unsupported", "")
         assert fault.upstream.param == means.get(
             "param", means.get("unsupported", fault.upstream.param)
         )
     reply = folder.reply()
-    said = {
+    texts = {
         field: "".join(block.text for block in reply.choices[0].blocks if block.kind is kind)
         for field, kind in KINDS.items()
     }
-    assert said == {field: means.get(field, "") for field in KINDS}
+    assert texts == {field: means.get(field, "") for field in KINDS}
     tools = [
         [block.id, block.name, block.text]
         for block in reply.choices[0].blocks

@@ -1,4 +1,4 @@
-"""The rows that speak Gemini are run: what arrives on a socket is what Google's documentation asks for."""
+"""The rows that speak Gemini are run: a socket receives what Google's documentation asks for."""
 
 import json
 
@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from gatewayz.core.conversation import Image, Message, Text
-from gatewayz.core.faults import UpstreamWords
-from gatewayz.providers.asking import ask
-from gatewayz.providers.classify import classify
-from gatewayz.providers.quirks import cannot
-from gatewayz.providers.registry import providers_from, rows
+from gatewayz.core.faults import UpstreamError
+from gatewayz.providers.error_classes import classify
+from gatewayz.providers.quirks import why_not_served
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.request import build_request
 from gatewayz.providers.spec import ProviderSettings
 from gatewayz.routing.rules import Deadlines
 from gatewayz.upstream.http1 import HttpTransport
@@ -28,22 +28,22 @@ FACTS = {
 }
 
 
-async def sent(name, request, upstream_id):
+async def send_request(name, request, upstream_id):
     environment, _, _ = FACTS[name]
     async with Capture() as capture:
-        found = providers_from(rows(), environment, {})[name]
-        path = "/" + found.base_url.partition("://")[2].partition("/")[2]
+        provider = providers_from(provider_rows(), environment, {})[name]
+        path = "/" + provider.base_url.partition("://")[2].partition("/")[2]
         provider = providers_from(
-            rows(), environment, {name: ProviderSettings(base_url=capture.url + path)}
+            provider_rows(), environment, {name: ProviderSettings(base_url=capture.url + path)}
         )[name]
         assert provider.off == ""
         transport = HttpTransport(Deadlines())
-        asked = ask(request, provider, provider.credentials[0], upstream_id)
-        step = next(asked.steps)
-        async with transport.send(asked.wire(step.draft)) as exchange:
+        upstream_request = build_request(request, provider, provider.credentials[0], upstream_id)
+        step = next(upstream_request.steps)
+        async with transport.send(upstream_request.wire(step.draft)) as exchange:
             await exchange.read(100)
         await transport.close()
-        return capture, asked
+        return capture, upstream_request
 
 
 @pytest.mark.parametrize("name", FACTS)
@@ -53,7 +53,7 @@ async def sent(name, request, upstream_id):
 async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed, verb):
     _, path, (header, value) = FACTS[name]
     request = msgspec.structs.replace(EVERYTHING, streamed=streamed)
-    capture, asked = await sent(name, request, "gemini-2.5-flash")
+    capture, upstream_request = await send_request(name, request, "gemini-2.5-flash")
     assert (capture.method, capture.path) == ("POST", f"{path}/models/gemini-2.5-flash:{verb}")
     assert capture.headers[header] == value
     assert set(capture.headers) == {
@@ -91,21 +91,22 @@ async def test_a_rows_request_is_what_its_documentation_asks_for(name, streamed,
             "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 24_576},
         },
     }
-    assert set(asked.dropped) == {"name", "user", "logit_bias", "metadata"}
+    assert set(upstream_request.dropped) == {"name", "user", "logit_bias", "metadata"}
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_google_fetches_web_addresses_itself(name):
-    # ai.google.dev/gemini-api/docs/file-input-methods, "External URLs"; for Vertex FileData.fileUri of its reference.
+    # ai.google.dev/gemini-api/docs/file-input-methods, "External URLs"; for Vertex FileData.fileUri
+    # of its reference.
     request = msgspec.structs.replace(
         EVERYTHING, messages=(Message("user", (Text("?"), Image("https://example.org/a.png"))),)
     )
-    provider = providers_from(rows(), {}, {})[name]
-    assert not cannot(request, provider.quirks)
-    asked = ask(request, provider, None, "gemini-2.5-flash")
-    assert json.loads(asked.wire(next(asked.steps).draft).body)["contents"][0]["parts"][1] == {
-        "fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}
-    }
+    provider = providers_from(provider_rows(), {}, {})[name]
+    assert not why_not_served(request, provider.quirks)
+    upstream_request = build_request(request, provider, None, "gemini-2.5-flash")
+    assert json.loads(upstream_request.wire(next(upstream_request.steps).draft).body)["contents"][
+        0
+    ]["parts"][1] == {"fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}}
 
 
 @pytest.mark.parametrize("name", FACTS)
@@ -153,21 +154,23 @@ def test_google_fetches_web_addresses_itself(name):
     ],
 )
 def test_a_refusal_means_what_the_row_says(name, status, type_, code, message, kind):
-    words = UpstreamWords(dialect="gemini", status=status, type=type_, code=code, message=message)
-    assert classify(providers_from(rows(), {}, {})[name], words).kind == kind
+    words = UpstreamError(dialect="gemini", status=status, type=type_, code=code, message=message)
+    assert classify(providers_from(provider_rows(), {}, {})[name], words).kind == kind
 
 
 def test_a_models_id_stays_one_segment_of_the_path():
-    provider = providers_from(rows(), {"GEMINI_API_KEY": "KEY"}, {})["google-ai-studio"]
-    asked = ask(
+    provider = providers_from(provider_rows(), {"GEMINI_API_KEY": "KEY"}, {})["google-ai-studio"]
+    upstream_request = build_request(
         msgspec.structs.replace(EVERYTHING, streamed=False),
         provider,
         None,
         "models/../../secret?x=1#",
     )
-    url = asked.wire(next(asked.steps).draft).url
+    url = upstream_request.wire(next(upstream_request.steps).draft).url
     assert (
-        url
-        == "https://generativelanguage.googleapis.com/v1beta/models/..%2F..%2Fsecret%3Fx%3D1%23:generateContent"
+        url == "https://generativelanguage.googleapis.com/v1beta/models/"
+        "..%2F..%2Fsecret%3Fx%3D1%23:generateContent"
     )
-    assert json.loads(asked.wire(next(ask(EVERYTHING, provider, None, "x").steps).draft).body)
+    assert json.loads(
+        upstream_request.wire(next(build_request(EVERYTHING, provider, None, "x").steps).draft).body
+    )

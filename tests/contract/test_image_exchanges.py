@@ -1,4 +1,4 @@
-"""Every exchange about images means what it says: what is made, in which form, and what is counted for the bill."""
+"""Every exchange about images is understood: the images, their form, and what is counted."""
 
 import json
 
@@ -8,15 +8,15 @@ from gatewayz.core.events import BlockDelta, Failed, UsageReported
 from gatewayz.core.faults import Fault
 from gatewayz.core.grammar import violation
 from gatewayz.core.requests import ImageRequest
-from gatewayz.dialects.base import Answer, Asking, Send
+from gatewayz.dialects.kit.base import EncodeTarget, Send, UpstreamAnswer
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.asking import reading_of
-from gatewayz.providers.classify import classify, unsupported_parameter
-from gatewayz.providers.registry import providers_from, rows
-from gatewayz.simulator.exchanges import exchange_names, folders, load_exchange
+from gatewayz.providers.error_classes import classify, find_unsupported_parameter
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.request import decode_options
+from gatewayz.simulator.exchanges import exchange_folders, exchange_names, load_exchange
 
-PROVIDERS = providers_from(rows(), {}, {})
-FOLDERS = [folder for folder in folders() if "image" in UPSTREAMS[folder].serves]
+PROVIDERS = providers_from(provider_rows(), {}, {})
+FOLDERS = [folder for folder in exchange_folders() if "image" in UPSTREAMS[folder].serves]
 NAMES = [
     (folder, name)
     for folder in FOLDERS
@@ -25,23 +25,25 @@ NAMES = [
 ]
 
 
-def heard(exchange, dialect):
+def frames_of(exchange, dialect):
     """The frames of an answer that was fed to the role's steps, or the fault that it means."""
     provider, role = PROVIDERS[exchange.provider], UPSTREAMS[dialect]
     headers = {name.replace("_", "-"): value for name, value in exchange.headers.items()}
     if exchange.status != 200:
-        raise classify(provider, role.refused(exchange.status, headers, exchange.content()))
+        raise classify(
+            provider, role.error_from_response(exchange.status, headers, exchange.content())
+        )
     request = ImageRequest(
         dialect="openai_images", model="m", prompt="p", streamed=exchange.frames is not None
     )
     if exchange.frames is not None:
-        decoder = role.decoder("text/event-stream", reading_of(provider, request, dialect))
+        decoder = role.decoder("text/event-stream", decode_options(provider, request, dialect))
         return decoder.feed(exchange.content()) + decoder.close()
     steps = role.steps(
-        request, Asking(provider=provider.id, upstream_id="owner/model", streamed=False)
+        request, EncodeTarget(provider=provider.id, upstream_id="owner/model", streamed=False)
     )
     assert isinstance(next(steps), Send)
-    return steps.send(Answer(200, headers, exchange.content()))
+    return steps.send(UpstreamAnswer(200, headers, exchange.content()))
 
 
 @pytest.mark.parametrize(("dialect", "name"), NAMES)
@@ -49,19 +51,21 @@ def test_an_exchange_about_images_is_understood(dialect, name):
     exchange = load_exchange(name, dialect)
     means, frames, fault = exchange.means, [], None
     try:
-        frames = heard(exchange, dialect)
-    except Fault as met:
-        fault = met
+        frames = frames_of(exchange, dialect)
+    except Fault as raised:
+        fault = raised
     events = [event for frame in frames for event in frame.events]
     assert not events or violation(events) == ""
     if events and isinstance(events[-1], Failed):
-        said = events.pop().fault
+        failure = events.pop().fault
         fault = (
-            said if said.upstream is None else classify(PROVIDERS[exchange.provider], said.upstream)
+            failure
+            if failure.upstream is None
+            else classify(PROVIDERS[exchange.provider], failure.upstream)
         )
     assert (fault.kind if fault else None) == means.get("fault")
     if fault is not None and fault.upstream is not None:
-        assert unsupported_parameter(fault.upstream) == means.get("unsupported", "")
+        assert find_unsupported_parameter(fault.upstream) == means.get("unsupported", "")
         assert fault.upstream.param == means.get(
             "param", means.get("unsupported", fault.upstream.param)
         )

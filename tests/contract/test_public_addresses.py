@@ -1,12 +1,12 @@
-"""Where a request may go whose host the operator did not name: to the public internet, at the address that was checked."""
+"""Hosts that the operator did not name: public addresses only, and the one that was checked."""
 
 import pytest
 
 from gatewayz.core.addresses import is_public
-from gatewayz.core.calls import Wire
+from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
-from gatewayz.upstream.addresses import PublicAddresses
 from gatewayz.upstream.http1 import HttpTransport
+from gatewayz.upstream.resolver import PublicResolver
 from tests.contract.test_transport import OK, QUICK, Scripted
 
 PRIVATE = [
@@ -50,27 +50,27 @@ def test_what_everybody_reaches_is_public(address):
     assert is_public(address)
 
 
-class Names(PublicAddresses):
+class Names(PublicResolver):
     """A resolver with names of its own."""
 
     def __init__(self, **names):
-        self.names, self.asked = names, []
+        self.names, self.looked_up = names, []
 
-    async def resolved(self, host, port):
-        self.asked.append(host)
+    async def resolve(self, host, port):
+        self.looked_up.append(host)
         return self.names[host]
 
 
 class Pinned(Names):
-    """Says that its addresses are public, so that a test may listen on one."""
+    """Calls its addresses public, so that a test may listen on one."""
 
-    async def one(self, host, port):
-        return (await self.resolved(host, port))[0]
+    async def resolve_public(self, host, port):
+        return (await self.resolve(host, port))[0]
 
 
-async def got(transport, url, *, public=True):
+async def fetch(transport, url, *, public=True):
     try:
-        async with transport.send(Wire("GET", url, public=public)) as exchange:
+        async with transport.send(HttpRequest("GET", url, public=public)) as exchange:
             return await exchange.read(100)
     finally:
         await transport.close()
@@ -78,17 +78,17 @@ async def got(transport, url, *, public=True):
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["::1"], []])
 async def test_a_name_with_one_address_that_is_not_public_is_refused(addresses):
-    with pytest.raises(Fault, match="no public address") as caught:
-        await got(HttpTransport(QUICK, addresses=Names(evil=addresses)), "http://evil/file.png")
-    assert caught.value.kind == "upstream_broken"
+    with pytest.raises(Fault, match="not a public address") as error:
+        await fetch(HttpTransport(QUICK, resolver=Names(evil=addresses)), "http://evil/file.png")
+    assert error.value.kind == "upstream_broken"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1"])
 async def test_an_address_in_the_url_is_checked_too(host):
     async with Scripted(OK) as server:
-        with pytest.raises(Fault) as caught:
-            await got(HttpTransport(QUICK), f"http://{host}:{server.port}/file.png")
-        assert caught.value.kind in {"upstream_broken", "upstream_unreachable"}
+        with pytest.raises(Fault) as error:
+            await fetch(HttpTransport(QUICK), f"http://{host}:{server.port}/file.png")
+        assert error.value.kind in {"upstream_broken", "upstream_unreachable"}
         assert server.connections == 0
 
 
@@ -96,19 +96,19 @@ async def test_the_connection_goes_to_the_address_that_was_checked():
     async with Scripted(OK) as server:
         names = Pinned(files=["127.0.0.1"])
         assert (
-            await got(HttpTransport(QUICK, addresses=names), f"http://files:{server.port}/a.png")
+            await fetch(HttpTransport(QUICK, resolver=names), f"http://files:{server.port}/a.png")
             == b"{}"
         )
-        assert names.asked == ["files"]
+        assert names.looked_up == ["files"]
 
 
 async def test_a_connection_that_the_operator_configured_does_not_serve_a_public_request():
     async with Scripted(OK) as server:
         transport = HttpTransport(QUICK)
-        async with transport.send(Wire("GET", server.url)) as exchange:
+        async with transport.send(HttpRequest("GET", server.url)) as exchange:
             await exchange.read(100)
-        with pytest.raises(Fault, match="no public address"):
-            await got(transport, server.url)
+        with pytest.raises(Fault, match="not a public address"):
+            await fetch(transport, server.url)
         assert server.requests == 1
 
 
@@ -122,4 +122,4 @@ async def test_a_connection_that_the_operator_configured_does_not_serve_a_public
 )
 async def test_a_public_url_is_http_and_carries_no_password(url, why):
     with pytest.raises(Fault, match=why):
-        await got(HttpTransport(QUICK), url)
+        await fetch(HttpTransport(QUICK), url)

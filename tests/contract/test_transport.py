@@ -1,4 +1,4 @@
-"""The upstream transport over real sockets: reuse, TLS, names, cuts, bounds, and storms of cancellations."""
+"""The upstream transport on real sockets: reuse, TLS, names, cuts, bounds, cancellations."""
 
 import asyncio
 import datetime
@@ -11,20 +11,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gatewayz.core.calls import Wire
+from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
 from gatewayz.routing.rules import Deadlines
 from gatewayz.upstream.http1 import HttpTransport, tls_context
+from tests.support.examples import PROFILE
 
-QUICK = Deadlines(connect_s=0.4, tls_s=0.4, pool_s=0.2)
+CANCELLATIONS = 10_000 if PROFILE == "new" else 1_000
+QUICK = Deadlines(connect_s=2.0, tls_s=2.0, pool_s=2.0)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 class Scripted:
-    """A server that answers each connection with its script: bytes to send, seconds to wait, or `close`."""
+    """A server that answers each connection by its script: bytes, seconds to wait, or `close`."""
 
     def __init__(self, *script, tls=None):
         self.script, self.tls, self.connections, self.requests, self.closed = script, tls, 0, 0, 0
+        self.writers = []
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
@@ -34,6 +37,7 @@ class Scripted:
 
     async def _serve(self, reader, writer):
         self.connections += 1
+        self.writers.append(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -58,17 +62,21 @@ class Scripted:
 
     async def __aexit__(self, *_):
         self.server.close()
+        while self.writers:
+            self.writers.pop().transport.abort()
+        # So that what was broken off is closed before its loop is.
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 async def transport():
-    one = HttpTransport(QUICK)
-    yield one
-    await one.close()
+    http_transport = HttpTransport(QUICK)
+    yield http_transport
+    await http_transport.close()
 
 
 def wire(url):
-    return Wire("POST", url, (("Content-Type", "application/json"),), b"{}")
+    return HttpRequest("POST", url, (("Content-Type", "application/json"),), b"{}")
 
 
 async def body_of(transport, url, limit=10**6):
@@ -154,7 +162,8 @@ async def test_other_forms_of_answers_are_read(transport):
         ),
         (
             (
-                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nab\r\n0\r\nt: 1\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+                b"2;x=y\r\nab\r\n0\r\nt: 1\r\n\r\n",
             ),
             b"ab",
         ),
@@ -250,17 +259,17 @@ def certificate(tmp_path, *, host="127.0.0.1", days=1, issuer=None):
             ),
             critical=True,
         )
-    made = builder.sign(issuer[0] if issuer else key, hashes.SHA256())
-    place = tmp_path / f"{made.serial_number}.pem"
+    signed = builder.sign(issuer[0] if issuer else key, hashes.SHA256())
+    place = tmp_path / f"{signed.serial_number}.pem"
     place.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
+        signed.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
-    return key, made, place
+    return key, signed, place
 
 
 def serving(place):
@@ -275,14 +284,14 @@ def serving(place):
 )
 async def test_certificates_are_verified(tmp_path, kind, works):
     authority = certificate(tmp_path)
-    made = {
+    signed = {
         "good": lambda: certificate(tmp_path, issuer=authority),
         "self-signed": lambda: certificate(tmp_path),
         "expired": lambda: certificate(tmp_path, days=-1, issuer=authority),
         "wrong host": lambda: certificate(tmp_path, host="other.example", issuer=authority),
     }[kind]()
     transport = HttpTransport(QUICK, tls_context(str(authority[2])))
-    async with Scripted(OK, tls=serving(made[2])) as server:
+    async with Scripted(OK, tls=serving(signed[2])) as server:
         if works:
             for _ in range(3):
                 assert (await body_of(transport, server.url))[2] == b"{}"
@@ -299,20 +308,133 @@ async def test_a_handshake_that_stalls_is_a_timeout(transport):
         )
 
 
-async def test_ten_thousand_cancellations_leave_the_pool_usable(transport):
+async def test_cancellations_leave_the_pool_usable(transport):
     async with Scripted(0.002, OK) as server:
 
-        async def one(number):
+        async def http_transport(number):
             task = asyncio.create_task(body_of(transport, server.url))
             await asyncio.sleep((number % 7) * 0.001)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-        for start in range(0, 10_000, 100):
-            await asyncio.gather(*(one(start + number) for number in range(100)))
+        for start in range(0, CANCELLATIONS, 100):
+            await asyncio.gather(*(http_transport(start + number) for number in range(100)))
         for _ in range(20):
             assert (await body_of(transport, server.url))[2] == b"{}"
         assert len(transport._open) <= 100
     await transport.close()
     assert transport._open == set()
     assert transport._slots._value == 8_192
+
+
+LATE = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate"
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02])
+@pytest.mark.parametrize(
+    "unasked",
+    [LATE, b"H", b"\x00", b"\r\n", b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"],
+)
+async def test_an_idle_connection_that_receives_anything_is_not_used_again(
+    transport, unasked, wait_s
+):
+    """Else what came would be taken for the answer to the next request, which is somebody else's."""
+    async with Scripted(OK, 0.02, unasked) as server:
+        for number in range(3):
+            assert (await body_of(transport, server.url))[2] == b"{}"
+            await asyncio.sleep(0.06 + wait_s)
+            assert server.connections == number + 1
+
+
+async def test_what_the_loop_has_not_read_yet_counts_as_received(transport):
+    async with Scripted(OK) as server:
+        assert (await body_of(transport, server.url))[2] == b"{}"
+        connection = next(iter(transport._open))
+        assert connection.quiet
+        # Nothing is read meanwhile: the bytes are in the socket, and the loop does not know.
+        connection._transport.pause_reading()
+        server.writers[-1].write(LATE)
+        await server.writers[-1].drain()
+        await asyncio.sleep(0.02)
+        assert (connection.open, connection.quiet) == (True, False)
+
+
+@pytest.mark.parametrize("second", [LATE, b"HTTP/1.1 200 OK\r\n", b"H"])
+async def test_a_second_answer_in_one_packet_is_nobodys(transport, second):
+    async with Scripted(OK + second) as server:
+        for number in range(3):
+            assert (await body_of(transport, server.url))[2] == b"{}"
+            assert server.connections == number + 1
+
+
+async def test_an_answer_that_was_not_read_whole_ends_its_connection(transport):
+    body = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"a" * 100_000
+    async with Scripted(body) as server:
+        for number in range(3):
+            async with transport.send(wire(server.url)) as exchange:
+                await asyncio.sleep(0.02)
+                assert exchange.status == 200
+            assert server.connections == number + 1
+
+
+async def test_an_answer_that_comes_before_its_request_was_sent_ends_its_connection(transport):
+    class Hasty(Scripted):
+        async def _serve(self, reader, writer):
+            self.connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+            self.writers.append(writer)
+            writer.write(OK)
+
+    async with Hasty() as server:
+        for number in range(2):
+            request = HttpRequest("POST", server.url, (), b"x" * 50_000_000)
+            async with transport.send(request) as exchange:
+                assert await exchange.read(100) == b"{}"
+            assert server.connections == number + 1
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"x-t: " + b"a" * 50_000 + b"\r\n", b"t: 1\r\n" * 5_000, b"x" * 50_000],
+)
+@pytest.mark.parametrize("before", [b"2\r\nab\r\n0\r\n", b"5;e=", b""])
+async def test_what_is_no_content_has_a_bound(transport, endless, before):
+    script = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n" + (b"\r\n" if before else b"")]
+    async with Scripted(*script, before, *[endless, 0.005] * 40) as server:
+        assert await fault_of(transport, server.url) == "upstream_broken"
+
+
+async def test_trailers_are_no_headers(transport):
+    body = b"2\r\nab\r\n0\r\ncontent-type: text/html\r\nx-request-id: t\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with Scripted(head + body) as server, transport.send(wire(server.url)) as exchange:
+        assert await exchange.read(10) == b"ab"
+        assert "x-request-id" not in exchange.headers
+        assert "content-type" not in exchange.headers
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://[x]/a",
+        "http://host:99999/a",
+        "http://host:port/a",
+        "http://host/a b",
+        "http://host/\x7f",
+        "http://host/\u2028",
+        "http://host/\ud800",
+        "http://" + "a" * 10_000,
+        "http:///a",
+        "http://ho\u2100st/",
+        "//host/a",
+        "",
+    ],
+)
+async def test_a_url_that_is_none_is_a_fault_of_the_provider(transport, url, public):
+    with pytest.raises(Fault) as caught:
+        async with transport.send(HttpRequest("GET", url, public=public)):
+            pass
+    assert caught.value.kind == ("upstream_broken" if public else "upstream_unreachable")
+    assert caught.value.rule.status == 502

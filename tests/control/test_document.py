@@ -3,12 +3,13 @@ has the shape that the document says.
 """
 
 import asyncio
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
@@ -18,19 +19,23 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from gatewayz.control import accounts, keys, tokens
+from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.clock import SystemClock
+from gatewayz.core.money import Nanos
 from gatewayz.core.secrets import Secret
-from gatewayz.store.secret import peppers
-from gatewayz.store.sql import accounts, keys, tokens
+from gatewayz.store.secret import load_peppers
 from gatewayz.store.sql.database import Database
-from gatewayz.store.sql.desk import Desk
-from tests.support.control import LIMITS, MODEL, USD, Caller, Client, place
+from gatewayz.web.api.handlers import HANDLERS, RESPONSE_MODELS
+from gatewayz.web.api.routes import ROUTES
+from tests.support.control_plane import LIMITS, MODEL, USD, ApiClient, RawClient, run_control_plane
 from tests.support.databases import url_of
-from tests.support.house import PRICE
-from tests.support.probes import OFFER, PROBES, Things, aimed
-from tests.support.served import Served
+from tests.support.examples import examples
+from tests.support.gateway_process import GatewayProcess
+from tests.support.route_requests import OFFER, ROUTE_REQUESTS, ResourceFactory, render_request
+from tests.support.running_gateway import PRICE
 
-EXAMPLES = 20
+EXAMPLES = 6
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -40,11 +45,11 @@ CHECKS = [
 WAIT_S = 30
 
 
-def pointed(case, things):
+def with_known_ids(case, ids):
     """The case with names of things that there are, where it names any."""
     for part in (case.path_parameters, case.query, case.body):
         if isinstance(part, dict):
-            part.update({name: things[name] for name in part.keys() & things.keys()})
+            part.update({name: ids[name] for name in part.keys() & ids.keys()})
     return case
 
 
@@ -60,46 +65,52 @@ class Tries:
         self.statuses.add(answer.status_code)
         case.validate_response(answer, checks=CHECKS)
 
-    def surely(self, probe, thing):
+    def ask_valid(self, request, resource_id):
         """Asks what can be answered."""
-        path, body = aimed(self.operation.path, probe, thing)
-        more = {"path_parameters": {"id": thing}} if "{id}" in self.operation.path else {}
-        more |= {"body": body, "media_type": "application/json"} if body is not None else {}
-        self.ask(self.operation.Case(query=dict(parse_qsl(urlsplit(path).query)), **more))
+        path, body = render_request(self.operation.path, request, resource_id)
+        options: dict[str, Any] = {}
+        if "{id}" in self.operation.path:
+            options["path_parameters"] = {"id": resource_id}
+        options |= {"body": body, "media_type": "application/json"} if body is not None else {}
+        self.ask(self.operation.Case(query=dict(parse_qsl(urlsplit(path).query)), **options))
 
-    def anything(self, things):
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    def ask_anything(self, ids):
+        @examples(500, few=EXAMPLES, suppress_health_check=list(HealthCheck))
         @given(case=self.operation.as_strategy(), known=st.booleans())
-        def asked(case, known):
-            self.ask(pointed(case, things) if known else case)
+        def ask_one(case, known):
+            self.ask(with_known_ids(case, ids) if known else case)
 
-        asked()
+        ask_one()
 
 
-class Place:
+class GatewayUnderTest:
     """A gateway in a process of its own, and the store that it works with."""
 
     def __init__(self, database, data_dir, port):
-        self.desk = Desk(database, SystemClock(), peppers(data_dir, Secret("")), "test")
-        self.client = Client("127.0.0.1", port)
+        self.transaction = ControlTransaction(
+            database, SystemClock(), load_peppers(data_dir, Secret("")), "test"
+        )
+        self.client = RawClient("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{port}"
-        self.things = Things(self)
+        self.resources = ResourceFactory(self.transaction)
 
-    async def key(self, account, *scopes):
-        key, record = await keys.make(self.desk, keys.Wish(account=account, scopes=scopes))
-        return Caller(self.client, key, record.id)
+    async def create_key(self, account, *scopes):
+        key, record = await keys.create_key(
+            self.transaction, keys.KeySpec(account=account, scopes=scopes)
+        )
+        return ApiClient(self.client, key, record.id)
 
-    async def prepared(self):
+    async def create_offer(self):
         """An offer of the installation's own, which can be priced, named and hidden."""
-        boss = await self.key("house", "operator")
-        await boss.does("PUT", "/admin/offers", {"model": "made/here", **OFFER})
+        operator = await self.create_key("house", "operator")
+        await operator.request("PUT", "/admin/offers", {"model": "made/here", **OFFER})
 
 
 @pytest.fixture
-async def there(databases, tmp_path):
+async def control_plane(databases, tmp_path):
     data_dir = tmp_path / "data"
-    location = databases.fresh("sqlite", data_dir)
-    given = {
+    location = databases.create_migrated("sqlite", data_dir)
+    settings = {
         "database": {"url": url_of(location)},
         "data_dir": str(data_dir),
         "limits": LIMITS,
@@ -114,37 +125,42 @@ async def there(databases, tmp_path):
             }
         ],
     }
-    (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump(given))
+    (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump(settings))
     database = Database(location)
-    served = await asyncio.to_thread(Served, tmp_path)
+    process = await asyncio.to_thread(GatewayProcess, tmp_path)
     try:
-        await asyncio.to_thread(served.until, "http://", 40)
-        found = Place(database, data_dir, served.port)
+        await asyncio.to_thread(process.wait_for, "http://", 40)
+        gateway = GatewayUnderTest(database, data_dir, process.port)
         for name in ("acme", TARGET):
-            await accounts.create(found.desk, name, "credit", credit_line=100 * USD, account=name)
-        yield found
+            await accounts.create_account(
+                gateway.transaction, name, "credit", credit_line=Nanos(100 * USD), account=name
+            )
+        yield gateway
     finally:
-        await asyncio.to_thread(served.stop)
+        await asyncio.to_thread(process.stop)
         await database.close()
 
 
-async def things_of(there, probe, account, caller):
+async def things_of(control_plane, request, account, caller):
     """What the probe is aimed at, and what fields may be called here."""
-    named = ""
-    for kind in (probe.own, probe.thing):
-        named = (
-            await there.things.made(kind, account, caller.id if kind == "call" else "")
+    resource_id = ""
+    for kind in (request.prerequisite, request.resource):
+        resource_id = (
+            await control_plane.resources.create(kind, account, caller.id if kind == "call" else "")
             if kind
-            else named
+            else resource_id
         )
-    if probe.thing == "token":
-        wish = tokens.TokenWish(
+    if request.resource == "token":
+        spec = tokens.TokenSpec(
             account=account, key=caller.id, origins=("https://app.example.com",)
         )
-        named = (await tokens.mint(there.desk, wish))[1].id
-    key, call = await there.things.made("key", account, ""), there.things.calls[account, ""]
-    return named, {
-        "id": named,
+        resource_id = (await tokens.create_token(control_plane.transaction, spec))[1].id
+    key, call = (
+        await control_plane.resources.create("key", account, ""),
+        control_plane.resources.calls[account, ""],
+    )
+    return resource_id, {
+        "id": resource_id,
         "account": account,
         "key_id": key,
         "call": call,
@@ -163,27 +179,39 @@ TARGET = "target"
 """The account that the operator's operations are aimed at."""
 
 
+def test_every_route_has_a_handler_and_every_handler_a_route():
+    assert sorted(route.operation for route in ROUTES) == sorted(HANDLERS)
+    assert RESPONSE_MODELS.keys() <= set(HANDLERS.values())
+
+
 @pytest.mark.timeout(300)
-async def test_no_request_makes_it_fail_and_every_answer_is_as_the_document_says(there):
-    await there.prepared()
+async def test_no_request_makes_it_fail_and_every_answer_is_as_the_document_says(control_plane):
+    await control_plane.create_offer()
     wrong = []
     for who, (account, *scopes) in WHO.items():
-        caller = await there.key(account, *scopes)
-        for name, other in ((TARGET, await there.key(TARGET, "inference")), (account, caller)):
-            there.things.calls[name, caller.id] = there.things.calls[name, ""] = (
-                await other.calls()
-            ).headers["x-request-id"]
+        caller = await control_plane.create_key(account, *scopes)
+        for name, other in (
+            (TARGET, await control_plane.create_key(TARGET, "inference")),
+            (account, caller),
+        ):
+            control_plane.resources.calls[name, caller.id] = control_plane.resources.calls[
+                name, ""
+            ] = (await other.chat()).headers["x-request-id"]
         document = await caller.get("/openapi.json")
-        for found in schemathesis.openapi.from_dict(document).get_all_operations():
-            operation = found.ok()
+        for result in schemathesis.openapi.from_dict(document).get_all_operations():
+            operation = cast("Any", result).ok()
             admin = operation.path.startswith("/admin/")
             if admin and who != "operator":
                 continue
-            probe = PROBES[operation.method.upper(), operation.path]
-            tries = Tries(operation, there.url, caller.key)
-            named, things = await things_of(there, probe, TARGET if admin else account, caller)
-            tries.surely(probe, caller.id if probe.thing == "key" and who == "member" else named)
-            tries.anything(things)
+            request = ROUTE_REQUESTS[operation.method.upper(), operation.path]
+            tries = Tries(operation, control_plane.url, caller.key)
+            resource_id, ids = await things_of(
+                control_plane, request, TARGET if admin else account, caller
+            )
+            tries.ask_valid(
+                request, caller.id if request.resource == "key" and who == "member" else resource_id
+            )
+            tries.ask_anything(ids)
             access = document["paths"][operation.path][operation.method]["x-who"]
             if (200 in tries.statuses) != (access in {"member", "minting"} or who != "member"):
                 wrong.append(f"{who}: {operation.method} {operation.path}: {tries.statuses}")
@@ -191,16 +219,18 @@ async def test_no_request_makes_it_fail_and_every_answer_is_as_the_document_says
 
 
 async def test_an_answer_that_is_not_as_the_document_says_is_found(databases, tmp_path):
-    async with place(databases.fresh("sqlite", tmp_path / "data"), tmp_path) as there:
-        caller = await there.key("acme")
+    async with run_control_plane(
+        databases.create_migrated("sqlite", tmp_path / "data"), tmp_path
+    ) as control_plane:
+        caller = await control_plane.create_key("acme")
         document = await caller.get("/openapi.json")
-        document["components"]["schemas"]["AccountShown"]["properties"]["balance"] = {
+        document["components"]["schemas"]["AccountView"]["properties"]["balance"] = {
             "type": "integer"
         }
         tries = Tries(
             schemathesis.openapi.from_dict(document)["/v1/account"]["GET"],
-            there.here.url,
+            control_plane.gateway.url,
             caller.key,
         )
         with pytest.raises(FailureGroup):
-            await asyncio.to_thread(tries.surely, PROBES["GET", "/v1/account"], "")
+            await asyncio.to_thread(tries.ask_valid, ROUTE_REQUESTS["GET", "/v1/account"], "")

@@ -9,8 +9,8 @@ from sqlalchemy import insert, text
 
 from gatewayz.core.calls import new_ulid
 from gatewayz.store.sql.tables import CALLS
-from gatewayz.web.api.export import PAGE_ROWS, cell, lines
-from tests.support.control import ANSWER_S, place
+from gatewayz.web.api.export import PAGE_ROWS, csv_cell, csv_lines
+from tests.support.control_plane import ANSWER_S, run_control_plane
 
 INJECTIONS = [
     "=1+1",
@@ -57,9 +57,9 @@ PLAIN = [
 
 
 @pytest.fixture
-async def there(location, tmp_path):
-    async with place(location, tmp_path) as found:
-        yield found
+async def control_plane(location, tmp_path):
+    async with run_control_plane(location, tmp_path) as plane:
+        yield plane
 
 
 def read(text):
@@ -75,8 +75,10 @@ async def file_of(caller, path, status=200, accept="text/csv"):
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_cell_is_a_formula(text):
-    assert cell(text) == f"'{text}"
-    assert next(csv.reader(io.StringIO(lines([[cell(text), "x"]]), newline=""), strict=True)) == [
+    assert csv_cell(text) == f"'{text}"
+    assert next(
+        csv.reader(io.StringIO(csv_lines([[csv_cell(text), "x"]]), newline=""), strict=True)
+    ) == [
         f"'{text}",
         "x",
     ]
@@ -84,7 +86,9 @@ def test_no_cell_is_a_formula(text):
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_is_no_formula_stays_as_it_is_and_so_do_numbers(text):
-    assert next(csv.reader(io.StringIO(lines([["x", cell(text)]]), newline=""), strict=True)) == [
+    assert next(
+        csv.reader(io.StringIO(csv_lines([["x", csv_cell(text)]]), newline=""), strict=True)
+    ) == [
         "x",
         text,
     ]
@@ -104,11 +108,11 @@ def test_what_is_no_formula_stays_as_it_is_and_so_do_numbers(text):
     ],
 )
 def test_nor_does_a_formula_begin_where_another_spreadsheet_would_end_a_cell(text, written):
-    assert cell(text) == written
+    assert csv_cell(text) == written
 
 
 def test_values_that_are_no_texts():
-    assert [cell(value) for value in (None, True, False, -5, 0, ["a", "b"], [], ["=a"])] == [
+    assert [csv_cell(value) for value in (None, True, False, -5, 0, ["a", "b"], [], ["=a"])] == [
         "",
         "true",
         "false",
@@ -121,14 +125,14 @@ def test_values_that_are_no_texts():
 
 
 def shown_as(row):
-    return {name: cell(value) for name, value in row.items() if name != "object"}
+    return {name: csv_cell(value) for name, value in row.items() if name != "object"}
 
 
-async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(there):
-    admin = await there.key("acme", "inference", "account")
+async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(control_plane):
+    admin = await control_plane.create_key("acme", "inference", "account")
     for number, user in enumerate(("eve", "=1+1", 'a,"b"')):
         assert (
-            await admin.calls(
+            await admin.chat(
                 user=user, headers={"X_Gatewayz_Tags": "team-a,=tag"} if number else {}
             )
         ).status == 200
@@ -137,8 +141,8 @@ async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(t
         ("/v1/account/transactions", "/admin/transactions?account=acme", "transactions"),
         ("/v1/account/usage?by=end_user", "/admin/usage?by=end_user&account=acme", "usage"),
     ):
-        listed = (await admin.get(path))["data"]
-        for caller, where in ((admin, path), (there.operator, admins)):
+        rows = (await admin.get(path))["data"]
+        for caller, where in ((admin, path), (control_plane.operator, admins)):
             answer = await file_of(caller, where)
             assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
             assert answer.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
@@ -146,7 +150,7 @@ async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(t
                 "nosniff",
                 "no-store",
             )
-            assert read(answer.text) == [shown_as(row) for row in listed]
+            assert read(answer.text) == [shown_as(row) for row in rows]
             assert answer.text.endswith("\r\n")
     exported = read((await file_of(admin, "/v1/calls")).text)
     assert [row["end_user"] for row in exported] == ['a,"b"', "'=1+1", "eve"]
@@ -156,8 +160,8 @@ async def test_calls_transactions_and_usage_are_files_for_whoever_asks_for_one(t
     assert {row["tags"] for row in exported} == {"team-a,=tag", ""}
 
 
-async def test_one_rule_says_who_gets_a_file(there):
-    admin = await there.key("acme", "account")
+async def test_one_rule_says_who_gets_a_file(control_plane):
+    admin = await control_plane.create_key("acme", "account")
     for accept in ("text/csv", "TEXT/CSV;q=0.9, application/json", "application/json, text/csv"):
         assert (
             (await file_of(admin, "/v1/calls", accept=accept))
@@ -175,8 +179,11 @@ async def test_one_rule_says_who_gets_a_file(there):
     )
 
 
-async def test_what_is_refused_is_refused_in_json(there):
-    admin, poor = await there.key("acme", "account"), await there.key("acme", "inference")
+async def test_what_is_refused_is_refused_in_json(control_plane):
+    admin, poor = (
+        await control_plane.create_key("acme", "account"),
+        await control_plane.create_key("acme", "inference"),
+    )
     for path in (
         "/v1/account/transactions?after=nonsense",
         "/v1/calls?failed=perhaps",
@@ -187,7 +194,7 @@ async def test_what_is_refused_is_refused_in_json(there):
     assert set((await file_of(poor, "/v1/account/transactions", status=403)).json()) == {"error"}
 
 
-async def many_calls(there, count):
+async def many_calls(control_plane, count):
     columns = {
         "account_id": "acme",
         "key_id": "key",
@@ -196,7 +203,7 @@ async def many_calls(there, count):
         "end_user": "x" * 200,
     }
     ids = sorted(new_ulid() for _ in range(count))
-    async with there.desk.database.begin() as connection:
+    async with control_plane.transaction.database.begin() as connection:
         for start in range(0, count, 500):
             await connection.execute(
                 insert(CALLS),
@@ -208,9 +215,9 @@ async def many_calls(there, count):
     return ids[::-1]
 
 
-async def test_an_export_is_whole_whatever_the_pages_and_begins_at_its_cursor(there):
-    admin = await there.key("acme", "account")
-    ids = await many_calls(there, 2 * PAGE_ROWS + 17)
+async def test_an_export_is_whole_whatever_the_pages_and_begins_at_its_cursor(control_plane):
+    admin = await control_plane.create_key("acme", "account")
+    ids = await many_calls(control_plane, 2 * PAGE_ROWS + 17)
     assert [row["id"] for row in read((await file_of(admin, "/v1/calls?limit=10")).text)] == ids
     assert [
         row["id"]
@@ -219,43 +226,46 @@ async def test_an_export_is_whole_whatever_the_pages_and_begins_at_its_cursor(th
     assert read((await file_of(admin, "/v1/calls?model=none")).text) == []
 
 
-async def slowly(there, caller):
+async def slowly(control_plane, caller):
     """Asks for all calls and reads nothing but the head."""
     reader, writer = await asyncio.open_connection(
-        there.client.host, there.client.port, limit=1_024
+        control_plane.client.host, control_plane.client.port, limit=1_024
     )
-    head = f"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1:{there.client.port}\r\nAuthorization: Bearer {caller.key}\r\nAccept: text/csv\r\n\r\n"
+    head = f"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1:{control_plane.client.port}\r\nAuthorization: Bearer {caller.key}\r\nAccept: text/csv\r\n\r\n"
     writer.write(head.encode())
     async with asyncio.timeout(ANSWER_S):
         assert b" 200 " in await reader.readuntil(b"\r\n")
     return reader, writer
 
 
-async def test_exports_at_a_time_are_bounded_and_one_whose_client_left_is_over(there):
-    admin, other = await there.key("acme", "account"), await there.key("other", "account")
-    await many_calls(there, 12_000)
-    exports = there.here.built.app._control._office.exports
-    clients = [await slowly(there, admin) for _ in range(2)]
+async def test_exports_at_a_time_are_bounded_and_one_whose_client_left_is_over(control_plane):
+    admin, other = (
+        await control_plane.create_key("acme", "account"),
+        await control_plane.create_key("other", "account"),
+    )
+    await many_calls(control_plane, 12_000)
+    exports = control_plane.gateway.built.app._control_plane._context.exports
+    clients = [await slowly(control_plane, admin) for _ in range(2)]
     refused = await file_of(admin, "/v1/calls", status=429)
     assert refused.headers["retry-after"]
     assert read((await file_of(other, "/v1/calls")).text) == []
     for _, writer in clients:
         writer.transport.abort()
     async with asyncio.timeout(ANSWER_S):
-        while exports.taken:
+        while exports.in_use:
             await asyncio.sleep(0.01)
     assert len(read((await file_of(admin, "/v1/calls")).text)) == 12_000
 
 
-async def test_an_export_that_cannot_go_on_is_broken_off(there):
-    admin = await there.key("acme", "account")
-    await many_calls(there, 12_000)
-    reader, writer = await slowly(there, admin)
-    async with there.desk.database.begin() as connection:
+async def test_an_export_that_cannot_go_on_is_broken_off(control_plane):
+    admin = await control_plane.create_key("acme", "account")
+    await many_calls(control_plane, 12_000)
+    reader, writer = await slowly(control_plane, admin)
+    async with control_plane.transaction.database.begin() as connection:
         await connection.execute(text("ALTER TABLE calls RENAME TO elsewhere"))
     async with asyncio.timeout(ANSWER_S):
         rest = await reader.read()
-    async with there.desk.database.begin() as connection:
+    async with control_plane.transaction.database.begin() as connection:
         await connection.execute(text("ALTER TABLE elsewhere RENAME TO calls"))
     assert len(rest) > 1_000
     writer.close()

@@ -1,16 +1,17 @@
-"""What only Anthropic serves, through the official SDK: kept whole on its way there and back, and refused by name elsewhere."""
+"""What only Anthropic serves: passed on whole both ways, and refused by name elsewhere."""
 
 import json
+from typing import Any
 
 import anthropic
 import pytest
 
 from gatewayz.simulator.exchanges import load_exchange
-from tests.support.house import house, offers
+from tests.support.running_gateway import model_with_offers, run_gateway
 
-HI = [{"role": "user", "content": "When was Claude Shannon born?"}]
-MAX = {"max_tokens": 1_000}
-SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
+HI: Any = [{"role": "user", "content": "When was Claude Shannon born?"}]
+MAX: dict[str, Any] = {"max_tokens": 1_000}
+SEARCH: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
 PRICE = {
     "input": "1.00",
     "output": "2.00",
@@ -20,7 +21,7 @@ PRICE = {
     "searches": "0.01",
 }
 SEARCH_NANOS = 10_000_000
-MODEL = {
+MODEL: dict[str, Any] = {
     "models": [
         {
             "id": "test/model",
@@ -32,22 +33,27 @@ MODEL = {
 
 @pytest.fixture
 async def native(tmp_path):
-    async with house(tmp_path, dialect="anthropic_messages", **MODEL) as one:
-        yield one
+    async with run_gateway(tmp_path, dialect="anthropic_messages", **MODEL) as running:
+        yield running
 
 
 @pytest.fixture(params=["openai_chat", "gemini"])
 async def foreign(request, tmp_path):
-    async with house(tmp_path, dialect=request.param) as one:
-        yield one
+    async with run_gateway(tmp_path, dialect=request.param) as running:
+        yield running
 
 
-async def both(here, scene, **asked):
+def error_of(refused):
+    """The `error` object that came with a refusal."""
+    return refused.value.body["error"]
+
+
+async def both(gateway, scene, **options):
     """The message of a scene, whole and from the stream helper, at the model that has a price."""
-    here.upstream.script("model", [scene])
-    asked = {"messages": HI, **MAX, **asked}
-    yield await here.claude().messages.create(model="test/model", **asked)
-    async with here.claude().messages.stream(model="test/model", **asked) as stream:
+    gateway.upstream.script("model", [scene])
+    options = {"messages": HI, **MAX, **options}
+    yield await gateway.anthropic_client().messages.create(model="test/model", **options)
+    async with gateway.anthropic_client().messages.stream(model="test/model", **options) as stream:
         yield await stream.get_final_message()
 
 
@@ -79,7 +85,7 @@ async def test_a_web_search_is_shown_cited_counted_and_paid(native):
         assert native.sent["tools"] == [SEARCH]
         assert native.last.usage.searches == 1
         assert native.last.cost == owed(reply.usage) > SEARCH_NANOS
-        again = await native.claude().messages.create(
+        again = await native.anthropic_client().messages.create(
             model="test/model",
             tools=[SEARCH],
             **MAX,
@@ -104,14 +110,14 @@ async def test_a_search_that_failed_costs_nothing(native):
 
 async def test_a_client_that_leaves_after_a_search_pays_it(native):
     native.upstream.script("model", ["search-slow"])
-    stream = await native.claude().messages.create(
+    stream = await native.anthropic_client().messages.create(
         model="test/model", messages=HI, tools=[SEARCH], stream=True, **MAX
     )
     async for event in stream:
         if event.type == "content_block_start" and event.content_block.type == "text":
             break
     await stream.close()
-    await native.settled()
+    await native.wait_until_idle()
     assert native.last.fault == "client_gone"
     assert native.last.usage.searches == 1
     assert native.last.cost > SEARCH_NANOS
@@ -121,7 +127,7 @@ async def test_a_paused_turn_goes_on_where_it_stopped(native):
     async for paused in both(native, "search-pause", tools=[SEARCH]):
         assert paused.stop_reason == "pause_turn"
         assert native.last.usage.searches == 2
-        rest = await native.claude().messages.create(
+        rest = await native.anthropic_client().messages.create(
             model="test/model",
             tools=[SEARCH],
             messages=[*HI, {"role": "assistant", "content": paused.content}],
@@ -134,8 +140,10 @@ async def test_a_paused_turn_goes_on_where_it_stopped(native):
 
 
 async def test_what_one_account_was_given_encrypted_stays_there(tmp_path):
-    async with house(tmp_path, dialect="anthropic_messages", providers=("first", "second")) as here:
-        client = here.claude()
+    async with run_gateway(
+        tmp_path, dialect="anthropic_messages", providers=("first", "second")
+    ) as gateway:
+        client = gateway.anthropic_client()
         reply = await client.messages.create(
             model="first/search", messages=HI, tools=[SEARCH], **MAX
         )
@@ -149,9 +157,9 @@ async def test_what_one_account_was_given_encrypted_stays_there(tmp_path):
                 model="second/echo", messages=messages, tools=[SEARCH], **MAX
             )
         ).content[0].text == "And where?"
-        assert "seal" in here.last.dropped
-        assert "encrypted" not in json.dumps(here.sent)
-        assert "Paris is the capital" in json.dumps(here.sent)
+        assert "seal" in gateway.last.dropped
+        assert "encrypted" not in json.dumps(gateway.sent)
+        assert "Paris is the capital" in json.dumps(gateway.sent)
 
 
 @pytest.mark.parametrize(
@@ -167,26 +175,26 @@ async def test_what_one_account_was_given_encrypted_stays_there(tmp_path):
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_server_tool_is_refused_by_name_where_nobody_has_it(foreign, tool, streamed):
     with pytest.raises(anthropic.BadRequestError) as refused:
-        await foreign.claude().beta.messages.create(
+        await foreign.anthropic_client().beta.messages.create(
             model="first/echo", messages=HI, tools=[tool], stream=streamed, **MAX
         )
-    assert refused.value.body["error"]["type"] == "invalid_request_error"
-    assert f"'{tool['name']}'" in refused.value.body["error"]["message"]
+    assert error_of(refused)["type"] == "invalid_request_error"
+    assert f"'{tool['name']}'" in error_of(refused)["message"]
     assert not foreign.upstream.requests
 
 
 async def test_a_call_with_a_server_tool_goes_to_the_offer_that_has_it(tmp_path):
     dialects = {"first": "openai_chat", "second": "gemini", "third": "anthropic_messages"}
-    async with house(
+    async with run_gateway(
         tmp_path,
         dialects=dialects,
-        models=[offers(("first", "search"), ("second", "search"), ("third", "search"))],
-    ) as here:
-        reply = await here.claude().messages.create(
+        models=[model_with_offers(("first", "search"), ("second", "search"), ("third", "search"))],
+    ) as gateway:
+        reply = await gateway.anthropic_client().messages.create(
             model="test/model", messages=HI, tools=[SEARCH], **MAX
         )
         assert reply.content[-1].citations
-        assert here.last.served == "third"
+        assert gateway.last.served == "third"
 
 
 async def test_citations_of_documents_are_asked_for_and_kept(native):
@@ -197,8 +205,8 @@ async def test_citations_of_documents_are_asked_for_and_kept(native):
         "context": "A note",
         "citations": {"enabled": True},
     }
-    asked = [{"role": "user", "content": [document, {"type": "text", "text": "What colour?"}]}]
-    async for reply in both(native, "annotations", messages=asked):
+    messages = [{"role": "user", "content": [document, {"type": "text", "text": "What colour?"}]}]
+    async for reply in both(native, "annotations", messages=messages):
         assert native.sent["messages"][0]["content"][0] == document
         assert reply.content[0].citations[0].cited_text
     search = {
@@ -207,7 +215,7 @@ async def test_citations_of_documents_are_asked_for_and_kept(native):
         "title": "A page",
         "content": [{"type": "text", "text": "Green."}],
     }
-    await native.claude().messages.create(
+    await native.anthropic_client().messages.create(
         model="test/model", messages=[{"role": "user", "content": [search]}], **MAX
     )
     assert native.sent["messages"][0]["content"] == [search]
@@ -227,8 +235,10 @@ async def test_content_that_nobody_else_takes_is_refused_by_name(foreign):
         [*HI, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}],
     ):
         with pytest.raises(anthropic.BadRequestError) as refused:
-            await foreign.claude().messages.create(model="first/echo", messages=messages, **MAX)
-        assert "'search_result'" in refused.value.body["error"]["message"]
+            await foreign.anthropic_client().messages.create(
+                model="first/echo", messages=messages, **MAX
+            )
+        assert "'search_result'" in error_of(refused)["message"]
 
 
 async def test_documents_and_results_of_tools_arrive_in_every_form(native):
@@ -271,7 +281,9 @@ async def test_documents_and_results_of_tools_arrive_in_every_form(native):
         {"role": "user", "content": [*results, *blocks]},
     ]
     tools = [{"name": "look", "input_schema": {"type": "object"}}]
-    await native.claude().messages.create(model="test/model", messages=messages, tools=tools, **MAX)
+    await native.anthropic_client().messages.create(
+        model="test/model", messages=messages, tools=tools, **MAX
+    )
     assert native.sent["messages"] == messages
 
 
@@ -286,11 +298,11 @@ async def test_what_is_read_from_and_written_to_the_cache_is_told_and_paid(nativ
     ]
     async for reply in both(native, "echo", system=system):
         assert native.sent["system"] == system
-        made = reply.usage.cache_creation or native.last.usage
+        written = reply.usage.cache_creation or native.last.usage
         short, long = native.last.usage.cache_write, native.last.usage.cache_write_1h
         assert short > long > 0
         assert reply.usage.cache_creation_input_tokens == short + long
-        assert made
+        assert written
         assert native.last.cost == owed(reply.usage) + 1_250 * short + 2_000 * long
     async for reply in both(native, "usage-cached", system=system):
         assert reply.usage.cache_read_input_tokens == native.last.usage.cache_read == short + long
@@ -303,9 +315,9 @@ async def test_what_is_read_from_and_written_to_the_cache_is_told_and_paid(nativ
 
 @pytest.mark.parametrize("dialect", ["openai_chat", "gemini"])
 async def test_what_others_read_from_their_cache_is_told_in_anthropics_words(tmp_path, dialect):
-    async with house(tmp_path, dialect=dialect, **MODEL) as here:
+    async with run_gateway(tmp_path, dialect=dialect, **MODEL) as gateway:
         async for reply in both(
-            here,
+            gateway,
             "usage-cached",
             system=[{"type": "text", "text": "Rules", "cache_control": {"type": "ephemeral"}}],
         ):
@@ -314,9 +326,9 @@ async def test_what_others_read_from_their_cache_is_told_in_anthropics_words(tmp
                 reply.usage.cache_read_input_tokens,
                 reply.usage.cache_creation_input_tokens,
             ) == (248, 1_800, 0)
-            assert here.last.usage.cache_read == 1_800
-            assert here.last.cost == owed(reply.usage)
-            assert "cache_control" in here.last.dropped
+            assert gateway.last.usage.cache_read == 1_800
+            assert gateway.last.cost == owed(reply.usage)
+            assert "cache_control" in gateway.last.dropped
 
 
 async def test_an_openai_client_is_told_what_claude_read_from_its_cache(native):
@@ -339,18 +351,18 @@ async def test_beta_flags_and_what_they_allow_go_on_and_come_back(native, stream
             }
         ]
     }
-    asked = {
+    options = {
         "messages": HI,
         "betas": ["context-management-2025-06-27", "interleaved-thinking-2025-05-14"],
         "context_management": edits,
         **MAX,
     }
-    client = native.claude()
+    client = native.anthropic_client()
     if streamed:
-        async with client.beta.messages.stream(model="test/model", **asked) as stream:
+        async with client.beta.messages.stream(model="test/model", **options) as stream:
             reply = await stream.get_final_message()
     else:
-        reply = await client.beta.messages.create(model="test/model", **asked)
+        reply = await client.beta.messages.create(model="test/model", **options)
     assert reply.context_management.applied_edits[0].type == "clear_tool_uses_20250919"
     request = native.upstream.requests[-1]
     assert (
@@ -364,8 +376,8 @@ async def test_beta_flags_and_what_they_allow_go_on_and_come_back(native, stream
 
 async def test_a_refusal_is_a_stop_and_its_text_is_kept(tmp_path):
     for dialect in ("openai_chat", "anthropic_messages"):
-        async with house(tmp_path, dialect=dialect, **MODEL) as here:
-            async for reply in both(here, "refusal"):
+        async with run_gateway(tmp_path, dialect=dialect, **MODEL) as gateway:
+            async for reply in both(gateway, "refusal"):
                 assert reply.stop_reason == "refusal"
                 assert reply.content[0].text == "I cannot help with that."
 
@@ -376,7 +388,7 @@ async def test_fields_that_anthropic_knows_and_we_do_not_go_on(native):
         "inference_geo": "us",
         "service_tier": "standard_only",
     }.items():
-        await native.claude().messages.create(
+        await native.anthropic_client().messages.create(
             model="test/model", messages=HI, extra_body={field: value}, **MAX
         )
         assert native.sent[field] == value
@@ -385,11 +397,11 @@ async def test_fields_that_anthropic_knows_and_we_do_not_go_on(native):
 @pytest.mark.parametrize("scene", ["fault-400", "fault-context", "fault-413", "fault-529"])
 async def test_a_refusal_of_anthropic_comes_back_in_its_own_words(native, scene):
     native.upstream.script("model", [scene])
-    said = load_exchange(
+    exchange = load_exchange(
         {"fault-context": "error_400_context"}.get(scene, scene.replace("fault-", "error_")),
         "anthropic_messages",
     )
     with pytest.raises(anthropic.APIStatusError) as refused:
-        await native.claude().messages.create(model="test/model", messages=HI, **MAX)
-    assert refused.value.status_code == said.status
-    assert refused.value.body["error"] == said.body["error"]
+        await native.anthropic_client().messages.create(model="test/model", messages=HI, **MAX)
+    assert refused.value.status_code == exchange.status
+    assert error_of(refused) == exchange.body["error"]

@@ -1,20 +1,24 @@
-"""Claude on Vertex: Anthropic's wire under Google's paths, with Google's tokens; other publishers' models under OpenAI's."""
+"""Claude on Vertex: Anthropic's wire under Google's paths, with Google's tokens.
+
+Models of other publishers speak OpenAI's wire there.
+"""
 
 import json
+from typing import Any
 
 import openai
 import pytest
 
 from gatewayz.core.conversation import Message, Text
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.base import Draft
-from gatewayz.providers.asking import Line, ask, spelled
-from gatewayz.providers.registry import providers_from, rows
-from tests.support.house import house
+from gatewayz.dialects.kit.base import Draft, Send
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.request import RequestTarget, build_request, wire_from_draft
+from tests.support.running_gateway import run_gateway
 
 CLAUDE = "claude-sonnet-4-5@20250929"
 LLAMA = "meta/llama-3.3-70b-instruct-maas"
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 TOOL = {
     "type": "function",
     "function": {
@@ -31,9 +35,9 @@ PUBLISHER = "/global/v1/projects/acme/locations/global/publishers/anthropic/mode
 
 
 @pytest.fixture
-async def here(tmp_path):
+async def gateway(tmp_path):
     file = tmp_path / "key.json"
-    more = {
+    rows = {
         "google-vertex": {
             "base_url": VERTEX,
             "auth": "google",
@@ -41,16 +45,17 @@ async def here(tmp_path):
             "locations": ["global"],
         }
     }
-    async with house(tmp_path, more=more) as one:
-        file.write_text(json.dumps(one.upstream.accounts.service_account(one.upstream.url)))
-        yield one
+    async with run_gateway(tmp_path, more=rows) as running:
+        account = running.upstream.accounts.create_service_account(running.upstream.url)
+        file.write_text(json.dumps(account))
+        yield running
 
 
 @pytest.mark.parametrize(("streamed", "verb"), [(False, "rawPredict"), (True, "streamRawPredict")])
-async def test_the_model_is_in_the_path_and_the_version_in_the_body(here, streamed, verb):
-    here.upstream.script(CLAUDE, ["echo"])
+async def test_the_model_is_in_the_path_and_the_version_in_the_body(gateway, streamed, verb):
+    gateway.upstream.script(CLAUDE, ["echo"])
     asked = {"model": f"google-vertex/{CLAUDE}", "messages": HI, "max_tokens": 100}
-    client = here.client()
+    client = gateway.client()
     if streamed:
         chunks = [
             chunk async for chunk in await client.chat.completions.create(**asked, stream=True)
@@ -61,22 +66,22 @@ async def test_the_model_is_in_the_path_and_the_version_in_the_body(here, stream
         reply = await client.chat.completions.create(**asked)
         text = reply.choices[0].message.content
     assert text == HI[0]["content"]
-    assert here.upstream.requests[-1].path == f"{PUBLISHER}/{CLAUDE}:{verb}"
-    assert here.upstream.requests[-1].headers["authorization"].startswith("Bearer ya29.")
-    assert "x-api-key" not in here.upstream.requests[-1].headers
-    said = here.sent
+    assert gateway.upstream.requests[-1].path == f"{PUBLISHER}/{CLAUDE}:{verb}"
+    assert gateway.upstream.requests[-1].headers["authorization"].startswith("Bearer ya29.")
+    assert "x-api-key" not in gateway.upstream.requests[-1].headers
+    said = gateway.sent
     assert said["anthropic_version"] == "vertex-2023-10-16"
     assert "model" not in said
     assert (
         said["messages"] == [{"role": "user", "content": HI[0]["content"]}]
         or said["messages"][0]["content"][0]["text"] == HI[0]["content"]
     )
-    assert here.last.dropped == ()
+    assert gateway.last.dropped == ()
 
 
-async def test_a_tool_loop_with_thinking_comes_back_to_claude_and_not_to_gemini(here):
-    client = here.client()
-    here.upstream.script(CLAUDE, ["reasoning-tools"])
+async def test_a_tool_loop_with_thinking_comes_back_to_claude_and_not_to_gemini(gateway):
+    client = gateway.client()
+    gateway.upstream.script(CLAUDE, ["reasoning-tools"])
     asked = {"tools": [TOOL], "max_tokens": 4_000, "reasoning_effort": "low"}
     first = await client.chat.completions.create(
         model=f"google-vertex/{CLAUDE}", messages=HI, **asked
@@ -89,14 +94,14 @@ async def test_a_tool_loop_with_thinking_comes_back_to_claude_and_not_to_gemini(
         model=f"google-vertex/{CLAUDE}", messages=messages, **asked
     )
     assert second.choices[0].message.content == "The tool said: sunny"
-    assert here.last.dropped == ()
-    here.upstream.script("gemini-3-pro", ["tools"])
+    assert gateway.last.dropped == ()
+    gateway.upstream.script("gemini-3-pro", ["tools"])
     third = await client.chat.completions.create(
         model="google-vertex/gemini-3-pro", messages=messages, **asked
     )
     assert third.choices[0].message.content == "The tool said: sunny"
-    assert "gwz." not in json.dumps(here.sent)
-    assert {"seal"} & set(here.last.dropped)
+    assert "gwz." not in json.dumps(gateway.sent)
+    assert {"seal"} & set(gateway.last.dropped)
 
 
 @pytest.mark.parametrize(
@@ -110,20 +115,20 @@ async def test_a_tool_loop_with_thinking_comes_back_to_claude_and_not_to_gemini(
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_refusals_are_understood(here, scene, error, status, streamed):
-    here.upstream.script(CLAUDE, [scene])
+async def test_refusals_are_understood(gateway, scene, error, status, streamed):
+    gateway.upstream.script(CLAUDE, [scene])
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model=f"google-vertex/{CLAUDE}", messages=HI, stream=streamed
         )
     assert caught.value.status_code == status
 
 
-async def test_tokens_are_counted_where_vertex_counts_them(here):
-    counted = await here.claude().messages.count_tokens(
+async def test_tokens_are_counted_where_vertex_counts_them(gateway):
+    counted = await gateway.anthropic_client().messages.count_tokens(
         model=f"google-vertex/{CLAUDE}", messages=HI
     )
-    asked = here.upstream.requests[-1]
+    asked = gateway.upstream.requests[-1]
     assert asked.path == f"{PUBLISHER}/count-tokens:rawPredict"
     assert (asked.content["model"], asked.content["anthropic_version"]) == (
         CLAUDE,
@@ -133,22 +138,22 @@ async def test_tokens_are_counted_where_vertex_counts_them(here):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_the_anthropic_sdk_reaches_claude_on_vertex(here, streamed):
-    here.upstream.script(CLAUDE, ["echo"])
+async def test_the_anthropic_sdk_reaches_claude_on_vertex(gateway, streamed):
+    gateway.upstream.script(CLAUDE, ["echo"])
     asked = {"model": f"google-vertex/{CLAUDE}", "messages": HI, "max_tokens": 100}
     if streamed:
-        async with here.claude().messages.stream(**asked) as stream:
+        async with gateway.anthropic_client().messages.stream(**asked) as stream:
             reply = await stream.get_final_message()
     else:
-        reply = await here.claude().messages.create(**asked)
+        reply = await gateway.anthropic_client().messages.create(**asked)
     assert reply.content[0].text == HI[0]["content"]
-    assert here.sent["anthropic_version"] == "vertex-2023-10-16"
+    assert gateway.sent["anthropic_version"] == "vertex-2023-10-16"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_models_of_other_publishers_speak_openais_wire(here, streamed):
-    here.upstream.script(LLAMA.rpartition("/")[2], ["echo"])
-    reply = await here.client().chat.completions.create(
+async def test_models_of_other_publishers_speak_openais_wire(gateway, streamed):
+    gateway.upstream.script(LLAMA.rpartition("/")[2], ["echo"])
+    reply = await gateway.client().chat.completions.create(
         model=f"google-vertex/{LLAMA}", messages=HI, stream=streamed
     )
     text = (
@@ -158,10 +163,10 @@ async def test_models_of_other_publishers_speak_openais_wire(here, streamed):
     )
     assert text == HI[0]["content"]
     assert (
-        here.upstream.requests[-1].path
+        gateway.upstream.requests[-1].path
         == "/global/v1/projects/acme/locations/global/endpoints/openapi/chat/completions"
     )
-    assert here.sent["model"] == LLAMA
+    assert gateway.sent["model"] == LLAMA
 
 
 ACCOUNT = {
@@ -172,9 +177,11 @@ ACCOUNT = {
 
 
 def test_counting_is_one_path_for_all_claudes_and_its_body_names_the_model():
-    provider = providers_from(rows(), ACCOUNT, {})["google-vertex"]
-    line = Line(provider, None, "anthropic_messages", CLAUDE, streamed=False)
-    wire, _ = spelled(line, Draft("/v1/messages/count_tokens", {"model": CLAUDE, "messages": []}))
+    provider = providers_from(provider_rows(), ACCOUNT, {})["google-vertex"]
+    line = RequestTarget(provider, None, "anthropic_messages", CLAUDE, streamed=False)
+    wire, _ = wire_from_draft(
+        line, Draft("/v1/messages/count_tokens", {"model": CLAUDE, "messages": []})
+    )
     assert wire.url == (
         "https://us-east5-aiplatform.googleapis.com/v1/projects/acme/locations/us-east5"
         "/publishers/anthropic/models/count-tokens:rawPredict"
@@ -195,9 +202,12 @@ def test_counting_is_one_path_for_all_claudes_and_its_body_names_the_model():
     ],
 )
 def test_which_wire_a_model_speaks_is_data(model, path):
-    provider = providers_from(rows(), ACCOUNT, {})["google-vertex"]
+    provider = providers_from(provider_rows(), ACCOUNT, {})["google-vertex"]
     request = ChatRequest(
         dialect="openai_chat", model="m", messages=(Message("user", (Text("hi"),)),)
     )
-    asked = ask(request, provider, None, model)
-    assert asked.wire(next(asked.steps).draft).url.endswith(f"/locations/us-east5{path}")
+    upstream_request = build_request(request, provider, None, model)
+    step = next(upstream_request.steps)
+    assert isinstance(step, Send)
+    url = upstream_request.wire(step.draft).url
+    assert url.endswith(f"/locations/us-east5{path}")

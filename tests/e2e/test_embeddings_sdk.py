@@ -1,4 +1,4 @@
-"""Embeddings through the official OpenAI SDK: forms, batches, token ids, dimensions, failover, money."""
+"""Embeddings by the official OpenAI SDK: forms, batches, token ids, dimensions, failover, money."""
 
 import base64
 import struct
@@ -7,13 +7,13 @@ import openai
 import pytest
 
 from gatewayz.core.money import usd_text
-from gatewayz.simulator.embeddings import vector_of
-from tests.support.house import house
+from gatewayz.simulator.embeddings import vector_from_text
+from tests.support.running_gateway import run_gateway
 
 PRICE = {"input": "0.02"}
 
 
-def embedded_by(*rows, model="test/embedder"):
+def embedding_model(*rows, model="test/embedder"):
     return {
         "id": model,
         "known_offers": False,
@@ -25,85 +25,96 @@ def embedded_by(*rows, model="test/embedder"):
 
 
 @pytest.fixture
-async def here(tmp_path):
+async def gateway(tmp_path):
     models = [
-        embedded_by(("first", "vectors"), ("second", "vectors")),
-        embedded_by(("first", "fault-503"), ("second", "vectors"), model="test/failing"),
-        embedded_by(("first", "vectors-no-usage"), model="test/uncounted"),
+        embedding_model(("first", "vectors"), ("second", "vectors")),
+        embedding_model(("first", "fault-503"), ("second", "vectors"), model="test/failing"),
+        embedding_model(("first", "vectors-no-usage"), model="test/uncounted"),
     ]
-    async with house(
+    async with run_gateway(
         tmp_path, models=models, more={"openai": {"base_url": "SIM/openai/v1", "key": "k"}}
-    ) as one:
-        yield one
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("model", ["first/vectors", "openai/vectors", "openai/vectors-floats"])
-@pytest.mark.parametrize("form", [openai.omit, "float", "base64"])
-async def test_vectors_come_in_the_form_that_was_asked_for(here, model, form):
-    made = await here.client().embeddings.create(
-        model=model, input=["one", "two"], encoding_format=form
+@pytest.mark.parametrize("encoding", [openai.omit, "float", "base64"])
+async def test_vectors_come_in_the_form_that_was_asked_for(gateway, model, encoding):
+    response = await gateway.client().embeddings.create(
+        model=model, input=["one", "two"], encoding_format=encoding
     )
-    vectors = [item.embedding for item in made.data]
-    if form == "base64":
+    vectors = [item.embedding for item in response.data]
+    if encoding == "base64":
         vectors = [list(struct.unpack("<8f", base64.b64decode(vector))) for vector in vectors]
-    assert [list(vector) for vector in vectors] == [vector_of("one"), vector_of("two")]
-    assert [item.index for item in made.data] == [0, 1]
-    assert (made.model, made.object) == (model, "list")
+    assert [list(vector) for vector in vectors] == [
+        vector_from_text("one"),
+        vector_from_text("two"),
+    ]
+    assert [item.index for item in response.data] == [0, 1]
+    assert (response.model, response.object) == (model, "list")
 
 
-async def test_only_a_provider_that_makes_base64_is_asked_for_it(here):
-    for model, said in (("first/vectors", {}), ("openai/vectors", {"encoding_format": "base64"})):
-        await here.client().embeddings.create(
+async def test_only_a_provider_that_makes_base64_is_asked_for_it(gateway):
+    for model, sent_fields in (
+        ("first/vectors", {}),
+        ("openai/vectors", {"encoding_format": "base64"}),
+    ):
+        await gateway.client().embeddings.create(
             model=model, input="one", dimensions=4, user="me", extra_body={"input_type": "query"}
         )
-        assert here.sent == {
+        assert gateway.sent == {
             "model": "vectors",
             "input": "one",
             "dimensions": 4,
             "user": "me",
             "input_type": "query",
-            **said,
+            **sent_fields,
         }
-        assert here.last.dropped == ()
+        assert gateway.last.dropped == ()
 
 
 @pytest.mark.parametrize("texts", ["one", ["one", "two"], [1, 2, 3], [[1, 2], [3]], ["one"] * 300])
-async def test_texts_and_token_ids_alone_and_in_batches(here, texts):
-    made = await here.client().embeddings.create(model="test/embedder", input=texts, dimensions=16)
+async def test_texts_and_token_ids_alone_and_in_batches(gateway, texts):
+    response = await gateway.client().embeddings.create(
+        model="test/embedder", input=texts, dimensions=16
+    )
     count = len(texts) if isinstance(texts, list) and not isinstance(texts[0], int) else 1
-    assert [len(item.embedding) for item in made.data] == [16] * count
-    assert here.sent["input"] == texts
+    assert [len(item.embedding) for item in response.data] == [16] * count
+    assert gateway.sent["input"] == texts
 
 
-async def test_what_was_used_is_charged_and_shown(here):
-    raw = await here.client().embeddings.with_raw_response.create(
+async def test_what_was_used_is_charged_and_shown(gateway):
+    raw = await gateway.client().embeddings.with_raw_response.create(
         model="test/embedder", input=["a text of some length"] * 5
     )
-    [invoice] = here.upstream.invoices
+    [invoice] = gateway.upstream.invoices
     usage = raw.parse().usage
     assert (
-        usage.prompt_tokens == usage.total_tokens == here.last.usage.input == invoice.prompt_tokens
+        usage.prompt_tokens
+        == usage.total_tokens
+        == gateway.last.usage.input
+        == invoice.prompt_tokens
     )
     assert (
         raw.headers["x-gatewayz-cost"]
-        == usd_text(here.last.cost)
+        == usd_text(gateway.last.cost)
         == usd_text(invoice.prompt_tokens * 20)
     )
-    assert not here.last.usage.estimated
+    assert not gateway.last.usage.estimated
 
 
-async def test_a_provider_that_counts_nothing_is_estimated(here):
-    made = await here.client().embeddings.create(
+async def test_a_provider_that_counts_nothing_is_estimated(gateway):
+    response = await gateway.client().embeddings.create(
         model="test/uncounted", input="a text of some length"
     )
-    assert here.last.usage.estimated
-    assert here.last.usage.input == made.usage.prompt_tokens == 4
-    assert here.last.cost > 0
+    assert gateway.last.usage.estimated
+    assert gateway.last.usage.input == response.usage.prompt_tokens == 4
+    assert gateway.last.cost > 0
 
 
-async def test_a_failing_provider_is_left_for_the_next(here):
-    await here.client().embeddings.create(model="test/failing", input="one")
-    assert [(row.provider, row.fault) for row in here.last.attempts] == [
+async def test_a_failing_provider_is_left_for_the_next(gateway):
+    await gateway.client().embeddings.create(model="test/failing", input="one")
+    assert [(row.provider, row.fault) for row in gateway.last.attempts] == [
         ("first", "upstream_overloaded"),
         ("second", ""),
     ]
@@ -128,11 +139,13 @@ async def test_a_failing_provider_is_left_for_the_next(here):
         {"provider": []},
     ],
 )
-async def test_bad_input_names_the_field(here, body):
+async def test_bad_input_names_the_field(gateway, body):
     with pytest.raises(openai.BadRequestError) as caught:
-        await here.client().embeddings.create(model="test/embedder", input="one", extra_body=body)
+        await gateway.client().embeddings.create(
+            model="test/embedder", input="one", extra_body=body
+        )
     assert caught.value.param.partition("[")[0] == next(iter(body))
-    assert not here.upstream.requests
+    assert not gateway.upstream.requests
 
 
 @pytest.mark.parametrize(
@@ -147,17 +160,17 @@ async def test_bad_input_names_the_field(here, body):
         ("first/fault-hang-before", openai.InternalServerError, 504),
     ],
 )
-async def test_each_error_is_the_sdks_class(here, model, error, status):
+async def test_each_error_is_the_sdks_class(gateway, model, error, status):
     with pytest.raises(error) as caught:
-        await here.client().embeddings.create(
+        await gateway.client().embeddings.create(
             model=model, input="one", extra_headers={"x-request-timeout-ms": "700"}
         )
     assert caught.value.status_code == status
     assert caught.value.body["message"]
 
 
-async def test_a_model_of_embeddings_does_not_chat(here):
+async def test_a_model_of_embeddings_does_not_chat(gateway):
     with pytest.raises(openai.BadRequestError, match="serves no chat requests"):
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model="test/embedder", messages=[{"role": "user", "content": "hi"}]
         )

@@ -1,29 +1,34 @@
-"""Vertex by account: keys are signed with, tokens are kept, renewed and replaced, and nothing of them is told."""
+"""Vertex by account: keys sign, tokens are cached, renewed and replaced, and both stay secret."""
 
 import asyncio
 import base64
 import json
+from typing import Any
 
 import openai
 import pytest
+from msgspec.structs import replace
 
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
-from gatewayz.providers.registry import providers_from, rows
+from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Credential, ProviderSettings
 from gatewayz.routing.rules import Deadlines
 from gatewayz.simulator.server import Simulator
-from gatewayz.upstream.google_accounts import account_from
-from gatewayz.upstream.google_tokens import EARLY_S, FRESH_S, GoogleTokens
+from gatewayz.upstream.google_accounts import account_from_text
+from gatewayz.upstream.google_tokens import MIN_REFRESH_AGE_S, REFRESH_EARLY_S, GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
-from tests.support.house import house
+from tests.support.running_gateway import run_gateway
 
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 VERTEX = "SIM/{location}/v1/projects/acme/locations/{location}"
 
 
 class Clock:
-    """Both clocks stand still until they are moved; the date is today's, because assertions are checked against it."""
+    """Both clocks stand still until they are moved.
+
+    The date is today's, because assertions are checked against it.
+    """
 
     def __init__(self, wall_ms):
         self.seconds, self._wall_ms = 1_000.0, wall_ms
@@ -36,7 +41,7 @@ class Clock:
 
 
 @pytest.fixture
-async def desk():
+async def google_tokens():
     """A simulator, and tokens that are fetched from it."""
     import time
 
@@ -54,9 +59,9 @@ def credential(value):
 
 
 @pytest.mark.parametrize("form", ["json", "base64", "path", "escaped"])
-async def test_a_service_account_is_understood_in_every_form(desk, tmp_path, form):
-    simulator, tokens, _ = desk
-    account = simulator.accounts.service_account(simulator.url)
+async def test_a_service_account_is_understood_in_every_form(google_tokens, tmp_path, form):
+    simulator, tokens, _ = google_tokens
+    account = simulator.accounts.create_service_account(simulator.url)
     text = json.dumps(account)
     if form == "base64":
         text = base64.b64encode(text.encode()).decode()
@@ -65,64 +70,67 @@ async def test_a_service_account_is_understood_in_every_form(desk, tmp_path, for
     if form == "path":
         (tmp_path / "key.json").write_text(text)
         text = str(tmp_path / "key.json")
-    token = await tokens.token(credential(text))
+    token = await tokens.get_token(credential(text))
     assert simulator.accounts.tokens.keys() == {token.reveal()}
     assert simulator.accounts.refused == []
 
 
-async def test_users_and_machines_have_tokens_too(desk):
-    simulator, tokens, _ = desk
-    user = await tokens.token(credential(simulator.accounts.authorized_user(simulator.url)))
-    machine = await tokens.token(credential(f"metadata:{simulator.url}"))
+async def test_users_and_machines_have_tokens_too(google_tokens):
+    simulator, tokens, _ = google_tokens
+    user = await tokens.get_token(
+        credential(simulator.accounts.create_user_credentials(simulator.url))
+    )
+    machine = await tokens.get_token(credential(f"metadata:{simulator.url}"))
     assert simulator.accounts.tokens.keys() == {user.reveal(), machine.reveal()}
 
 
-async def test_one_flight_serves_everyone_and_the_token_is_kept(desk):
-    simulator, tokens, clock = desk
-    held = credential(simulator.accounts.service_account(simulator.url))
-    together = await asyncio.gather(*(tokens.token(held) for _ in range(50)))
+async def test_one_flight_serves_everyone_and_the_token_is_kept(google_tokens):
+    simulator, tokens, clock = google_tokens
+    service = credential(simulator.accounts.create_service_account(simulator.url))
+    together = await asyncio.gather(*(tokens.get_token(service) for _ in range(50)))
     assert len(set(together)) == 1
-    clock.seconds += simulator.accounts.life_s - EARLY_S - 1
-    assert await tokens.token(held) == together[0]
+    clock.seconds += simulator.accounts.life_s - REFRESH_EARLY_S - 1
+    assert await tokens.get_token(service) == together[0]
     assert simulator.accounts.issued == 1
     clock.seconds += 2
-    assert await tokens.token(held) != together[0]
+    assert await tokens.get_token(service) != together[0]
     assert simulator.accounts.issued == 2
 
 
-async def test_one_who_leaves_does_not_take_the_token_from_the_others(desk):
-    simulator, tokens, _ = desk
-    held = credential(simulator.accounts.service_account(simulator.url))
-    waiting = [asyncio.ensure_future(tokens.token(held)) for _ in range(5)]
+async def test_one_who_leaves_does_not_take_the_token_from_the_others(google_tokens):
+    simulator, tokens, _ = google_tokens
+    service = credential(simulator.accounts.create_service_account(simulator.url))
+    waiting = [asyncio.ensure_future(tokens.get_token(service)) for _ in range(5)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    got = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(got[0], asyncio.CancelledError)
-    assert len({token.reveal() for token in got[1:]}) == 1
+    cancelled, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert len({token.reveal() for token in others if isinstance(token, Secret)}) == 1
+    assert len(others) == 4
 
 
-async def test_an_old_token_serves_while_no_new_one_is_to_be_had_and_not_longer(desk):
-    simulator, tokens, clock = desk
-    held = credential(simulator.accounts.service_account(simulator.url))
-    old = await tokens.token(held)
+async def test_an_old_token_serves_while_no_new_one_is_to_be_had_and_not_longer(google_tokens):
+    simulator, tokens, clock = google_tokens
+    service = credential(simulator.accounts.create_service_account(simulator.url))
+    old = await tokens.get_token(service)
     simulator.script("token", ["fault-503"])
     clock.seconds += simulator.accounts.life_s - 1
-    assert await tokens.token(held) == old
+    assert await tokens.get_token(service) == old
     clock.seconds += 2
     with pytest.raises(Fault) as caught:
-        await tokens.token(held)
+        await tokens.get_token(service)
     assert caught.value.kind == "upstream_error"
 
 
-async def test_a_refused_token_is_replaced_unless_it_is_fresh(desk):
-    simulator, tokens, clock = desk
-    held = credential(simulator.accounts.service_account(simulator.url))
-    old = await tokens.token(held)
-    assert not tokens.refused(held, old)
-    clock.seconds += FRESH_S + 1
-    assert tokens.refused(held, old)
-    assert tokens.refused(held, old)
-    assert await tokens.token(held) != old
+async def test_a_refused_token_is_replaced_unless_it_is_fresh(google_tokens):
+    simulator, tokens, clock = google_tokens
+    service = credential(simulator.accounts.create_service_account(simulator.url))
+    old = await tokens.get_token(service)
+    assert not tokens.invalidate(service, old)
+    clock.seconds += MIN_REFRESH_AGE_S + 1
+    assert tokens.invalidate(service, old)
+    assert tokens.invalidate(service, old)
+    assert await tokens.get_token(service) != old
 
 
 @pytest.mark.parametrize(
@@ -137,16 +145,17 @@ async def test_a_refused_token_is_replaced_unless_it_is_fresh(desk):
         ("fault-504", "upstream_timeout"),
     ],
 )
-async def test_what_the_issuer_says_is_a_fault_by_kind(desk, scene, kind):
-    simulator, tokens, _ = desk
-    account = simulator.accounts.service_account(simulator.url)
+async def test_what_the_issuer_says_is_a_fault_by_kind(google_tokens, scene, kind):
+    simulator, tokens, _ = google_tokens
+    account = simulator.accounts.create_service_account(simulator.url)
     simulator.script("token", [scene])
     with pytest.raises(Fault) as caught:
-        await tokens.token(credential(account))
+        await tokens.get_token(credential(account))
     assert caught.value.kind == kind
-    told = f"{caught.value!r} {caught.value.message} {caught.value.__cause__!r} {caught.value.__context__!r}"
-    assert account["private_key"][40:80] not in told
-    assert account["client_email"] not in told
+    fault = caught.value
+    shown = f"{fault!r} {fault.message} {fault.__cause__!r} {fault.__context__!r}"
+    assert account["private_key"][40:80] not in shown
+    assert account["client_email"] not in shown
     assert "Vertex#1" in caught.value.message
 
 
@@ -160,10 +169,12 @@ async def test_what_the_issuer_says_is_a_fault_by_kind(desk, scene, kind):
         {"type": None},
     ],
 )
-async def test_a_credential_that_is_none_is_said_to_be_so(desk, wrong):
-    simulator, tokens, _ = desk
+async def test_a_credential_that_is_none_is_said_to_be_so(google_tokens, wrong):
+    simulator, tokens, _ = google_tokens
     with pytest.raises(Fault) as caught:
-        await tokens.token(credential(simulator.accounts.service_account(simulator.url) | wrong))
+        await tokens.get_token(
+            credential(simulator.accounts.create_service_account(simulator.url) | wrong)
+        )
     assert caught.value.kind == "upstream_auth"
     assert "nonsense" not in caught.value.message
     assert simulator.accounts.issued == 0
@@ -173,21 +184,21 @@ async def test_a_credential_that_is_none_is_said_to_be_so(desk, wrong):
     "text",
     ["no JSON at all", "/nowhere/to/be/found.json", "[]", "{", "metadata:http://127.0.0.1:1"],
 )
-async def test_an_account_that_cannot_be_read_or_reached_is_a_fault(desk, text):
-    _, tokens, _ = desk
+async def test_an_account_that_cannot_be_read_or_reached_is_a_fault(google_tokens, text):
+    _, tokens, _ = google_tokens
     with pytest.raises(Fault) as caught:
-        await tokens.token(credential(text))
+        await tokens.get_token(credential(text))
     assert caught.value.kind in {"upstream_auth", "upstream_unreachable"}
 
 
-async def test_a_stranger_with_the_same_name_has_no_token(desk):
-    simulator, tokens, _ = desk
-    real = simulator.accounts.service_account(simulator.url)
-    forged = simulator.accounts.service_account(simulator.url) | {
+async def test_a_stranger_with_the_same_name_has_no_token(google_tokens):
+    simulator, tokens, _ = google_tokens
+    real = simulator.accounts.create_service_account(simulator.url)
+    forged = simulator.accounts.create_service_account(simulator.url) | {
         "private_key_id": real["private_key_id"]
     }
     with pytest.raises(Fault) as caught:
-        await tokens.token(credential(forged))
+        await tokens.get_token(credential(forged))
     assert caught.value.kind == "upstream_auth"
     assert simulator.accounts.refused == ["Invalid JWT Signature."]
 
@@ -199,7 +210,7 @@ def test_nothing_of_an_account_is_in_its_repr():
         "client_secret": "SECRET-ONE",
         "refresh_token": "SECRET-TWO",
     }
-    assert "SECRET" not in repr(account_from(json.dumps(user)))
+    assert "SECRET" not in repr(account_from_text(json.dumps(user)))
 
 
 def vertex(account, **more):
@@ -207,69 +218,70 @@ def vertex(account, **more):
 
 
 @pytest.fixture
-async def here(tmp_path):
+async def gateway(tmp_path):
     file = tmp_path / "key.json"
-    async with house(tmp_path, more=vertex(str(file), locations=["europe-west4", "global"])) as one:
-        file.write_text(json.dumps(one.upstream.accounts.service_account(one.upstream.url)))
-        yield one
+    async with run_gateway(
+        tmp_path, more=vertex(str(file), locations=["europe-west4", "global"])
+    ) as running:
+        account = running.upstream.accounts.create_service_account(running.upstream.url)
+        file.write_text(json.dumps(account))
+        yield running
 
 
-async def test_a_call_is_served_with_a_token_and_the_next_one_with_the_same(here):
+async def test_a_call_is_served_with_a_token_and_the_next_one_with_the_same(gateway):
     for streamed in (False, True, False):
-        reply = await here.client().chat.completions.create(
+        reply = await gateway.client().chat.completions.create(
             model="google-vertex/echo", messages=HI, stream=streamed
         )
         if streamed:
             async for _ in reply:
                 pass
-    asked = [request for request in here.upstream.requests if "publishers" in request.path]
-    assert {request.path.partition("/publishers")[0] for request in asked} == {
+    requests = [request for request in gateway.upstream.requests if "publishers" in request.path]
+    assert {request.path.partition("/publishers")[0] for request in requests} == {
         "/europe-west4/v1/projects/acme/locations/europe-west4"
     }
-    assert len({request.headers["authorization"] for request in asked}) == 1
-    assert here.upstream.accounts.issued == 1
+    assert len({request.headers["authorization"] for request in requests}) == 1
+    assert gateway.upstream.accounts.issued == 1
 
 
-async def test_a_revoked_token_is_replaced_within_the_call(here, tmp_path):
-    client = here.client()
+async def test_a_revoked_token_is_replaced_within_the_call(gateway, tmp_path):
+    client = gateway.client()
     await client.chat.completions.create(model="google-vertex/echo", messages=HI)
-    here.upstream.accounts.revoke()
-    tokens = here.built.asker._tokens
-    (kept,) = tokens._kept.values()
-    kept.token = type(kept.token)(
-        kept.token.secret, kept.token.fetched_at - FRESH_S - 1, kept.token.expires_at
-    )
+    gateway.upstream.accounts.revoke_tokens()
+    (state,) = gateway.built.upstream._tokens._states.values()
+    # As if it were old enough to be replaced.
+    state.token = replace(state.token, fetched_at=state.token.fetched_at - MIN_REFRESH_AGE_S - 1)
     reply = await client.chat.completions.create(model="google-vertex/echo", messages=HI)
     assert reply.choices[0].message.content == HI[0]["content"]
-    assert here.upstream.accounts.issued == 2
-    assert len(here.last.attempts) == 1
+    assert gateway.upstream.accounts.issued == 2
+    assert len(gateway.last.attempts) == 1
     log = (tmp_path / "log.jsonl").read_text()
     assert "ya29" not in log
     assert "PRIVATE" not in log
 
 
-async def test_a_token_that_is_refused_again_is_the_end_of_it(here):
-    here.upstream.accounts.life_s = -1
+async def test_a_token_that_is_refused_again_is_the_end_of_it(gateway):
+    gateway.upstream.accounts.life_s = -1
     with pytest.raises(openai.InternalServerError) as caught:
-        await here.client().chat.completions.create(model="google-vertex/echo", messages=HI)
+        await gateway.client().chat.completions.create(model="google-vertex/echo", messages=HI)
     assert caught.value.status_code == 503
-    assert here.upstream.accounts.issued <= 2
+    assert gateway.upstream.accounts.issued <= 2
     assert "ya29" not in str(caught.value)
 
 
 @pytest.mark.parametrize("refusal", ["exchange-error_429_vertex", "exchange-error_404_vertex"])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_the_next_location_is_asked_within_the_attempt(here, refusal, streamed):
-    here.upstream.script("gemini-3-pro", [refusal, "echo"])
-    reply = await here.client().chat.completions.create(
+async def test_the_next_location_is_asked_within_the_attempt(gateway, refusal, streamed):
+    gateway.upstream.script("gemini-3-pro", [refusal, "echo"])
+    reply = await gateway.client().chat.completions.create(
         model="google-vertex/gemini-3-pro", messages=HI, stream=streamed
     )
     if streamed:
         async for _ in reply:
             pass
-    paths = [request.path for request in here.upstream.requests if "publishers" in request.path]
+    paths = [request.path for request in gateway.upstream.requests if "publishers" in request.path]
     assert [path.partition("/v1")[0] for path in paths] == ["/europe-west4", "/global"]
-    (attempt,) = here.last.attempts
+    (attempt,) = gateway.last.attempts
     assert (attempt.fault, attempt.status) == ("", 200)
 
 
@@ -284,27 +296,31 @@ async def test_the_next_location_is_asked_within_the_attempt(here, refusal, stre
         (["fault-503"], openai.InternalServerError),
     ],
 )
-async def test_when_every_location_refuses_the_refusal_that_tells_most_counts(here, answers, error):
-    here.upstream.script("gemini-3-pro", answers)
+async def test_when_every_location_refuses_the_refusal_that_tells_most_counts(
+    gateway, answers, error
+):
+    gateway.upstream.script("gemini-3-pro", answers)
     with pytest.raises(error):
-        await here.client().chat.completions.create(model="google-vertex/gemini-3-pro", messages=HI)
+        await gateway.client().chat.completions.create(
+            model="google-vertex/gemini-3-pro", messages=HI
+        )
     assert len(
-        [request for request in here.upstream.requests if "publishers" in request.path]
+        [request for request in gateway.upstream.requests if "publishers" in request.path]
     ) == len(answers)
 
 
-def urls(environment, **said):
+def urls(environment, **row):
     provider = providers_from(
-        rows(), environment, {"google-vertex": ProviderSettings(**said)} if said else {}
+        provider_rows(), environment, {"google-vertex": ProviderSettings(**row)} if row else {}
     )["google-vertex"]
-    return provider, (provider.base_url, *provider.elsewhere)
+    return provider, (provider.base_url, *provider.fallback_base_urls)
 
 
 ACCOUNT = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "GOOGLE_CLOUD_PROJECT": "acme"}
 
 
 @pytest.mark.parametrize(
-    ("environment", "said", "want"),
+    ("environment", "row", "want"),
     [
         (ACCOUNT, {}, ["aiplatform.googleapis.com/v1/projects/acme/locations/global"]),
         (
@@ -338,10 +354,10 @@ ACCOUNT = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "GOOGLE_CLOUD_PROJECT"
         ),
     ],
 )
-def test_where_vertex_is_asked(environment, said, want):
-    provider, found = urls(environment, **said)
+def test_where_vertex_is_asked(environment, row, want):
+    provider, addresses = urls(environment, **row)
     assert provider.off == ""
-    assert found == tuple(f"https://{url}" for url in want)
+    assert addresses == tuple(f"https://{url}" for url in want)
 
 
 def test_what_is_missing_for_vertex_is_said():
@@ -367,21 +383,21 @@ def test_what_is_missing_for_vertex_is_said():
     ],
 )
 def test_the_doctor_reads_accounts_before_a_call_needs_them(tmp_path, written, level, says):
-    from gatewayz.cli.accountchecks import account_findings
-    from gatewayz.settings import loaded
+    from gatewayz.cli.doctor.account_checks import account_findings
+    from gatewayz.settings import load_settings
 
     file = tmp_path / "key.json"
     if written is not None:
         file.write_text(json.dumps(written))
     providers = providers_from(
-        rows(),
+        provider_rows(),
         ACCOUNT | {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_LOCATION": "eu"},
         {},
     )
-    (finding,) = account_findings(loaded("", {}), providers)
+    (finding,) = account_findings(load_settings("", {}), providers)
     assert (finding.level, finding.subject) == (level, "google-vertex")
-    assert says in finding.says
+    assert says in finding.message
     if level == "ok":
-        assert finding.says.endswith(
+        assert finding.message.endswith(
             "for aiplatform.eu.rep.googleapis.com, aiplatform.googleapis.com"
         )

@@ -1,4 +1,4 @@
-"""Google's embeddings through the official OpenAI SDK: the Gemini API by key, Vertex AI by account; batches, counts, money."""
+"""Google's embeddings by the OpenAI SDK: by key and by account; batches, counts, money."""
 
 import base64
 import json
@@ -7,8 +7,8 @@ import struct
 import openai
 import pytest
 
-from gatewayz.simulator.embeddings import vector_of
-from tests.support.house import house
+from gatewayz.simulator.embeddings import vector_from_text
+from tests.support.running_gateway import run_gateway
 
 VERTEX = "SIM/{location}/v1/projects/acme/locations/{location}"
 PRICE = {"input": "0.15"}
@@ -30,9 +30,9 @@ def sold(provider, upstream_id):
 
 
 @pytest.fixture
-async def here(tmp_path):
+async def gateway(tmp_path):
     file = tmp_path / "key.json"
-    more = {
+    rows = {
         "google-ai-studio": {"base_url": "SIM/gemini/v1beta", "key": "k-gemini"},
         "google-vertex": {
             "base_url": VERTEX,
@@ -45,9 +45,10 @@ async def here(tmp_path):
         sold("google-ai-studio", "gemini-embedding-001"),
         sold("google-vertex", "text-embedding-005"),
     ]
-    async with house(tmp_path, providers=(), more=more, models=models) as one:
-        file.write_text(json.dumps(one.upstream.accounts.service_account(one.upstream.url)))
-        yield one
+    async with run_gateway(tmp_path, providers=(), more=rows, models=models) as running:
+        account = running.upstream.accounts.create_service_account(running.upstream.url)
+        file.write_text(json.dumps(account))
+        yield running
 
 
 BOTH = pytest.mark.parametrize("model", ["test/google-ai-studio", "test/google-vertex"])
@@ -55,22 +56,22 @@ BOTH = pytest.mark.parametrize("model", ["test/google-ai-studio", "test/google-v
 
 @BOTH
 @pytest.mark.parametrize("form", ["float", "base64"])
-async def test_vectors_come_in_the_form_that_was_asked_for(here, model, form):
-    made = await here.client().embeddings.create(
+async def test_vectors_come_in_the_form_that_was_asked_for(gateway, model, form):
+    reply = await gateway.client().embeddings.create(
         model=model, input=["one", "two"], encoding_format=form, dimensions=16
     )
-    vectors = [item.embedding for item in made.data]
+    vectors = [item.embedding for item in reply.data]
     if form == "base64":
         vectors = [list(struct.unpack("<16f", base64.b64decode(vector))) for vector in vectors]
     assert [
-        [struct.unpack("<f", struct.pack("<f", one))[0] for one in vector] for vector in vectors
-    ] == [vector_of("one", 16), vector_of("two", 16)]
-    assert [item.index for item in made.data] == [0, 1]
-    assert (made.model, made.object) == (model, "list")
+        [struct.unpack("<f", struct.pack("<f", value))[0] for value in vector] for vector in vectors
+    ] == [vector_from_text("one", 16), vector_from_text("two", 16)]
+    assert [item.index for item in reply.data] == [0, 1]
+    assert (reply.model, reply.object) == (model, "list")
 
 
-async def test_each_is_asked_in_its_own_words(here):
-    client = here.client()
+async def test_each_is_asked_in_its_own_words(gateway):
+    client = gateway.client()
     await client.embeddings.create(
         model="test/google-ai-studio",
         input="one",
@@ -78,7 +79,7 @@ async def test_each_is_asked_in_its_own_words(here):
         user="me",
         extra_body={"input_type": "query"},
     )
-    asked = here.upstream.requests[-1]
+    asked = gateway.upstream.requests[-1]
     assert asked.path == "/gemini/v1beta/models/gemini-embedding-001:batchEmbedContents"
     assert asked.headers["x-goog-api-key"] == "k-gemini"
     assert asked.content == {
@@ -90,9 +91,9 @@ async def test_each_is_asked_in_its_own_words(here):
             }
         ]
     }
-    assert here.last.dropped == ("user", "input_type")
+    assert gateway.last.dropped == ("user", "input_type")
     await client.embeddings.create(model="test/google-vertex", input="one", dimensions=4)
-    asked = here.upstream.requests[-1]
+    asked = gateway.upstream.requests[-1]
     assert (
         asked.path
         == "/global/v1/projects/acme/locations/global/publishers/google/models/text-embedding-005:predict"
@@ -113,43 +114,43 @@ async def test_each_is_asked_in_its_own_words(here):
     ],
 )
 async def test_more_texts_than_a_request_may_hold_are_several_requests(
-    here, model, count, requests
+    gateway, model, count, requests
 ):
     texts = [f"text {number}" for number in range(count)]
-    made = await here.client().embeddings.create(model=model, input=texts)
-    assert [item.index for item in made.data] == list(range(count))
-    assert made.data[-1].embedding == pytest.approx(vector_of(texts[-1]))
+    reply = await gateway.client().embeddings.create(model=model, input=texts)
+    assert [item.index for item in reply.data] == list(range(count))
+    assert reply.data[-1].embedding == pytest.approx(vector_from_text(texts[-1]))
     asked = [
-        one
-        for one in here.upstream.requests
-        if one.path.endswith((":batchEmbedContents", ":predict"))
+        request
+        for request in gateway.upstream.requests
+        if request.path.endswith((":batchEmbedContents", ":predict"))
     ]
     assert len(asked) == requests
 
 
-async def test_what_vertex_counts_is_charged_and_what_nobody_counts_is_estimated(here):
-    made = await here.client().embeddings.create(
+async def test_what_vertex_counts_is_charged_and_what_nobody_counts_is_estimated(gateway):
+    reply = await gateway.client().embeddings.create(
         model="test/google-vertex", input=["a text of some length"] * 3
     )
-    counted = here.upstream.invoices[-1].prompt_tokens
-    assert made.usage.prompt_tokens == here.last.usage.input == counted
-    assert here.last.cost == counted * 150
-    assert not here.last.usage.estimated
-    await here.client().embeddings.create(
+    counted = gateway.upstream.invoices[-1].prompt_tokens
+    assert reply.usage.prompt_tokens == gateway.last.usage.input == counted
+    assert gateway.last.cost == counted * 150
+    assert not gateway.last.usage.estimated
+    await gateway.client().embeddings.create(
         model="test/google-ai-studio", input="a text of some length"
     )
-    assert here.last.usage.estimated
-    assert here.last.cost == here.last.usage.input * 150 > 0
+    assert gateway.last.usage.estimated
+    assert gateway.last.cost == gateway.last.usage.input * 150 > 0
 
 
 @BOTH
-async def test_token_ids_and_too_many_texts_are_refused_by_name(here, model):
-    with pytest.raises(openai.BadRequestError, match="no token ids"):
-        await here.client().embeddings.create(model=model, input=[1, 2, 3])
+async def test_token_ids_and_too_many_texts_are_refused_by_name(gateway, model):
+    with pytest.raises(openai.BadRequestError, match="not token ids"):
+        await gateway.client().embeddings.create(model=model, input=[1, 2, 3])
     assert not [
-        one
-        for one in here.upstream.requests
-        if one.method == "POST" and not one.path.endswith("/token")
+        request
+        for request in gateway.upstream.requests
+        if request.method == "POST" and not request.path.endswith("/token")
     ]
 
 
@@ -163,7 +164,7 @@ async def test_token_ids_and_too_many_texts_are_refused_by_name(here, model):
     ],
 )
 @pytest.mark.parametrize("provider", ["google-ai-studio", "google-vertex"])
-async def test_each_error_is_the_sdks_class(here, provider, scene, error):
+async def test_each_error_is_the_sdks_class(gateway, provider, scene, error):
     with pytest.raises(error) as caught:
-        await here.client().embeddings.create(model=f"{provider}/{scene}", input="one")
+        await gateway.client().embeddings.create(model=f"{provider}/{scene}", input="one")
     assert caught.value.body["message"]

@@ -5,8 +5,8 @@ import re
 import shlex
 from pathlib import Path
 
+from tests.support.billing_gateway import complete_chat, run_billing_gateway
 from tests.support.commands import Commands
-from tests.support.paying import asked, paying
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/accounts.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
@@ -19,16 +19,16 @@ def test_nothing_in_the_guide_is_left_out():
 
 async def test_the_commands_of_the_guide_run(tmp_path, location):
     commands = Commands(location, tmp_path / "data")
-    async with paying(tmp_path, location, dollars=0) as here:
+    async with run_billing_gateway(tmp_path, location, dollars=0) as here:
         ids = {}
         for block in BLOCKS:
             for line in block.splitlines():
                 if "CALL_ID" in line and "CALL_ID" not in ids:
                     made = await asyncio.to_thread(
-                        commands.json, "keys", "make", "--account", "acme"
+                        commands.json, "keys", "create", "--account", "acme"
                     )
-                    assert await asked(here.client(api_key=made["secret"]))
-                    await here.settled()
+                    assert await complete_chat(here.client(api_key=made["secret"]))
+                    await here.wait_until_idle()
                     ids["CALL_ID"] = (await here.calls("acme"))[-1].id
                 program, *words = shlex.split(line)
                 assert program == "gatewayz"
@@ -36,9 +36,9 @@ async def test_the_commands_of_the_guide_run(tmp_path, location):
                     await asyncio.to_thread(commands, *(ids.get(word, word) for word in words))
                     or "rules" in words
                 )
-                if words[:2] == ["keys", "make"]:
+                if words[:2] == ["keys", "create"]:
                     (key,) = await asyncio.to_thread(
                         commands.json, "keys", "list", "--account", "acme"
                     )
                     ids["KEY_ID"] = key["id"]
-        await here.balanced()
+        await here.assert_balanced()

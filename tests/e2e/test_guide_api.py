@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gatewayz.settings import loaded
-from tests.support.served import CLEAN, Served
+from gatewayz.settings import load_settings
+from tests.support.gateway_process import CLEAN_ENV, GatewayProcess
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/api.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", GUIDE, re.DOTALL)
@@ -25,12 +25,12 @@ RUN_S = 90
 def curl_version():
     """Major and minor; (0, 0) where there is none."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             ["curl", "--version"], capture_output=True, text=True, timeout=10
         ).stdout
     except FileNotFoundError:
         return 0, 0
-    return tuple(int(part) for part in said.split()[1].split(".")[:2])
+    return tuple(int(part) for part in output.split()[1].split(".")[:2])
 
 
 def script():
@@ -42,29 +42,29 @@ def script():
             yield f"python3 - <<'PROGRAM'\n{text}PROGRAM\n"
 
 
-def ran(place, text):
-    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+def run_script(directory, text):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.run(
         ["bash", "-c", STRICT + text],
-        cwd=place,
-        env=CLEAN | {"PATH": here},
+        cwd=directory,
+        env=CLEAN_ENV | {"PATH": path},
         capture_output=True,
         text=True,
         timeout=RUN_S,
     )
-    return done.returncode, done.stdout, done.stderr
+    return process.returncode, process.stdout, process.stderr
 
 
 @pytest.fixture
-def gateway(tmp_path):
+def fill_guide(tmp_path):
     (tmp_path / "gatewayz.yaml").write_text(
         yaml.safe_dump({"data_dir": str(tmp_path / "data"), **SETTINGS[0]})
     )
-    served = Served(tmp_path)
-    key = re.search(r"gw_live_[0-9A-Za-z]+", served.until("gw_live_", 40))[0]
-    served.until("http://", 40)
-    yield lambda text: text.replace(URL, f"http://127.0.0.1:{served.port}").replace(KEY, key)
-    served.stop()
+    process = GatewayProcess(tmp_path)
+    key = re.findall(r"gw_live_[0-9A-Za-z]+", process.wait_for("gw_live_", 40))[0]
+    process.wait_for("http://", 40)
+    yield lambda text: text.replace(URL, f"http://127.0.0.1:{process.port}").replace(KEY, key)
+    process.stop()
 
 
 def test_nothing_in_the_guide_is_left_out():
@@ -80,21 +80,21 @@ def test_nothing_in_the_guide_is_left_out():
 
 @pytest.mark.parametrize("given", SETTINGS)
 def test_the_settings_of_the_guide_are_settings(given):
-    assert loaded("", given).settings.web.cors_origins == ("https://app.acme.example",)
+    assert load_settings("", given).settings.web.cors_origins == ("https://app.acme.example",)
 
 
 @pytest.mark.skipif(
     curl_version() < (7, 82),
     reason="the examples need curl 7.82 or newer (--json), as the guide says",
 )
-def test_the_guide_runs_as_it_stands(tmp_path, gateway):
-    status, said, wrong = ran(tmp_path, gateway("".join(script())))
-    assert status == 0, said[-2000:] + wrong[-2000:]
+def test_the_guide_runs_as_it_stands(tmp_path, fill_guide):
+    status, output, errors = run_script(tmp_path, fill_guide("".join(script())))
+    assert status == 0, output[-2000:] + errors[-2000:]
     assert (tmp_path / "calls.csv").read_text().startswith("id,")
-    assert "input 0.5 per 1000000 = " in said, re.findall("input .*", said)
-    assert '"adds_up":true' in said
-    status, said, _ = ran(
-        tmp_path, gateway(BLOCKS[0][1] + "ask $GATEWAY/admin/accounts --json '{\"nme\": 1}'\n")
+    assert "input 0.5 per 1000000 = " in output, re.findall("input .*", output)
+    assert '"adds_up":true' in output
+    status, output, _ = run_script(
+        tmp_path, fill_guide(BLOCKS[0][1] + "ask $GATEWAY/admin/accounts --json '{\"nme\": 1}'\n")
     )
     assert status != 0
-    assert '"param":"' in said
+    assert '"param":"' in output

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gatewayz.settings import lists_from, loaded
-from tests.support.house import house
+from gatewayz.settings import catalog_sources_from_settings, load_settings
+from tests.support.running_gateway import run_gateway
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/catalogue.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", GUIDE, re.DOTALL)
@@ -24,17 +24,19 @@ COMMANDS = [
 
 
 def test_nothing_in_the_guide_is_left_out():
-    assert (len(EXAMPLES), len(SETTINGS), len(COMMANDS)) == (2, 2, 7)
+    assert (len(EXAMPLES), len(SETTINGS), len(COMMANDS)) == (2, 2, 6)
     assert GUIDE.count("```") == 2 * (2 * len(EXAMPLES) + len(SETTINGS) + 2)
 
 
-@pytest.mark.parametrize("given", SETTINGS)
-def test_the_settings_of_the_guide_are_settings(given):
-    found = loaded("", given)
-    assert len(lists_from(found.settings).own) == len(given["models"])
+@pytest.mark.parametrize("values", SETTINGS)
+def test_the_settings_of_the_guide_are_settings(values):
+    loaded = load_settings("", values)
+    assert len(catalog_sources_from_settings(loaded.settings).operator_models) == len(
+        values["models"]
+    )
 
 
-async def ran(*command, cwd=None, **environment):
+async def run_process(*command, cwd=None, **environment):
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
@@ -51,16 +53,20 @@ async def test_a_command_of_the_guide_runs(tmp_path, command):
     (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump(SETTINGS[0]))
     program, *words = shlex.split(command)
     assert program == "gatewayz"
-    status, out, error = await ran(sys.executable, "-m", "gatewayz", *words, cwd=tmp_path)
+    status, out, error = await run_process(sys.executable, "-m", "gatewayz", *words, cwd=tmp_path)
     assert status == 0, error
     assert out or error
 
 
 @pytest.mark.parametrize(("code", "prints"), EXAMPLES)
 async def test_an_example_does_what_the_guide_says(tmp_path, code, prints):
-    async with house(tmp_path, providers=(), **SETTINGS[0]) as here:
-        status, out, error = await ran(
-            sys.executable, "-c", code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key
+    async with run_gateway(tmp_path, providers=(), **SETTINGS[0]) as gateway:
+        status, out, error = await run_process(
+            sys.executable,
+            "-c",
+            code,
+            OPENAI_BASE_URL=f"{gateway.url}/v1",
+            OPENAI_API_KEY=gateway.key,
         )
         assert status == 0, error
         assert out == prints

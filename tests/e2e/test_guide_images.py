@@ -5,21 +5,21 @@ import re
 import pytest
 import yaml
 
-from gatewayz.settings import loaded
-from tests.support.gallery import gallery
-from tests.support.guides import GUIDES, examples_of, printed_by
+from gatewayz.settings import load_settings
+from tests.support.guides import GUIDES, examples_from_guide, run_example
+from tests.support.image_gateway import run_image_gateway
 
 
-@pytest.mark.parametrize(("code", "prints"), examples_of("images.md"))
+@pytest.mark.parametrize(("code", "prints"), examples_from_guide("images.md"))
 async def test_an_example_does_what_the_guide_says(tmp_path, code, prints):
-    async with gallery(tmp_path) as here:
+    async with run_image_gateway(tmp_path) as gateway:
         assert (
-            await printed_by(code, OPENAI_BASE_URL=f"{here.url}/v1", OPENAI_API_KEY=here.key)
+            await run_example(code, OPENAI_BASE_URL=f"{gateway.url}/v1", OPENAI_API_KEY=gateway.key)
             == prints
         )
 
 
 def test_the_prices_of_the_guide_are_settings():
     [text] = re.findall(r"```yaml\n(.*?)```", (GUIDES / "images.md").read_text(), re.DOTALL)
-    [model] = loaded("", yaml.safe_load(text)).settings.models
+    [model] = load_settings("", yaml.safe_load(text)).settings.models
     assert [offer.serves for offer in model.offers] == [("image",)] * 3

@@ -1,29 +1,31 @@
-"""Images through the official OpenAI SDK: every provider's own wire, forms, sizes, streams, money, failover, leaving."""
+"""Images by the official OpenAI SDK: wires, forms, sizes, streams, money, failover."""
 
 import asyncio
 import base64
 import re
+from typing import Any
 
 import openai
 import pytest
 
 from gatewayz.core.money import usd_text
-from gatewayz.observe.exposition import exposition
-from tests.support.gallery import PER_IMAGE, gallery, made_by
+from gatewayz.observe.exposition import render_metrics
+from tests.support.image_gateway import PER_IMAGE, image_model, run_image_gateway
+from tests.support.running_gateway import wait_until
 
 PNG = b"\x89PNG\r\n"
 
 
 @pytest.fixture
-async def here(tmp_path):
+async def gateway(tmp_path):
     models = [
-        made_by(
+        image_model(
             ("deepinfra", "fault-500", {"images": "0.01"}),
             ("together", "picture-together", PER_IMAGE),
             model="test/failing",
         ),
-        made_by(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
-        made_by(
+        image_model(("fal", "fal-ai/flux/picture", {"pixels": "0.02"}), model="test/megapixels"),
+        image_model(
             (
                 "openai",
                 "gpt-image-1",
@@ -31,17 +33,17 @@ async def here(tmp_path):
             ),
             model="test/tokens",
         ),
-        made_by(
+        image_model(
             ("deepinfra", "picture", {"images": "0.03"}),
             ("fal", "owner/picture-direct", {"pixels": "0.02"}),
             model="test/mixed",
         ),
-        made_by(
+        image_model(
             ("openai", "gpt-image-1", PER_IMAGE),
             ("together", "picture", PER_IMAGE),
             model="test/breaking",
         ),
-        made_by(
+        image_model(
             (
                 "google-ai-studio",
                 "picture",
@@ -49,10 +51,10 @@ async def here(tmp_path):
             ),
             model="test/gemini",
         ),
-        made_by(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
+        image_model(("deepinfra", "picture", PER_IMAGE), ("fal", "fal-ai/flux/picture", PER_IMAGE)),
     ]
-    async with gallery(tmp_path, models=models) as one:
-        yield one
+    async with run_image_gateway(tmp_path, models=models) as running:
+        yield running
 
 
 def image_in(item):
@@ -61,17 +63,17 @@ def image_in(item):
     return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
 
 
-def posts(here):
-    return [one for one in here.upstream.requests if one.method == "POST"]
+def posts(gateway):
+    return [request for request in gateway.upstream.requests if request.method == "POST"]
 
 
-async def test_a_request_without_a_model_goes_to_the_default_provider(here):
-    made = await here.client().images.generate(prompt="a cat", size="512x256")
-    assert image_in(made.data[0]) == (512, 256)
-    asked = here.upstream.requests[-1]
-    assert asked.path == "/deepinfra/v1/openai/images/generations"
-    assert asked.headers["authorization"] == "Bearer k-deepinfra"
-    assert asked.content == {
+async def test_a_request_without_a_model_goes_to_the_default_provider(gateway):
+    response = await gateway.client().images.generate(prompt="a cat", size="512x256")
+    assert image_in(response.data[0]) == (512, 256)
+    request = gateway.upstream.requests[-1]
+    assert request.path == "/deepinfra/v1/openai/images/generations"
+    assert request.headers["authorization"] == "Bearer k-deepinfra"
+    assert request.content == {
         "model": "stabilityai/sd3.5",
         "prompt": "a cat",
         "size": "512x256",
@@ -79,18 +81,18 @@ async def test_a_request_without_a_model_goes_to_the_default_provider(here):
     }
 
 
-async def test_a_model_that_nobody_knows_is_an_id_at_the_provider_that_was_asked_for(here):
-    await here.client().images.generate(
+async def test_a_model_that_nobody_knows_is_an_id_at_the_provider_that_was_asked_for(gateway):
+    await gateway.client().images.generate(
         prompt="a cat", model="owner/picture", extra_body={"provider": "together"}
     )
-    assert (here.upstream.requests[-1].path, here.sent["model"]) == (
+    assert (gateway.upstream.requests[-1].path, gateway.sent["model"]) == (
         "/together/v1/images/generations",
         "owner/picture",
     )
 
 
-async def test_each_provider_is_asked_in_its_own_words(here):
-    asked = {
+async def test_each_provider_is_asked_in_its_own_words(gateway):
+    fields = {
         "prompt": "a cat",
         "n": 2,
         "size": "1024x768",
@@ -112,9 +114,9 @@ async def test_each_provider_is_asked_in_its_own_words(here):
         "fal/owner/picture-direct",
         "vertex/endpoints/picture",
     ):
-        made = await here.client().images.generate(model=model, **asked)
-        assert [image_in(item) for item in made.data] == [(1024, 768)] * 2
-        sent[model] = posts(here)[-1]
+        response = await gateway.client().images.generate(model=model, **fields)
+        assert [image_in(item) for item in response.data] == [(1024, 768)] * 2
+        sent[model] = posts(gateway)[-1]
     common = {"prompt": "a cat", "n": 2, "size": "1024x768"}
     more = {"seed": 7, "negative_prompt": "dogs"}
     assert sent["deepinfra/picture"].content == {
@@ -161,8 +163,8 @@ async def test_each_provider_is_asked_in_its_own_words(here):
     }
 
 
-async def test_gemini_draws_one_image_a_request_and_is_charged_for_all(here):
-    made = await here.client().images.generate(
+async def test_gemini_draws_one_image_a_request_and_is_charged_for_all(gateway):
+    response = await gateway.client().images.generate(
         model="test/gemini",
         prompt="a cat",
         n=3,
@@ -170,44 +172,47 @@ async def test_gemini_draws_one_image_a_request_and_is_charged_for_all(here):
         quality="high",
         extra_body={"seed": 7, "style": "vivid"},
     )
-    assert [image_in(item) for item in made.data] == [(1344, 768)] * 3
-    asked = posts(here)
-    assert [one.path for one in asked] == ["/gemini/v1beta/models/picture:generateContent"] * 3
-    assert asked[0].headers["x-goog-api-key"] == "k-gemini"
+    assert [image_in(item) for item in response.data] == [(1344, 768)] * 3
+    requests = posts(gateway)
+    assert [request.path for request in requests] == [
+        "/gemini/v1beta/models/picture:generateContent"
+    ] * 3
+    assert requests[0].headers["x-goog-api-key"] == "k-gemini"
     config = {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "16:9"}}
-    assert [one.content["generationConfig"] for one in asked] == [
+    assert [request.content["generationConfig"] for request in requests] == [
         {**config, "seed": 7 + number} for number in range(3)
     ]
-    assert here.last.dropped == ("quality", "style")
+    assert gateway.last.dropped == ("quality", "style")
     assert (
-        here.last.usage.image_output
-        == sum(one.completion_tokens for one in here.upstream.invoices)
+        gateway.last.usage.image_output
+        == sum(invoice.completion_tokens for invoice in gateway.upstream.invoices)
         == 3 * 1_290
     )
     assert (
-        here.last.cost
-        == 3 * 1_290 * 30_000 + sum(one.prompt_tokens for one in here.upstream.invoices) * 300
+        gateway.last.cost
+        == 3 * 1_290 * 30_000
+        + sum(invoice.prompt_tokens for invoice in gateway.upstream.invoices) * 300
     )
 
 
-async def test_images_that_gemini_made_before_it_failed_are_kept(here):
-    here.upstream.script("picture", ["picture", "fault-500"])
-    made = await here.client().images.generate(model="test/gemini", prompt="a cat", n=3)
-    assert len(made.data) == here.last.usage.images == 1
+async def test_images_that_gemini_made_before_it_failed_are_kept(gateway):
+    gateway.upstream.script("picture", ["picture", "fault-500"])
+    response = await gateway.client().images.generate(model="test/gemini", prompt="a cat", n=3)
+    assert len(response.data) == gateway.last.usage.images == 1
 
 
 @pytest.mark.parametrize(
     ("scene", "status"),
     [("fault-503", 503), ("exchange-finish_image_safety", 400), ("fault-429", 429)],
 )
-async def test_gemini_refuses_in_its_own_words(here, scene, status):
+async def test_gemini_refuses_in_its_own_words(gateway, scene, status):
     with pytest.raises(openai.APIStatusError) as caught:
-        await here.client().images.generate(model=f"google-ai-studio/{scene}", prompt="a cat")
+        await gateway.client().images.generate(model=f"google-ai-studio/{scene}", prompt="a cat")
     assert caught.value.status_code == status
 
 
-async def test_what_a_provider_cannot_be_told_is_named(here):
-    raw = await here.client().images.with_raw_response.generate(
+async def test_what_a_provider_cannot_be_told_is_named(gateway):
+    raw = await gateway.client().images.with_raw_response.generate(
         model="fal/owner/picture-direct",
         prompt="x",
         quality="high",
@@ -217,12 +222,12 @@ async def test_what_a_provider_cannot_be_told_is_named(here):
     assert raw.headers["x-gatewayz-provider"] == "fal"
 
 
-async def test_unknown_fields_reach_a_provider_of_the_dialect_and_come_back_from_it(here):
-    made = await here.client().images.generate(
+async def test_unknown_fields_reach_a_provider_of_the_dialect_and_come_back_from_it(gateway):
+    response = await gateway.client().images.generate(
         model="together/picture-together", prompt="x", extra_body={"steps": 9}
     )
-    assert here.sent["steps"] == 9
-    assert made.data[0].timings == {"inference": 0.31}
+    assert gateway.sent["steps"] == 9
+    assert response.data[0].timings == {"inference": 0.31}
 
 
 @pytest.mark.parametrize(
@@ -230,51 +235,54 @@ async def test_unknown_fields_reach_a_provider_of_the_dialect_and_come_back_from
     ["fal/owner/picture", "fal/owner/picture-direct", "together/picture-url", "openai/dall-e-3"],
 )
 async def test_an_address_is_fetched_where_the_client_wants_bytes_and_passed_on_where_not(
-    here, model
+    gateway, model
 ):
-    linked = await here.client().images.generate(model=model, prompt="x", response_format="url")
-    assert re.fullmatch(rf"{here.upstream.url}/files/1024x1024-0\.png", linked.data[0].url)
+    linked = await gateway.client().images.generate(model=model, prompt="x", response_format="url")
+    assert re.fullmatch(rf"{gateway.upstream.url}/files/1024x1024-0\.png", linked.data[0].url)
     assert not linked.data[0].b64_json
-    assert not [one for one in here.upstream.requests if one.path.startswith("/files/")]
-    fetched = await here.client().images.generate(
+    assert not [
+        request for request in gateway.upstream.requests if request.path.startswith("/files/")
+    ]
+    fetched = await gateway.client().images.generate(
         model=model, prompt="x", response_format="b64_json"
     )
     assert image_in(fetched.data[0]) == (1024, 1024)
     assert not fetched.data[0].url
 
 
-async def test_bytes_for_a_client_that_wants_an_address_come_in_a_data_url(here):
-    made = await here.client().images.generate(
+async def test_bytes_for_a_client_that_wants_an_address_come_in_a_data_url(gateway):
+    response = await gateway.client().images.generate(
         model="deepinfra/picture", prompt="x", response_format="url"
     )
-    assert made.data[0].url.startswith("data:image/png;base64,iVBOR")
+    assert response.data[0].url.startswith("data:image/png;base64,iVBOR")
 
 
-async def test_a_redirected_file_is_fetched(here):
-    made = await here.client().images.generate(
+async def test_a_redirected_file_is_fetched(gateway):
+    response = await gateway.client().images.generate(
         model="together/picture-file-moved", prompt="x", extra_body={"response_format": "b64_json"}
     )
-    assert image_in(made.data[0]) == (1024, 1024)
+    assert image_in(response.data[0]) == (1024, 1024)
 
 
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
         ("missing", "HTTP 404"),
-        ("html", "none"),
+        ("html", "not an image"),
         ("circle", "redirected"),
         ("large", "bytes"),
-        ("away", "no public address"),
-        ("inside", "no public address"),
+        ("away", "not a public address"),
+        ("inside", "not a public address"),
     ],
 )
-async def test_a_file_that_cannot_be_had_is_the_providers_fault(here, wrong, why):
+async def test_a_file_that_cannot_be_had_is_the_providers_fault(gateway, wrong, why):
     with pytest.raises(openai.InternalServerError) as caught:
-        await here.client().images.generate(
+        await gateway.client().images.generate(
             model=f"together/picture-file-{wrong}", prompt="x", response_format="b64_json"
         )
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_broken")
-    assert why in caught.value.body["message"]
+    body: Any = caught.value.body
+    assert why in body["message"]
 
 
 @pytest.mark.parametrize(
@@ -301,11 +309,13 @@ async def test_a_file_that_cannot_be_had_is_the_providers_fault(here, wrong, why
         {"seed": -1},
     ],
 )
-async def test_bad_input_names_the_field(here, body):
+async def test_bad_input_names_the_field(gateway, body):
     with pytest.raises(openai.BadRequestError) as caught:
-        await here.client().images.generate(model="test/picture", prompt="a cat", extra_body=body)
+        await gateway.client().images.generate(
+            model="test/picture", prompt="a cat", extra_body=body
+        )
     assert caught.value.param.partition(".")[0] == next(iter(body))
-    assert not here.upstream.requests
+    assert not gateway.upstream.requests
 
 
 @pytest.mark.parametrize(
@@ -327,9 +337,9 @@ async def test_bad_input_names_the_field(here, body):
         ("vertex/endpoints/nothing", openai.NotFoundError, 404),
     ],
 )
-async def test_each_error_is_the_sdks_class(here, model, error, status):
+async def test_each_error_is_the_sdks_class(gateway, model, error, status):
     with pytest.raises(error) as caught:
-        await here.client().images.generate(model=model, prompt="x")
+        await gateway.client().images.generate(model=model, prompt="x")
     assert caught.value.status_code == status
     assert caught.value.body["message"]
 
@@ -338,20 +348,20 @@ async def test_each_error_is_the_sdks_class(here, model, error, status):
     "model",
     ["fal/fal-ai/veo3", "fal/fal-ai/kling-video/v2/text-to-video", "fal/owner/picture-video"],
 )
-async def test_a_model_that_makes_video_is_a_404_that_says_so(here, model):
+async def test_a_model_that_makes_video_is_a_404_that_says_so(gateway, model):
     with pytest.raises(openai.NotFoundError, match="makes video"):
-        await here.client().images.generate(model=model, prompt="x")
+        await gateway.client().images.generate(model=model, prompt="x")
 
 
-async def test_a_chat_with_a_model_of_images_is_refused_with_the_reason(here):
+async def test_a_chat_with_a_model_of_images_is_refused_with_the_reason(gateway):
     with pytest.raises(openai.BadRequestError, match="serves no chat requests"):
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model="test/picture", messages=[{"role": "user", "content": "hi"}]
         )
 
 
-async def test_a_failing_provider_is_left_for_the_next_and_its_price_is_charged(here):
-    raw = await here.client().images.with_raw_response.generate(
+async def test_a_failing_provider_is_left_for_the_next_and_its_price_is_charged(gateway):
+    raw = await gateway.client().images.with_raw_response.generate(
         model="test/failing", prompt="a cat", n=3
     )
     assert len(raw.parse().data) == 3
@@ -360,37 +370,41 @@ async def test_a_failing_provider_is_left_for_the_next_and_its_price_is_charged(
         "2",
     )
     assert raw.headers["x-gatewayz-cost"] == "0.12"
-    outcome = here.last
+    outcome = gateway.last
     assert [(row.provider, row.fault) for row in outcome.attempts] == [
         ("deepinfra", "upstream_error"),
         ("together", ""),
     ]
     assert (outcome.usage.images, usd_text(outcome.cost)) == (3, "0.12")
-    billed = [one for one in here.upstream.invoices if not one.fault]
-    assert sum(one.images for one in billed) == outcome.usage.images
+    billed = [invoice for invoice in gateway.upstream.invoices if not invoice.fault]
+    assert sum(invoice.images for invoice in billed) == outcome.usage.images
 
 
-async def test_megapixels_are_charged_as_the_provider_bills_them(here):
-    await here.client().images.generate(model="test/megapixels", prompt="x", n=2, size="1536x1024")
-    [invoice] = here.upstream.invoices
-    assert here.last.usage.pixels == invoice.pixels == 2 * 2 * 2**20
-    assert usd_text(here.last.cost) == usd_text(2 * 2 * 2**20 * 20_000 // 1000)
+async def test_megapixels_are_charged_as_the_provider_bills_them(gateway):
+    await gateway.client().images.generate(
+        model="test/megapixels", prompt="x", n=2, size="1536x1024"
+    )
+    [invoice] = gateway.upstream.invoices
+    assert gateway.last.usage.pixels == invoice.pixels == 2 * 2 * 10**6
+    assert usd_text(gateway.last.cost) == "0.08"
 
 
-async def test_tokens_are_charged_where_the_provider_counts_them(here):
-    made = await here.client().images.generate(model="test/tokens", prompt="a grey cat on a mat")
-    [invoice] = here.upstream.invoices
-    usage = here.last.usage
+async def test_tokens_are_charged_where_the_provider_counts_them(gateway):
+    response = await gateway.client().images.generate(
+        model="test/tokens", prompt="a grey cat on a mat"
+    )
+    [invoice] = gateway.upstream.invoices
+    usage = gateway.last.usage
     assert (usage.input, usage.image_output) == (invoice.prompt_tokens, invoice.completion_tokens)
-    assert (made.usage.input_tokens, made.usage.output_tokens) == (
+    assert (response.usage.input_tokens, response.usage.output_tokens) == (
         invoice.prompt_tokens,
         invoice.completion_tokens,
     )
-    assert here.last.cost == invoice.prompt_tokens * 5_000 + invoice.completion_tokens * 40_000
+    assert gateway.last.cost == invoice.prompt_tokens * 5_000 + invoice.completion_tokens * 40_000
 
 
-async def test_a_stream_shows_partial_images_and_ends_with_the_whole_ones(here):
-    stream = await here.client().images.generate(
+async def test_a_stream_shows_partial_images_and_ends_with_the_whole_ones(gateway):
+    stream = await gateway.client().images.generate(
         model="openai/gpt-image-1", prompt="a cat", stream=True, partial_images=2, size="64x32"
     )
     events = [event async for event in stream]
@@ -399,121 +413,130 @@ async def test_a_stream_shows_partial_images_and_ends_with_the_whole_ones(here):
     ]
     assert [event.partial_image_index for event in events[:2]] == [0, 1]
     assert image_in(events[-1]) == (64, 32)
-    assert events[-1].usage.output_tokens == here.last.usage.image_output == 272
-    assert here.last.fault == ""
+    assert events[-1].usage.output_tokens == gateway.last.usage.image_output == 272
+    assert gateway.last.fault == ""
 
 
 @pytest.mark.parametrize(
     "model", ["deepinfra/picture", "fal/owner/picture-direct", "vertex/endpoints/picture"]
 )
-async def test_a_provider_that_does_not_stream_serves_a_client_that_does(here, model):
-    stream = await here.client().images.generate(
+async def test_a_provider_that_does_not_stream_serves_a_client_that_does(gateway, model):
+    stream = await gateway.client().images.generate(
         model=model, prompt="a cat", stream=True, n=2, response_format="b64_json"
     )
     events = [event async for event in stream]
     assert [(event.type, image_in(event)) for event in events] == [
         ("image_generation.completed", (1024, 1024))
     ] * 2
-    assert "stream" not in posts(here)[-1].content
+    assert "stream" not in posts(gateway)[-1].content
 
 
 @pytest.mark.parametrize(
     "broken", ["fault-cut-0", "fault-sse-error-0", "fault-empty-stream", "fault-json-for-stream"]
 )
-async def test_a_stream_that_breaks_off_before_an_image_fails_over(here, broken):
-    here.upstream.script("gpt-image-1", [broken])
-    stream = await here.client().images.generate(model="test/breaking", prompt="x", stream=True)
+async def test_a_stream_that_breaks_off_before_an_image_fails_over(gateway, broken):
+    gateway.upstream.script("gpt-image-1", [broken])
+    stream = await gateway.client().images.generate(model="test/breaking", prompt="x", stream=True)
     assert [event.type async for event in stream] == ["image_generation.completed"]
-    assert [(row.provider, bool(row.fault)) for row in here.last.attempts] == [
+    assert [(row.provider, bool(row.fault)) for row in gateway.last.attempts] == [
         ("openai", True),
         ("together", False),
     ]
 
 
-async def test_a_stream_that_breaks_after_an_image_ends_with_an_error_and_is_charged_for_it(here):
-    here.upstream.script("gpt-image-1", ["fault-cut-1"])
+async def test_a_stream_that_breaks_after_an_image_ends_with_an_error_and_is_charged_for_it(
+    gateway,
+):
+    gateway.upstream.script("gpt-image-1", ["fault-cut-1"])
     events = []
     with pytest.raises(openai.APIError):
-        async for event in await here.client().images.generate(
+        async for event in await gateway.client().images.generate(
             model="test/breaking", prompt="x", stream=True, n=3
         ):
             events.append(event.type)
     assert events == ["image_generation.completed"]
-    assert here.last.usage.images == 1
+    assert gateway.last.usage.images == 1
 
 
-async def test_the_breaker_moves_as_for_chat(here):
+async def test_the_breaker_moves_as_for_chat(gateway):
     for _ in range(6):
-        await here.client().images.generate(model="test/failing", prompt="x")
-    assert len([one for one in posts(here) if one.path.startswith("/deepinfra")]) == 5
-    assert [row.provider for row in here.last.attempts] == ["together"]
+        await gateway.client().images.generate(model="test/failing", prompt="x")
+    assert (
+        len([request for request in posts(gateway) if request.path.startswith("/deepinfra")]) == 5
+    )
+    assert [row.provider for row in gateway.last.attempts] == ["together"]
 
 
 @pytest.mark.parametrize("model", ["fal/fal-ai/flux/picture-wait"])
-async def test_a_queued_request_is_asked_after_until_it_is_done(here, model):
-    made = await here.client().images.generate(
+async def test_a_queued_request_is_asked_after_until_it_is_done(gateway, model):
+    response = await gateway.client().images.generate(
         model=model, prompt="a cat", n=2, response_format="b64_json"
     )
-    assert len(made.data) == 2
-    paths = [(one.method, one.path.rpartition("/")[2]) for one in here.upstream.requests]
+    assert len(response.data) == 2
+    paths = [
+        (request.method, request.path.rpartition("/")[2]) for request in gateway.upstream.requests
+    ]
     assert paths[0] == ("POST", "picture-wait")
     assert paths.count(("GET", "status")) >= 2
-    assert not [one for one in here.upstream.requests if one.method == "PUT"]
-    assert all(one.headers["authorization"] == "Key k-fal" for one in here.upstream.requests)
-
-
-async def test_a_client_that_leaves_the_queue_cancels_its_request_upstream(here):
-    task = asyncio.create_task(
-        here.client().images.generate(model="fal/fal-ai/flux/picture-forever", prompt="x")
+    assert not [request for request in gateway.upstream.requests if request.method == "PUT"]
+    assert all(
+        request.headers["authorization"] == "Key k-fal" for request in gateway.upstream.requests
     )
-    while not [one for one in here.upstream.requests if one.path.endswith("/status")]:
+
+
+async def test_a_client_that_leaves_the_queue_cancels_its_request_upstream(gateway):
+    task = asyncio.create_task(
+        gateway.client().images.generate(model="fal/fal-ai/flux/picture-forever", prompt="x")
+    )
+    while not [
+        request for request in gateway.upstream.requests if request.path.endswith("/status")
+    ]:
         await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await here.settled()
-    for _ in range(200):
-        if [one for one in here.upstream.requests if one.method == "PUT"]:
-            break
-        await asyncio.sleep(0.01)
-    [cancelled] = [one for one in here.upstream.requests if one.method == "PUT"]
+    await gateway.wait_until_idle()
+    await wait_until(
+        lambda: [request for request in gateway.upstream.requests if request.method == "PUT"]
+    )
+    [cancelled] = [request for request in gateway.upstream.requests if request.method == "PUT"]
     assert cancelled.path.startswith("/fal-queue/fal-ai/flux/requests/")
     assert cancelled.path.endswith("/cancel")
-    assert (here.last.fault, here.last.cost) == ("client_gone", 0)
+    assert (gateway.last.fault, gateway.last.cost) == ("client_gone", 0)
 
 
-async def test_time_that_runs_out_in_the_queue_cancels_too(here):
+async def test_time_that_runs_out_in_the_queue_cancels_too(gateway):
     with pytest.raises(openai.InternalServerError) as caught:
-        await here.client().images.generate(
+        await gateway.client().images.generate(
             model="fal/fal-ai/flux/picture-forever",
             prompt="x",
             extra_headers={"x-request-timeout-ms": "900"},
         )
     assert caught.value.status_code == 504
-    await here.settled()
-    assert [one.method for one in here.upstream.requests].count("PUT") == 1
+    await gateway.wait_until_idle()
+    assert [request.method for request in gateway.upstream.requests].count("PUT") == 1
 
 
-async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(here):
-    await here.client().images.generate(model="test/picture", prompt="x")
-    records = list(here.built.books.records)
-    assert [(one.endpoint, one.model) for one in records] == [
+async def test_a_call_for_images_leaves_one_record_and_counts_in_the_metrics(gateway):
+    await gateway.client().images.generate(model="test/picture", prompt="x")
+    records = list(gateway.built.books.records)
+    assert [(record.endpoint, record.model) for record in records] == [
         ("/v1/images/generations", "test/picture")
     ]
-    here.built.bus.flush()
-    page = exposition(here.built.metrics.counts())
+    gateway.built.bus.flush()
+    page = render_metrics(gateway.built.metrics.snapshot())
     assert b'endpoint="/v1/images/generations"' in page
     assert b'gatewayz_images_total{model="test/picture",provider="deepinfra"} 1.0' in page
 
 
-async def test_the_cheapest_for_these_images_comes_first_where_that_is_wished(here):
+async def test_the_cheapest_for_these_images_comes_first_where_that_is_wished(gateway):
     for size, cheapest in (("256x256", "fal"), ("2048x2048", "deepinfra")):
-        await here.client().images.generate(
+        await gateway.client().images.generate(
             model="test/mixed", prompt="x", size=size, extra_body={"provider": {"sort": "price"}}
         )
-        assert here.last.served == cheapest
+        assert gateway.last.served == cheapest
     with pytest.raises(openai.BadRequestError, match="price of image is above"):
-        await here.client().images.generate(
+        await gateway.client().images.generate(
             model="test/failing",
             prompt="x",
             extra_body={"provider": {"max_price": {"image": "0.001"}}},

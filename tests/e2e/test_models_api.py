@@ -1,6 +1,7 @@
 """The models API over real sockets: OpenAI's shape, OpenRouter's fields, filters, odd ids, ETags, who serves what."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -8,16 +9,16 @@ import anthropic
 import openai
 import pytest
 
-from gatewayz.catalog.naming import Shelf
+from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.core.calls import Principal
 from gatewayz.core.money import price_from_pico
-from gatewayz.web.asked import Asked
-from gatewayz.web.models import MAX_BODIES, Bodies, ModelPages
-from tests.support.house import PRICE, house
+from gatewayz.web.handler_request import HandlerRequest
+from gatewayz.web.models import MAX_BODIES, BodyCache, ModelHandlers
+from tests.support.running_gateway import PRICE, run_gateway
 
 ODD = "maker/model-1.5:free"
-MODELS = [
+MODELS: list[dict[str, Any]] = [
     {
         "id": "maker/model-1.5",
         "name": "Maker One",
@@ -57,15 +58,15 @@ MODELS = [
     {"id": "maker/unpriced", "offers": [{"provider": "first", "upstream_id": "u"}]},
     {"id": "maker/gone", "offers": [{"provider": "openai", "upstream_id": "gone", "price": PRICE}]},
 ]
-OWN = {"models": MODELS, "catalog": {"sync_every_s": 0, "markup_bp": 1_000}}
+OWN: dict[str, Any] = {"models": MODELS, "catalog": {"sync_every_s": 0, "markup_bp": 1_000}}
 
 
-async def get(here, path, key=None, **headers):
+async def get(gateway, path, key=None, **headers):
     async with (
         aiohttp.ClientSession() as session,
         session.get(
-            f"{here.url}{path}",
-            headers={"Authorization": f"Bearer {key or here.key}"} | headers,
+            f"{gateway.url}{path}",
+            headers={"Authorization": f"Bearer {key or gateway.key}"} | headers,
             allow_redirects=False,
         ) as answer,
     ):
@@ -73,42 +74,44 @@ async def get(here, path, key=None, **headers):
         return answer.status, answer.headers, json.loads(body) if body else None
 
 
-async def ids(here, query=""):
-    status, _, body = await get(here, f"/v1/models{query}")
+async def ids(gateway, query=""):
+    status, _, body = await get(gateway, f"/v1/models{query}")
     assert status == 200, body
     return [model["id"] for model in body["data"] if model["id"].startswith("maker/")]
 
 
 async def test_the_official_sdk_lists_and_retrieves(tmp_path):
-    async with house(tmp_path, **OWN) as here:
-        listed = [model async for model in await here.client().models.list()]
+    async with run_gateway(tmp_path, **OWN) as gateway:
+        models = [model async for model in await gateway.client().models.list()]
         assert {"maker/model-1.5", ODD, "maker/painter", "maker/unpriced"} <= {
-            model.id for model in listed
+            model.id for model in models
         }
-        assert "maker/gone" not in {model.id for model in listed}
+        assert "maker/gone" not in {model.id for model in models}
         assert all(
             model.object == "model" and isinstance(model.created, int) and model.owned_by
-            for model in listed
+            for model in models
         )
         for name in ("maker/model-1.5", ODD, "one", "deep/m1"):
-            assert (await here.client().models.retrieve(name)).id in {"maker/model-1.5", ODD}
+            assert (await gateway.client().models.retrieve(name)).id in {"maker/model-1.5", ODD}
         for name in ("maker/gone", "maker/none", "first/anything", "maker/Model-1.5"):
             with pytest.raises(openai.NotFoundError):
-                await here.client().models.retrieve(name)
+                await gateway.client().models.retrieve(name)
 
 
 async def test_anthropics_sdk_lists_pages_and_retrieves(tmp_path):
     async with (
-        house(tmp_path, **OWN) as here,
-        anthropic.AsyncAnthropic(base_url=here.url, api_key=here.key, max_retries=0) as client,
+        run_gateway(tmp_path, **OWN) as gateway,
+        anthropic.AsyncAnthropic(
+            base_url=gateway.url, api_key=gateway.key, max_retries=0
+        ) as client,
     ):
         everything = [model async for model in await client.models.list(limit=2)]
         assert [model.id for model in everything] == [
-            model.id async for model in await here.client().models.list()
+            model.id async for model in await gateway.client().models.list()
         ]
         assert {model.type for model in everything} == {"model"}
-        one = await client.models.retrieve("maker/model-1.5")
-        assert (one.id, one.display_name, one.created_at.year) == (
+        model = await client.models.retrieve("maker/model-1.5")
+        assert (model.id, model.display_name, model.created_at.year) == (
             "maker/model-1.5",
             "Maker One",
             1970,
@@ -122,20 +125,21 @@ async def test_anthropics_sdk_lists_pages_and_retrieves(tmp_path):
             ids[2],
         )
         assert (await client.models.list(after_id=ids[-1])).data == []
-        with pytest.raises(anthropic.NotFoundError) as caught:
+        with pytest.raises(anthropic.NotFoundError) as error:
             await client.models.retrieve("maker/none")
-        assert (caught.value.body["type"], caught.value.body["error"]["type"]) == (
+        body: Any = error.value.body
+        assert (body["type"], body["error"]["type"]) == (
             "error",
             "not_found_error",
         )
-        for wrong in ({"limit": 0}, {"limit": 5_000}, {"after_id": "maker/none"}):
+        for query in ({"limit": 0}, {"limit": 5_000}, {"after_id": "maker/none"}):
             with pytest.raises(anthropic.BadRequestError):
-                await client.models.list(**wrong)
+                await client.models.list(**query)
 
 
 async def test_a_model_has_openrouters_fields(tmp_path):
-    async with house(tmp_path, **OWN) as here:
-        _, _, model = await get(here, "/v1/models/maker/model-1.5")
+    async with run_gateway(tmp_path, **OWN) as gateway:
+        _, _, model = await get(gateway, "/v1/models/maker/model-1.5")
         assert model["pricing"] == {
             "prompt": "0.000001375",
             "completion": "0.000011",
@@ -166,12 +170,12 @@ async def test_a_model_has_openrouters_fields(tmp_path):
         )
         assert model["architecture"]["modality"] == "text->text"
         assert {"temperature", "max_tokens"} <= set(model["supported_parameters"])
-        _, _, free = await get(here, f"/v1/models/{ODD}")
+        _, _, free = await get(gateway, f"/v1/models/{ODD}")
         assert free["free"]
         assert set(free["pricing"].values()) == {"0"}
-        _, _, unpriced = await get(here, "/v1/models/maker/unpriced")
+        _, _, unpriced = await get(gateway, "/v1/models/maker/unpriced")
         assert unpriced["pricing"] is None
-        _, _, painter = await get(here, "/v1/models/maker/painter")
+        _, _, painter = await get(gateway, "/v1/models/maker/painter")
         assert painter["pricing"]["image"] == "0.044"
 
 
@@ -186,37 +190,37 @@ async def test_a_model_has_openrouters_fields(tmp_path):
     ],
 )
 async def test_ids_may_be_spelled_with_slashes_and_colons_escaped_or_not(tmp_path, spelled):
-    async with house(tmp_path, **OWN) as here:
-        reader_path = f"/v1/models/{spelled}"
+    async with run_gateway(tmp_path, **OWN) as gateway:
+        path = f"/v1/models/{spelled}"
         async with aiohttp.ClientSession() as session:
             from yarl import URL
 
             async with session.get(
-                URL(here.url + reader_path, encoded=True),
-                headers={"Authorization": f"Bearer {here.key}"},
+                URL(gateway.url + path, encoded=True),
+                headers={"Authorization": f"Bearer {gateway.key}"},
             ) as answer:
                 assert (answer.status, (await answer.json())["id"]) == (200, ODD)
 
 
 async def test_filters_and_pages(tmp_path):
-    async with house(tmp_path, **OWN) as here:
-        everything = await ids(here)
+    async with run_gateway(tmp_path, **OWN) as gateway:
+        everything = await ids(gateway)
         assert everything == sorted(everything)
-        assert await ids(here, "?provider=first") == ["maker/model-1.5", "maker/unpriced"]
-        assert await ids(here, "?provider=first,second&q=model") == ["maker/model-1.5", ODD]
-        assert await ids(here, "?q=MAKER+one") == ["maker/model-1.5"]
-        assert await ids(here, "?free=true") == [ODD]
-        assert await ids(here, "?free=false") == everything
-        assert await ids(here, "?supported_parameters=temperature,seed") == [
+        assert await ids(gateway, "?provider=first") == ["maker/model-1.5", "maker/unpriced"]
+        assert await ids(gateway, "?provider=first,second&q=model") == ["maker/model-1.5", ODD]
+        assert await ids(gateway, "?q=MAKER+one") == ["maker/model-1.5"]
+        assert await ids(gateway, "?free=true") == [ODD]
+        assert await ids(gateway, "?free=false") == everything
+        assert await ids(gateway, "?supported_parameters=temperature,seed") == [
             "maker/model-1.5",
             ODD,
             "maker/unpriced",
         ]
-        assert await ids(here, "?supported_parameters=nothing") == []
-        assert await ids(here, "?input_modalities=image") == []
-        assert await ids(here, "?modality=text-%3Etext&q=unpriced") == ["maker/unpriced"]
-        assert await ids(here, "?unheard=of") == everything
-        _, _, page = await get(here, "/v1/models?q=maker&limit=2&offset=1")
+        assert await ids(gateway, "?supported_parameters=nothing") == []
+        assert await ids(gateway, "?input_modalities=image") == []
+        assert await ids(gateway, "?modality=text-%3Etext&q=unpriced") == ["maker/unpriced"]
+        assert await ids(gateway, "?unheard=of") == everything
+        _, _, page = await get(gateway, "/v1/models?q=maker&limit=2&offset=1")
         assert ([model["id"] for model in page["data"]], page["total"]) == (everything[1:3], 4)
 
 
@@ -235,37 +239,41 @@ async def test_filters_and_pages(tmp_path):
     ],
 )
 async def test_a_filter_that_makes_no_sense_is_refused(tmp_path, query):
-    async with house(tmp_path, **OWN) as here:
+    async with run_gateway(tmp_path, **OWN) as gateway:
         status, _, body = (
-            await get(here, f"/v1/models?{query}") if "%" not in query else await raw(here, query)
+            await get(gateway, f"/v1/models?{query}")
+            if "%" not in query
+            else await raw(gateway, query)
         )
         assert status == 400, body
         assert body["error"]["type"] == "invalid_request_error"
 
 
-async def raw(here, query):
+async def raw(gateway, query):
     from yarl import URL
 
     async with (
         aiohttp.ClientSession() as session,
         session.get(
-            URL(f"{here.url}/v1/models?{query}", encoded=True),
-            headers={"Authorization": f"Bearer {here.key}"},
+            URL(f"{gateway.url}/v1/models?{query}", encoded=True),
+            headers={"Authorization": f"Bearer {gateway.key}"},
         ) as answer,
     ):
         return answer.status, {}, await answer.json()
 
 
 async def test_a_list_that_has_not_changed_is_not_sent_again(tmp_path):
-    async with house(tmp_path, **OWN) as here:
-        _, first, _ = await get(here, "/v1/models")
+    async with run_gateway(tmp_path, **OWN) as gateway:
+        _, first, _ = await get(gateway, "/v1/models")
         assert first["Cache-Control"] == "private, no-cache"
         status, headers, body = await get(
-            here, "/v1/models", **{"If-None-Match": f'"other", W/{first["ETag"]}'}
+            gateway, "/v1/models", **{"If-None-Match": f'"other", W/{first["ETag"]}'}
         )
         assert (status, headers["ETag"], body) == (304, first["ETag"], None)
-        assert (await get(here, "/v1/models?q=one", **{"If-None-Match": first["ETag"]}))[0] == 200
-        here.built.shelf.restock(
+        assert (await get(gateway, "/v1/models?q=one", **{"If-None-Match": first["ETag"]}))[
+            0
+        ] == 200
+        gateway.built.catalog.replace(
             [
                 Model(
                     id="new/model",
@@ -273,7 +281,7 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(tmp_path):
                 )
             ]
         )
-        status, headers, body = await get(here, "/v1/models", **{"If-None-Match": first["ETag"]})
+        status, headers, body = await get(gateway, "/v1/models", **{"If-None-Match": first["ETag"]})
         assert (status, [model["id"] for model in body["data"]]) == (200, ["new/model"])
         assert headers["ETag"] != first["ETag"]
 
@@ -289,8 +297,8 @@ async def test_endpoints_show_the_offers_and_to_operators_also_those_that_are_of
             ],
         },
     ]
-    async with house(tmp_path, **(OWN | {"models": models})) as here:
-        _, _, body = await get(here, "/v1/models/maker/model-1.5/endpoints")
+    async with run_gateway(tmp_path, **(OWN | {"models": models})) as gateway:
+        _, _, body = await get(gateway, "/v1/models/maker/model-1.5/endpoints")
         first, second = body["data"]["endpoints"]
         assert body["data"]["id"] == "maker/model-1.5"
         assert (
@@ -305,15 +313,17 @@ async def test_endpoints_show_the_offers_and_to_operators_also_those_that_are_of
             second["max_completion_tokens"],
             second["pricing"]["prompt"],
         ) == (8_000, 500, "0.0000011")
-        _, _, seen = await get(here, "/v1/models/maker%2Fboth/endpoints")
-        assert [(one["tag"], one["why_not"]) for one in seen["data"]["endpoints"]] == [
+        _, _, both = await get(gateway, "/v1/models/maker%2Fboth/endpoints")
+        assert [
+            (endpoint["tag"], endpoint["why_not"]) for endpoint in both["data"]["endpoints"]
+        ] == [
             ("first", ""),
             ("openai", "off: set OPENAI_API_KEY"),
         ]
-        assert (await get(here, "/v1/models/maker/none/endpoints"))[0] == 404
+        assert (await get(gateway, "/v1/models/maker/none/endpoints"))[0] == 404
 
 
-def pages(**more):
+def model_handlers(**more):
     from gatewayz.providers.spec import Provider
 
     providers = {
@@ -328,37 +338,36 @@ def pages(**more):
         )
         for name in "bcd"
     ]
-    return ModelPages(
-        Shelf([Model(id=offer.model, offers=(offer,)) for offer in offers], providers), dict
+    return ModelHandlers(
+        Catalog([Model(id=offer.model, offers=(offer,)) for offer in offers], providers), dict
     )
 
 
 async def test_a_key_bound_to_models_is_shown_only_those():
     bound = Principal("account", "key", models=("a/b",))
-    shown = json.loads((await pages().several(Asked(principal=bound))).body)
-    assert [model["id"] for model in shown["data"]] == ["a/b"]
+    models = json.loads((await model_handlers().list_models(HandlerRequest(principal=bound))).body)
+    assert [model["id"] for model in models["data"]] == ["a/b"]
     with pytest.raises(Exception, match="does not exist"):
-        await pages().one(Asked(tail="a/c", principal=bound))
+        await model_handlers().get_model(HandlerRequest(tail="a/c", principal=bound))
 
 
 async def test_an_account_with_a_markup_of_its_own_sees_the_prices_that_it_pays():
-    marked = Principal("account", "key", markup_bp=5_000)
-    page = pages()
-    shown = [
-        json.loads((await page.one(Asked(tail="a/b", principal=who))).body)["pricing"]["prompt"]
-        for who in (None, marked, None)
+    principal = Principal("account", "key", markup_bp=5_000)
+    handlers = model_handlers()
+    prices = [
+        json.loads((await handlers.get_model(HandlerRequest(tail="a/b", principal=who))).body)[
+            "pricing"
+        ]["prompt"]
+        for who in (None, principal, None)
     ]
-    assert shown == ["0.000001", "0.0000015", "0.000001"]
+    assert prices == ["0.000001", "0.0000015", "0.000001"]
 
 
 def test_answers_that_are_remembered_are_bounded():
-    bodies = Bodies()
-    made = []
+    bodies = BodyCache()
     for number in range(MAX_BODIES + 10):
-        bodies.get(str(number), lambda number=number: made.append(number) or b"x")
-    bodies.get(str(MAX_BODIES), lambda: made.append("again") or b"x")
-    assert "again" not in made
-    bodies.get("0", lambda: made.append("again") or b"x")
-    assert "again" in made
+        bodies.get(str(number), lambda: b"old")
+    assert bodies.get(str(MAX_BODIES), lambda: b"new") == b"old"
+    assert bodies.get("0", lambda: b"new") == b"new"
     bodies.get("big", lambda: b"x" * (40 * 2**20))
     assert bodies.get("1", lambda: b"new") == b"new"

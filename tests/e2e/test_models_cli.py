@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gatewayz.catalog.merge import Listing
+from gatewayz.catalog.sources import Listing
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import FileListings
 
@@ -69,7 +69,10 @@ async def test_lists_are_read_and_kept_by_command(tmp_path):
         )
         status, out, error = await run(tmp_path, "models", "sync")
         assert (status, error) == (0, "")
-        assert out == "openrouter: 3 models, 2 prices, 1 quarantined\n"
+        assert (
+            out
+            == "openrouter: 3 models, 2 prices, 1 quarantined; unread in its prices: pricing.image\n"
+        )
         _, out, _ = await run(tmp_path, "models", "--find", "openrouter/auto", "--json")
         assert "below zero" in json.loads(out)[0]["offers"][0]["why_not"]
         _, out, _ = await run(tmp_path, "models", "report")
@@ -84,15 +87,15 @@ async def test_the_doctor_tells_what_is_not_sold_and_which_lists_are_old_or_doub
         "models: [{id: a/b, offers: [{provider: simulator, upstream_id: echo}, {provider: groq, upstream_id: b}]}]"
     )
     kept = FileListings(tmp_path / "data")
-    kept.keep(
+    kept.save(
         Listing(
             provider="groq",
             read_s=1_700_000_000,
             offers=(),
-            doubted="the unit of this list is in doubt",
+            doubt_reason="the unit of this list is in doubt",
         )
     )
-    kept.keep(Listing(provider="openai", read_s=1_700_000_000, offers=()))
+    kept.save(Listing(provider="openai", read_s=1_700_000_000, offers=()))
     status, out, error = await run(tmp_path, "doctor", GROQ_API_KEY="k")
     assert "models: " in out
     assert "at two providers or more" in out

@@ -1,17 +1,19 @@
-"""Errors as the official OpenAI SDK sees them: each class, with the provider's own words where clients match on them."""
+"""Errors as the official OpenAI SDK sees them, and where they are the provider's own words."""
+
+from typing import Any
 
 import openai
 import pytest
 
-from tests.support.house import house
+from tests.support.running_gateway import run_gateway
 
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with house(tmp_path) as one:
-        yield one
+async def gateway(tmp_path):
+    async with run_gateway(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -31,18 +33,18 @@ async def here(tmp_path):
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_each_error_is_the_sdks_class(here, model, error, status, streamed):
+async def test_each_error_is_the_sdks_class(gateway, model, error, status, streamed):
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(model=model, messages=HI, stream=streamed)
+        await gateway.client().chat.completions.create(model=model, messages=HI, stream=streamed)
     assert caught.value.status_code == status
     assert caught.value.body["message"]
     assert caught.value.request_id
     assert "canary" not in str(caught.value)
 
 
-async def test_a_rejection_keeps_the_providers_words(here):
+async def test_a_rejection_keeps_the_providers_words(gateway):
     with pytest.raises(openai.BadRequestError) as caught:
-        await here.client().chat.completions.create(model="first/fault-400", messages=HI)
+        await gateway.client().chat.completions.create(model="first/fault-400", messages=HI)
     assert caught.value.body == {
         "message": "Invalid 'messages[0].content': string too weird.",
         "type": "invalid_request_error",
@@ -52,9 +54,9 @@ async def test_a_rejection_keeps_the_providers_words(here):
 
 
 @pytest.mark.parametrize("key", ["", "sk-wrong", "gw_live_" + "a" * 49])
-async def test_a_bad_key_is_an_authentication_error(here, key):
+async def test_a_bad_key_is_an_authentication_error(gateway, key):
     with pytest.raises((openai.AuthenticationError, openai.OpenAIError)) as caught:
-        await here.client(api_key=key or " ").chat.completions.create(
+        await gateway.client(api_key=key or " ").chat.completions.create(
             model="first/echo", messages=HI
         )
     assert isinstance(caught.value, openai.AuthenticationError | openai.APIConnectionError)
@@ -82,18 +84,19 @@ async def test_a_bad_key_is_an_authentication_error(here, key):
         {"top_logprobs": 99},
     ],
 )
-async def test_bad_input_is_a_bad_request_that_names_the_field(here, body):
+async def test_bad_input_is_a_bad_request_that_names_the_field(gateway, body):
     with pytest.raises(openai.BadRequestError) as caught:
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model="first/echo", messages=HI, extra_body=body
         )
-    assert caught.value.param or caught.value.body["param"]
-    assert not here.upstream.requests
+    error: Any = caught.value
+    assert error.param or error.body["param"]
+    assert not gateway.upstream.requests
 
 
-async def test_the_sdk_retries_a_limit_and_succeeds(here):
-    here.upstream.script("echo", ["fault-429-retry-0", "echo"])
-    reply = await here.client(max_retries=2).chat.completions.create(
+async def test_the_sdk_retries_a_limit_and_succeeds(gateway):
+    gateway.upstream.script("echo", ["fault-429-retry-0", "echo"])
+    reply = await gateway.client(max_retries=2).chat.completions.create(
         model="first/echo", messages=HI
     )
     assert reply.choices[0].message.content

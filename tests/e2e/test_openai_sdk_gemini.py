@@ -1,19 +1,20 @@
-"""The official OpenAI SDK over an upstream that speaks Gemini: every feature asserted there and in the answer."""
+"""The official OpenAI SDK on a Gemini upstream: every feature, there and in the answer."""
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from gatewayz.simulator.gemini_rules import SIGNATURE
-from tests.support.house import house
+from gatewayz.simulator.gemini_validation import SIGNATURE
+from tests.support.running_gateway import run_gateway
 
 PARAMETERS = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
     "required": ["city", "days"],
 }
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {"name": "weather", "description": "Tells the weather", "parameters": PARAMETERS},
 }
@@ -21,68 +22,69 @@ CLOCK = {
     "type": "function",
     "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}},
 }
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 SAID = [{"role": "user", "parts": [{"text": "Tell me something, please"}]}]
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with house(tmp_path, dialect="gemini") as one:
-        yield one
+async def gateway(tmp_path):
+    async with run_gateway(tmp_path, dialect="gemini") as running:
+        yield running
 
 
-async def both(here, scene, model="", **asked):
-    """The message of a scene, whole and folded from its stream, and what the upstream was asked each time."""
-    client = here.client()
-    asked = {"messages": HI, **asked}
+async def both(gateway, scene, model="", **fields):
+    """The message of a scene, whole and folded from its stream, and both requests upstream."""
+    client = gateway.client()
+    fields = {"messages": HI, **fields}
     if model:
-        here.upstream.script(model, [scene])
-    whole = await client.chat.completions.create(model=f"first/{model or scene}", **asked)
-    first = here.sent
+        gateway.upstream.script(model, [scene])
+    whole = await client.chat.completions.create(model=f"first/{model or scene}", **fields)
+    first = gateway.sent
     assert (
-        here.upstream.requests[-1].path == f"/first/v1beta/models/{model or scene}:generateContent"
+        gateway.upstream.requests[-1].path
+        == f"/first/v1beta/models/{model or scene}:generateContent"
     )
-    async with client.chat.completions.stream(model=f"first/{model or scene}", **asked) as stream:
+    async with client.chat.completions.stream(model=f"first/{model or scene}", **fields) as stream:
         streamed = await stream.get_final_completion()
     assert (
-        here.upstream.requests[-1].path
+        gateway.upstream.requests[-1].path
         == f"/first/v1beta/models/{model or scene}:streamGenerateContent?alt=sse"
     )
-    assert here.sent == first
+    assert gateway.sent == first
     return whole, streamed, first
 
 
-async def test_text_whole_and_streamed(here):
-    whole, streamed, sent = await both(here, "echo")
+async def test_text_whole_and_streamed(gateway):
+    whole, streamed, sent = await both(gateway, "echo")
     assert sent == {"contents": SAID}
     for reply in (whole, streamed):
         assert reply.choices[0].message.content == "Tell me something, please"
         assert reply.choices[0].message.role == "assistant"
         assert reply.choices[0].finish_reason == "stop"
         assert reply.model == "first/echo"
-    invoice = here.upstream.invoices[-1]
+    invoice = gateway.upstream.invoices[-1]
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (
         invoice.prompt_tokens,
         invoice.completion_tokens,
     )
-    assert (here.last.usage.prompt, here.last.usage.completion) == (
+    assert (gateway.last.usage.prompt, gateway.last.usage.completion) == (
         invoice.prompt_tokens,
         invoice.completion_tokens,
     )
-    assert not here.last.usage.estimated
+    assert not gateway.last.usage.estimated
 
 
-async def test_the_key_goes_in_googles_header_and_nothing_of_the_client_goes_on(here):
-    await here.client(default_headers={"X-Strange": "1"}).chat.completions.create(
+async def test_the_key_goes_in_googles_header_and_nothing_of_the_client_goes_on(gateway):
+    await gateway.client(default_headers={"X-Strange": "1"}).chat.completions.create(
         model="first/echo", messages=HI
     )
-    headers = here.upstream.requests[-1].headers
-    assert here.key not in json.dumps(headers)
+    headers = gateway.upstream.requests[-1].headers
+    assert gateway.key not in json.dumps(headers)
     assert "x-strange" not in headers
 
 
 @pytest.mark.parametrize(
-    ("asked", "config"),
+    ("fields", "config"),
     [
         (
             {"temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.25, "frequency_penalty": -0.5},
@@ -99,14 +101,14 @@ async def test_the_key_goes_in_googles_header_and_nothing_of_the_client_goes_on(
         ({"response_format": {"type": "json_object"}}, {"responseMimeType": "application/json"}),
     ],
 )
-async def test_a_parameter_reaches_the_upstream_in_its_words(here, asked, config):
-    await here.client().chat.completions.create(model="first/echo", messages=HI, **asked)
-    assert here.sent == {"contents": SAID, "generationConfig": config}
-    assert here.last.dropped == ()
+async def test_a_parameter_reaches_the_upstream_in_its_words(gateway, fields, config):
+    await gateway.client().chat.completions.create(model="first/echo", messages=HI, **fields)
+    assert gateway.sent == {"contents": SAID, "generationConfig": config}
+    assert gateway.last.dropped == ()
 
 
-async def test_what_cannot_be_said_is_left_out_and_named(here):
-    asked = {
+async def test_what_cannot_be_said_is_left_out_and_named(gateway):
+    fields = {
         "logit_bias": {"1": 2},
         "user": "someone",
         "metadata": {"a": "b"},
@@ -114,10 +116,10 @@ async def test_what_cannot_be_said_is_left_out_and_named(here):
         "stop": ["a", "b", "c", "d", "e", "f"],
         "reasoning_effort": "high",
     }
-    await here.client().chat.completions.create(
-        model="first/hello", messages=HI, tools=[TOOL], **asked
+    await gateway.client().chat.completions.create(
+        model="first/hello", messages=HI, tools=[TOOL], **fields
     )
-    assert set(here.last.dropped) == {
+    assert set(gateway.last.dropped) == {
         "logit_bias",
         "user",
         "metadata",
@@ -125,10 +127,10 @@ async def test_what_cannot_be_said_is_left_out_and_named(here):
         "stop",
         "reasoning_effort",
     }
-    assert here.sent["generationConfig"] == {"stopSequences": ["a", "b", "c", "d", "e"]}
+    assert gateway.sent["generationConfig"] == {"stopSequences": ["a", "b", "c", "d", "e"]}
 
 
-async def test_system_and_developer_messages_are_the_instruction(here):
+async def test_system_and_developer_messages_are_the_instruction(gateway):
     messages = [
         {"role": "developer", "content": "Be brief"},
         {"role": "system", "content": "Be kind"},
@@ -137,8 +139,8 @@ async def test_system_and_developer_messages_are_the_instruction(here):
         {"role": "system", "content": "Now be long"},
         {"role": "user", "content": "Go"},
     ]
-    await here.client().chat.completions.create(model="first/echo", messages=messages)
-    assert here.sent == {
+    await gateway.client().chat.completions.create(model="first/echo", messages=messages)
+    assert gateway.sent == {
         "systemInstruction": {"parts": [{"text": "Be brief"}, {"text": "Be kind"}]},
         "contents": [
             *SAID,
@@ -148,12 +150,12 @@ async def test_system_and_developer_messages_are_the_instruction(here):
     }
 
 
-async def test_a_model_without_an_instruction_is_told_at_the_beginning(here):
-    here.upstream.script("gemma-3-27b-it", ["echo"])
-    await here.client().chat.completions.create(
+async def test_a_model_without_an_instruction_is_told_at_the_beginning(gateway):
+    gateway.upstream.script("gemma-3-27b-it", ["echo"])
+    await gateway.client().chat.completions.create(
         model="first/gemma-3-27b-it", messages=[{"role": "system", "content": "Be brief"}, *HI]
     )
-    assert here.sent == {"contents": [{"role": "user", "parts": [{"text": "Be brief"}]}, *SAID]}
+    assert gateway.sent == {"contents": [{"role": "user", "parts": [{"text": "Be brief"}]}, *SAID]}
 
 
 @pytest.mark.parametrize(
@@ -187,8 +189,8 @@ async def test_a_model_without_an_instruction_is_told_at_the_beginning(here):
         ),
     ],
 )
-async def test_one_tool_call(here, choice, calling):
-    whole, streamed, sent = await both(here, "tools", tools=[TOOL, CLOCK], tool_choice=choice)
+async def test_one_tool_call(gateway, choice, calling):
+    whole, streamed, sent = await both(gateway, "tools", tools=[TOOL, CLOCK], tool_choice=choice)
     declared = [
         {"name": "weather", "description": "Tells the weather", "parameters": PARAMETERS},
         {"name": "clock"},
@@ -202,14 +204,14 @@ async def test_one_tool_call(here, choice, calling):
         assert reply.choices[0].finish_reason == "tool_calls"
 
 
-async def test_no_tool_is_called_when_none_may_be(here):
-    whole, _, sent = await both(here, "tools", tools=[TOOL], tool_choice="none")
+async def test_no_tool_is_called_when_none_may_be(gateway):
+    whole, _, sent = await both(gateway, "tools", tools=[TOOL], tool_choice="none")
     assert sent["toolConfig"] == {"functionCallingConfig": {"mode": "NONE"}}
     assert whole.choices[0].message.tool_calls is None
 
 
-async def test_parallel_tool_calls(here):
-    whole, streamed, _ = await both(here, "parallel-tools", tools=[TOOL, CLOCK])
+async def test_parallel_tool_calls(gateway):
+    whole, streamed, _ = await both(gateway, "parallel-tools", tools=[TOOL, CLOCK])
     for reply in (whole, streamed):
         assert [tool.function.name for tool in reply.choices[0].message.tool_calls] == [
             "weather",
@@ -220,25 +222,25 @@ async def test_parallel_tool_calls(here):
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("scene", ["tools", "tools-no-id"])
-async def test_in_a_tool_loop_the_signature_comes_back_to_its_call(here, scene, streamed):
-    here.upstream.script("gemini-3-pro", [scene])
-    client = here.client()
-    asked = {"model": "first/gemini-3-pro", "tools": [TOOL, CLOCK]}
+async def test_in_a_tool_loop_the_signature_comes_back_to_its_call(gateway, scene, streamed):
+    gateway.upstream.script("gemini-3-pro", [scene])
+    client = gateway.client()
+    fields = {"model": "first/gemini-3-pro", "tools": [TOOL, CLOCK]}
     if streamed:
-        async with client.chat.completions.stream(messages=HI, **asked) as stream:
+        async with client.chat.completions.stream(messages=HI, **fields) as stream:
             first = await stream.get_final_completion()
     else:
-        first = await client.chat.completions.create(messages=HI, **asked)
+        first = await client.chat.completions.create(messages=HI, **fields)
     turn = first.choices[0].message.model_dump(exclude_none=True, exclude={"parsed"})
     (tool,) = turn["tool_calls"]
     assert tool["extra_content"]["google"]["thought_signature"] == f"gwz.first.{SIGNATURE}"
     assert tool["id"].startswith("call_g_" if scene == "tools-no-id" else "call_")
     result = {"role": "tool", "tool_call_id": tool["id"], "content": "sunny"}
-    second = await client.chat.completions.create(messages=[*HI, turn, result], **asked)
+    second = await client.chat.completions.create(messages=[*HI, turn, result], **fields)
     assert second.choices[0].message.content == "The tool said: sunny"
     named = {} if scene == "tools-no-id" else {"id": tool["id"]}
     call = {**named, "name": "weather", "args": {"city": "Paris", "days": 7}}
-    assert here.sent["contents"][1:] == [
+    assert gateway.sent["contents"][1:] == [
         {"role": "model", "parts": [{"functionCall": call, "thoughtSignature": SIGNATURE}]},
         {
             "role": "user",
@@ -247,11 +249,11 @@ async def test_in_a_tool_loop_the_signature_comes_back_to_its_call(here, scene, 
             ],
         },
     ]
-    assert here.last.dropped == ()
+    assert gateway.last.dropped == ()
 
 
-async def test_a_strangers_signature_is_left_out_and_the_call_excused(here):
-    here.upstream.script("gemini-3-pro", ["tools"])
+async def test_a_strangers_signature_is_left_out_and_the_call_excused(gateway):
+    gateway.upstream.script("gemini-3-pro", ["tools"])
     call = {
         "id": "c1",
         "type": "function",
@@ -264,11 +266,11 @@ async def test_a_strangers_signature_is_left_out_and_the_call_excused(here):
         {"role": "tool", "tool_call_id": "c1", "content": '{"sky": "blue"}'},
         {"role": "tool", "tool_call_id": "c2", "content": "[1]"},
     ]
-    await here.client().chat.completions.create(
+    await gateway.client().chat.completions.create(
         model="first/gemini-3-pro", messages=messages, tools=[TOOL]
     )
-    assert here.last.dropped == ("seal",)
-    model, results = here.sent["contents"][1:]
+    assert gateway.last.dropped == ("seal",)
+    model, results = gateway.sent["contents"][1:]
     assert [part.get("thoughtSignature") for part in model["parts"]] == [
         "skip_thought_signature_validator",
         None,
@@ -277,11 +279,11 @@ async def test_a_strangers_signature_is_left_out_and_the_call_excused(here):
         {"id": "c1", "name": "weather", "response": {"sky": "blue"}},
         {"id": "c2", "name": "weather", "response": {"output": "[1]"}},
     ]
-    assert "FOREIGN" not in json.dumps(here.sent)
+    assert "FOREIGN" not in json.dumps(gateway.sent)
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "thinking", "lost"),
+    ("model", "fields", "thinking", "lost"),
     [
         (
             "gemini-2.5-flash",
@@ -359,25 +361,25 @@ async def test_a_strangers_signature_is_left_out_and_the_call_excused(here):
         ("gemini-2.0-flash", {"reasoning_effort": "high"}, None, ("reasoning_effort",)),
     ],
 )
-async def test_thinking_is_asked_for_in_the_models_words(here, model, asked, thinking, lost):
-    here.upstream.script(model, ["echo"])
-    await here.client().chat.completions.create(model=f"first/{model}", messages=HI, **asked)
-    assert here.sent.get("generationConfig", {}).get("thinkingConfig") == thinking
-    assert here.last.dropped == lost
+async def test_thinking_is_asked_for_in_the_models_words(gateway, model, fields, thinking, lost):
+    gateway.upstream.script(model, ["echo"])
+    await gateway.client().chat.completions.create(model=f"first/{model}", messages=HI, **fields)
+    assert gateway.sent.get("generationConfig", {}).get("thinkingConfig") == thinking
+    assert gateway.last.dropped == lost
 
 
-async def test_reasoning_comes_out_in_one_place_and_is_counted(here):
-    client = here.client()
-    here.upstream.script("gemini-2.5-pro", ["reasoning"])
-    asked = {"model": "first/gemini-2.5-pro", "messages": HI, "reasoning_effort": "low"}
-    whole = await client.chat.completions.create(**asked)
+async def test_reasoning_comes_out_in_one_place_and_is_counted(gateway):
+    client = gateway.client()
+    gateway.upstream.script("gemini-2.5-pro", ["reasoning"])
+    fields = {"model": "first/gemini-2.5-pro", "messages": HI, "reasoning_effort": "low"}
+    whole = await client.chat.completions.create(**fields)
     message = whole.choices[0].message
     assert message.reasoning_content.startswith("The user wants")
     assert message.content == HI[0]["content"]
     assert message.extra_content == {"google": {"thought_signature": f"gwz.first.{SIGNATURE}"}}
     thought = text = ""
     signed = []
-    async for chunk in await client.chat.completions.create(**asked, stream=True):
+    async for chunk in await client.chat.completions.create(**fields, stream=True):
         delta = chunk.choices[0].delta
         thought += getattr(delta, "reasoning_content", None) or ""
         text += delta.content or ""
@@ -387,10 +389,12 @@ async def test_reasoning_comes_out_in_one_place_and_is_counted(here):
         message.content,
         [message.extra_content],
     )
-    assert whole.usage.completion_tokens_details.reasoning_tokens == here.last.usage.reasoning > 0
+    assert (
+        whole.usage.completion_tokens_details.reasoning_tokens == gateway.last.usage.reasoning > 0
+    )
     turn = message.model_dump(exclude_none=True)
-    await client.chat.completions.create(**asked | {"messages": [*HI, turn, *HI]})
-    assert here.sent["contents"][1] == {
+    await client.chat.completions.create(**fields | {"messages": [*HI, turn, *HI]})
+    assert gateway.sent["contents"][1] == {
         "role": "model",
         "parts": [{"text": HI[0]["content"], "thoughtSignature": SIGNATURE}],
     }
@@ -400,26 +404,26 @@ async def test_reasoning_comes_out_in_one_place_and_is_counted(here):
     ("model", "name"),
     [("gemini-2.5-flash", "responseJsonSchema"), ("gemini-2.0-flash", "responseSchema")],
 )
-async def test_structured_output_is_parsed(here, model, name):
+async def test_structured_output_is_parsed(gateway, model, name):
     class Weather(BaseModel):
         city: str
         degrees: int
 
-    here.upstream.script(model, ["json"])
-    reply = await here.client().chat.completions.parse(
+    gateway.upstream.script(model, ["json"])
+    reply = await gateway.client().chat.completions.parse(
         model=f"first/{model}", messages=HI, response_format=Weather
     )
     assert reply.choices[0].message.parsed == Weather(city="Paris", degrees=7)
-    config = here.sent["generationConfig"]
+    config = gateway.sent["generationConfig"]
     assert config["responseMimeType"] == "application/json"
     assert config[name]["required"] == ["city", "degrees"]
     assert ("additionalProperties" in config[name]) == (name == "responseJsonSchema")
-    assert set(here.last.dropped) == {"format_name"} | (
+    assert set(gateway.last.dropped) == {"format_name"} | (
         {"schema.additionalProperties"} if name == "responseSchema" else set()
     )
 
 
-async def test_a_format_beside_tools_is_said_in_words_to_models_that_take_only_one(here):
+async def test_a_format_beside_tools_is_said_in_words_to_models_that_take_only_one(gateway):
     schema = {
         "type": "json_schema",
         "json_schema": {
@@ -427,15 +431,15 @@ async def test_a_format_beside_tools_is_said_in_words_to_models_that_take_only_o
             "schema": {"type": "object", "properties": {"a": {"type": "string"}}},
         },
     }
-    await here.client().chat.completions.create(
+    await gateway.client().chat.completions.create(
         model="first/hello", messages=HI, tools=[TOOL], response_format=schema
     )
-    assert "JSON Schema" in here.sent["systemInstruction"]["parts"][-1]["text"]
-    assert "generationConfig" not in here.sent
-    assert "response_format" in here.last.dropped
+    assert "JSON Schema" in gateway.sent["systemInstruction"]["parts"][-1]["text"]
+    assert "generationConfig" not in gateway.sent
+    assert "response_format" in gateway.last.dropped
 
 
-async def test_images_sound_and_files_go_on(here):
+async def test_images_sound_and_files_go_on(gateway):
     parts = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
@@ -448,7 +452,7 @@ async def test_images_sound_and_files_go_on(here):
         {"type": "file", "file": {"file_id": "file-of-openai"}},
     ]
     whole, streamed, sent = await both(
-        here, "vision", messages=[{"role": "user", "content": parts}]
+        gateway, "vision", messages=[{"role": "user", "content": parts}]
     )
     assert sent["contents"][0]["parts"] == [
         {"text": "What is this?"},
@@ -458,30 +462,30 @@ async def test_images_sound_and_files_go_on(here):
         {"inlineData": {"mimeType": "application/pdf", "data": "CCCC"}},
     ]
     assert "2 image(s)" in whole.choices[0].message.content == streamed.choices[0].message.content
-    assert here.last.dropped == ("file_id",)
+    assert gateway.last.dropped == ("file_id",)
 
 
-async def test_an_image_comes_out_as_an_address(here):
-    whole = await here.client().chat.completions.create(
+async def test_an_image_comes_out_as_an_address(gateway):
+    whole = await gateway.client().chat.completions.create(
         model="first/exchange-image_out", messages=HI
     )
     assert whole.choices[0].message.content == "Here it is"
     assert whole.choices[0].message.images == [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     ]
-    assert here.last.usage.image_output == 1290
+    assert gateway.last.usage.image_output == 1290
 
 
-async def test_sound_comes_out(here):
-    whole = await here.client().chat.completions.create(model="first/audio", messages=HI)
+async def test_sound_comes_out(gateway):
+    whole = await gateway.client().chat.completions.create(model="first/audio", messages=HI)
     assert whole.choices[0].message.audio.data
 
 
-async def test_several_choices(here):
-    client = here.client()
+async def test_several_choices(gateway):
+    client = gateway.client()
     whole = await client.chat.completions.create(model="first/echo", messages=HI, n=3)
     assert [choice.index for choice in whole.choices] == [0, 1, 2]
-    seen = {}
+    seen: dict[int, str] = {}
     async for chunk in await client.chat.completions.create(
         model="first/echo", messages=HI, n=3, stream=True
     ):
@@ -490,8 +494,8 @@ async def test_several_choices(here):
     assert seen == dict.fromkeys(range(3), "Tell me something, please")
 
 
-async def test_logprobs_come_back(here):
-    whole, streamed, _ = await both(here, "logprobs", logprobs=True, top_logprobs=2)
+async def test_logprobs_come_back(gateway):
+    whole, streamed, _ = await both(gateway, "logprobs", logprobs=True, top_logprobs=2)
     assert len(whole.choices[0].logprobs.content[0].top_logprobs) == 2
     assert (
         "".join(item.token for item in streamed.choices[0].logprobs.content)
@@ -508,8 +512,8 @@ async def test_logprobs_come_back(here):
         ("exchange-finish_image_safety", "content_filter"),
     ],
 )
-async def test_why_it_stopped(here, scene, finish):
-    client = here.client()
+async def test_why_it_stopped(gateway, scene, finish):
+    client = gateway.client()
     whole = await client.chat.completions.create(model=f"first/{scene}", messages=HI)
     assert whole.choices[0].finish_reason == finish
     reasons = [

@@ -1,19 +1,20 @@
-"""Errors of an upstream that speaks Gemini as the official OpenAI SDK sees them: before and after the first block."""
+"""Errors of a Gemini upstream as the official OpenAI SDK sees them, before and after text."""
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
 
-from tests.support.house import house, offers
+from tests.support.running_gateway import model_with_offers, run_gateway
 
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with house(tmp_path, dialect="gemini") as one:
-        yield one
+async def gateway(tmp_path):
+    async with run_gateway(tmp_path, dialect="gemini") as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,10 @@ async def here(tmp_path):
 )
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_an_error_before_the_first_block_is_the_sdks_class(
-    here, model, error, status, streamed
+    gateway, model, error, status, streamed
 ):
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model=f"first/{model}", messages=HI, stream=streamed
         )
     assert caught.value.status_code == status
@@ -57,59 +58,59 @@ async def test_an_error_before_the_first_block_is_the_sdks_class(
     assert "canary" not in str(caught.value)
 
 
-async def test_how_long_to_wait_is_passed_on(here):
+async def test_how_long_to_wait_is_passed_on(gateway):
     with pytest.raises(openai.RateLimitError) as caught:
-        await here.client().chat.completions.create(model="first/fault-429", messages=HI)
+        await gateway.client().chat.completions.create(model="first/fault-429", messages=HI)
     assert caught.value.response.headers["retry-after"] == "34"
 
 
-async def test_a_field_that_google_does_not_know_is_left_out_the_second_time(here):
-    here.upstream.script("model", ["fault-unsupported-topK", "echo"])
-    await here.client().chat.completions.create(
+async def test_a_field_that_google_does_not_know_is_left_out_the_second_time(gateway):
+    gateway.upstream.script("model", ["fault-unsupported-topK", "echo"])
+    await gateway.client().chat.completions.create(
         model="first/model", messages=HI, extra_body={"top_k": 40}, temperature=0.5
     )
-    assert here.sent["generationConfig"] == {"temperature": 0.5}
+    assert gateway.sent["generationConfig"] == {"temperature": 0.5}
 
 
 @pytest.mark.parametrize("kind", ["cut", "rst", "end", "sse-error"])
-async def test_an_error_after_the_first_block_ends_the_stream_as_an_error(here, kind):
+async def test_an_error_after_the_first_block_ends_the_stream_as_an_error(gateway, kind):
     text = ""
     with pytest.raises(openai.APIError):
-        async for chunk in await here.client().chat.completions.create(
+        async for chunk in await gateway.client().chat.completions.create(
             model=f"first/fault-{kind}-3", messages=HI, stream=True
         ):
             text += chunk.choices[0].delta.content or ""
     assert text == " word0 word1 word2"
-    assert here.last.fault in {"upstream_cut", "upstream_error"}
+    assert gateway.last.fault in {"upstream_cut", "upstream_error"}
 
 
 async def test_a_broken_answer_fails_over_before_the_first_block(tmp_path):
     models = [
-        offers(
+        model_with_offers(
             ("first", "fault-no-parts"),
             ("second", "exchange-finish_malformed_function_call"),
             ("third", "echo"),
         )
     ]
-    async with house(tmp_path, dialect="gemini", models=models) as here:
+    async with run_gateway(tmp_path, dialect="gemini", models=models) as gateway:
         for streamed in (False, True):
-            reply = await here.client().chat.completions.create(
+            reply = await gateway.client().chat.completions.create(
                 model="test/model", messages=HI, stream=streamed
             )
             if streamed:
                 async for _ in reply:
                     pass
-            assert here.last.served == "third"
+            assert gateway.last.served == "third"
 
 
 @pytest.mark.parametrize(
     "scene",
     ["unicode", "fault-invalid-utf8-2", "fault-bom-2", "fault-one-byte-2", "fault-json-for-stream"],
 )
-async def test_odd_streams_are_read_to_their_end(here, scene):
+async def test_odd_streams_are_read_to_their_end(gateway, scene):
     chunks = [
         chunk
-        async for chunk in await here.client().chat.completions.create(
+        async for chunk in await gateway.client().chat.completions.create(
             model=f"first/{scene}", messages=HI, stream=True
         )
     ]
@@ -122,31 +123,31 @@ async def test_odd_streams_are_read_to_their_end(here, scene):
 @pytest.mark.parametrize(
     "scene", ["usage-cached-over", "usage-negative", "usage-floats", "usage-strings", "usage-huge"]
 )
-async def test_usage_that_makes_no_sense_is_repaired(here, scene):
-    await here.client().chat.completions.create(model=f"first/{scene}", messages=HI)
-    usage = here.last.usage
+async def test_usage_that_makes_no_sense_is_repaired(gateway, scene):
+    await gateway.client().chat.completions.create(model=f"first/{scene}", messages=HI)
+    usage = gateway.last.usage
     assert usage.repaired
     assert min(usage.input, usage.output, usage.cache_read) >= 0
 
 
-async def test_missing_usage_is_estimated_and_marked(here):
-    async for _ in await here.client().chat.completions.create(
+async def test_missing_usage_is_estimated_and_marked(gateway):
+    async for _ in await gateway.client().chat.completions.create(
         model="first/usage-9", messages=HI, stream=True
     ):
         pass
-    assert here.last.usage.estimated
+    assert gateway.last.usage.estimated
 
 
-async def test_a_client_that_leaves_stops_the_provider_and_pays_what_was_sent(here):
-    stream = await here.client().chat.completions.create(
+async def test_a_client_that_leaves_stops_the_provider_and_pays_what_was_sent(gateway):
+    stream = await gateway.client().chat.completions.create(
         model="first/slow", messages=HI, stream=True
     )
     async for chunk in stream:
         if chunk.choices[0].delta.content == " tick3":
             break
     await stream.close()
-    await here.settled()
+    await gateway.wait_until_idle()
     await asyncio.sleep(0)
-    assert here.upstream.invoices[-1].aborted
-    assert here.last.fault == "client_gone"
-    assert 0 < here.last.usage.completion <= here.upstream.invoices[-1].sent_tokens
+    assert gateway.upstream.invoices[-1].aborted
+    assert gateway.last.fault == "client_gone"
+    assert 0 < gateway.last.usage.completion <= gateway.upstream.invoices[-1].sent_tokens

@@ -1,14 +1,15 @@
-"""The official OpenAI SDK over real sockets on an Anthropic upstream, which refuses what Anthropic refuses."""
+"""The official OpenAI SDK on an Anthropic upstream, which refuses what Anthropic refuses."""
 
 import json
+from typing import Any
 
 import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.support.house import house, offers
+from tests.support.running_gateway import model_with_offers, run_gateway
 
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -21,34 +22,34 @@ TOOL = {
     },
 }
 CLOCK = {"type": "function", "function": {"name": "clock"}}
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.fixture
-async def here(tmp_path):
-    async with house(tmp_path, dialects={"first": "anthropic_messages"}) as one:
-        yield one
+async def gateway(tmp_path):
+    async with run_gateway(tmp_path, dialects={"first": "anthropic_messages"}) as running:
+        yield running
 
 
-async def both(here, scene, **asked):
-    """The message of a scene, whole and folded from its stream, and what the upstream was asked each time."""
-    client = here.client()
-    asked = {"messages": HI, **asked}
-    whole = await client.chat.completions.create(model=f"first/{scene}", **asked)
-    first = here.sent
-    async with client.chat.completions.stream(model=f"first/{scene}", **asked) as stream:
+async def both(gateway, scene, **fields):
+    """The message of a scene, whole and folded from its stream, and both requests upstream."""
+    client = gateway.client()
+    fields = {"messages": HI, **fields}
+    whole = await client.chat.completions.create(model=f"first/{scene}", **fields)
+    first = gateway.sent
+    async with client.chat.completions.stream(model=f"first/{scene}", **fields) as stream:
         streamed = await stream.get_final_completion()
-    second = dict(here.sent)
+    second = dict(gateway.sent)
     assert second.pop("stream") is True
     assert first == second
     return whole, streamed, first
 
 
-async def test_text_whole_and_streamed(here):
-    whole, streamed, sent = await both(here, "echo")
+async def test_text_whole_and_streamed(gateway):
+    whole, streamed, sent = await both(gateway, "echo")
     assert sent == {"model": "echo", "messages": HI, "max_tokens": 4_096}
-    request = here.upstream.requests[-1]
+    request = gateway.upstream.requests[-1]
     assert request.path == "/first/v1/messages"
     assert request.headers["x-api-key"] == "sk-first-canary"
     assert request.headers["anthropic-version"] == "2023-06-01"
@@ -58,30 +59,34 @@ async def test_text_whole_and_streamed(here):
         assert reply.choices[0].finish_reason == "stop"
         assert reply.id.startswith("chatcmpl-01")
         assert reply.model == "first/echo"
-    invoice = here.upstream.invoices[-1]
+    invoice = gateway.upstream.invoices[-1]
     assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (
         invoice.prompt_tokens,
         invoice.completion_tokens,
     )
-    assert (here.last.usage.prompt, here.last.usage.completion) == (
+    assert (gateway.last.usage.prompt, gateway.last.usage.completion) == (
         invoice.prompt_tokens,
         invoice.completion_tokens,
     )
 
 
-async def test_system_and_developer_messages_become_the_system_prompt(here):
+async def test_system_and_developer_messages_become_the_system_prompt(gateway):
     messages = [
         {"role": "system", "content": "Be brief"},
         {"role": "developer", "content": "Be kind"},
         *HI,
         {"role": "system", "content": "Be quick"},
     ]
-    await here.client().chat.completions.create(model="first/echo", messages=messages)
-    assert [block["text"] for block in here.sent["system"]] == ["Be brief", "Be kind", "Be quick"]
-    assert here.sent["messages"] == HI
+    await gateway.client().chat.completions.create(model="first/echo", messages=messages)
+    assert [block["text"] for block in gateway.sent["system"]] == [
+        "Be brief",
+        "Be kind",
+        "Be quick",
+    ]
+    assert gateway.sent["messages"] == HI
 
 
-async def test_turns_alternate_and_begin_with_the_user(here):
+async def test_turns_alternate_and_begin_with_the_user(gateway):
     messages = [
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": "a"},
@@ -90,19 +95,19 @@ async def test_turns_alternate_and_begin_with_the_user(here):
         {"role": "user", "content": "c"},
         {"role": "assistant", "content": "The answer is "},
     ]
-    await here.client().chat.completions.create(model="first/echo", messages=messages)
-    assert [turn["role"] for turn in here.sent["messages"]] == [
+    await gateway.client().chat.completions.create(model="first/echo", messages=messages)
+    assert [turn["role"] for turn in gateway.sent["messages"]] == [
         "user",
         "assistant",
         "user",
         "assistant",
     ]
-    assert [block["text"] for block in here.sent["messages"][2]["content"]] == ["a", "b", "c"]
-    assert here.sent["messages"][3]["content"] == "The answer is"
+    assert [block["text"] for block in gateway.sent["messages"][2]["content"]] == ["a", "b", "c"]
+    assert gateway.sent["messages"][3]["content"] == "The answer is"
 
 
 @pytest.mark.parametrize(
-    ("asked", "arrives", "dropped"),
+    ("fields", "arrives", "dropped"),
     [
         ({"temperature": 0.5}, {"temperature": 0.5}, ""),
         ({"temperature": 1.8}, {"temperature": 1}, ""),
@@ -124,31 +129,31 @@ async def test_turns_alternate_and_begin_with_the_user(here):
     ],
 )
 async def test_a_parameter_is_said_in_anthropics_words_or_named_as_dropped(
-    here, asked, arrives, dropped
+    gateway, fields, arrives, dropped
 ):
-    raw = await here.client().chat.completions.with_raw_response.create(
-        model="first/echo", messages=HI, **asked
+    raw = await gateway.client().chat.completions.with_raw_response.create(
+        model="first/echo", messages=HI, **fields
     )
     assert {
         name: value
-        for name, value in here.sent.items()
+        for name, value in gateway.sent.items()
         if name not in {"model", "messages", "max_tokens"}
-    } | {"max_tokens": here.sent["max_tokens"]} == {"max_tokens": 4_096, **arrives}
+    } | {"max_tokens": gateway.sent["max_tokens"]} == {"max_tokens": 4_096, **arrives}
     assert raw.headers.get("x-gatewayz-dropped", "") == dropped
-    assert ", ".join(here.last.dropped) == dropped
+    assert ", ".join(gateway.last.dropped) == dropped
 
 
 async def test_several_choices_go_to_who_can(tmp_path):
-    async with house(
+    async with run_gateway(
         tmp_path,
         dialects={"first": "anthropic_messages"},
-        models=[offers(("first", "echo"), ("second", "echo"))],
-    ) as here:
-        reply = await here.client().chat.completions.create(model="test/model", messages=HI, n=2)
+        models=[model_with_offers(("first", "echo"), ("second", "echo"))],
+    ) as gateway:
+        reply = await gateway.client().chat.completions.create(model="test/model", messages=HI, n=2)
         assert len(reply.choices) == 2
-        assert here.last.served == "second"
+        assert gateway.last.served == "second"
         with pytest.raises(openai.BadRequestError, match="choices"):
-            await here.client().chat.completions.create(model="first/echo", messages=HI, n=2)
+            await gateway.client().chat.completions.create(model="first/echo", messages=HI, n=2)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +167,8 @@ async def test_several_choices_go_to_who_can(tmp_path):
         ),
     ],
 )
-async def test_one_tool_call(here, choice, want):
-    whole, streamed, sent = await both(here, "tools", tools=[TOOL], tool_choice=choice)
+async def test_one_tool_call(gateway, choice, want):
+    whole, streamed, sent = await both(gateway, "tools", tools=[TOOL], tool_choice=choice)
     assert sent["tools"] == [
         {
             "name": "weather",
@@ -179,8 +184,8 @@ async def test_one_tool_call(here, choice, want):
         assert reply.choices[0].finish_reason == "tool_calls"
 
 
-async def test_parallel_tool_calls_and_one_at_a_time(here):
-    whole, streamed, _ = await both(here, "parallel-tools", tools=[TOOL, CLOCK])
+async def test_parallel_tool_calls_and_one_at_a_time(gateway):
+    whole, streamed, _ = await both(gateway, "parallel-tools", tools=[TOOL, CLOCK])
     for reply in (whole, streamed):
         assert [tool.function.name for tool in reply.choices[0].message.tool_calls] == [
             "weather",
@@ -188,14 +193,14 @@ async def test_parallel_tool_calls_and_one_at_a_time(here):
         ]
         assert json.loads(reply.choices[0].message.tool_calls[1].function.arguments) == {}
         assert len({tool.id for tool in reply.choices[0].message.tool_calls}) == 2
-    one = await here.client().chat.completions.create(
+    reply = await gateway.client().chat.completions.create(
         model="first/parallel-tools", messages=HI, tools=[TOOL], parallel_tool_calls=False
     )
-    assert len(one.choices[0].message.tool_calls) == 1
-    assert here.sent["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert len(reply.choices[0].message.tool_calls) == 1
+    assert gateway.sent["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
-async def test_a_tool_loop_with_ids_that_anthropic_would_refuse(here):
+async def test_a_tool_loop_with_ids_that_anthropic_would_refuse(gateway):
     calls = [
         {
             "id": "functions.weather:0",
@@ -211,17 +216,17 @@ async def test_a_tool_loop_with_ids_that_anthropic_would_refuse(here):
         {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "noon"}]},
         {"role": "user", "content": "And?"},
     ]
-    reply = await here.client().chat.completions.create(
+    reply = await gateway.client().chat.completions.create(
         model="first/tools", messages=messages, tools=[TOOL, CLOCK]
     )
     assert reply.choices[0].message.content == "The tool said: noon"
-    used, answered = here.sent["messages"][1]["content"], here.sent["messages"][2]["content"]
+    used, answered = gateway.sent["messages"][1]["content"], gateway.sent["messages"][2]["content"]
     assert [block["input"] for block in used] == [{"city": "Paris"}, {}]
     assert [block["type"] for block in answered] == ["tool_result", "tool_result", "text"]
     assert [block["id"] for block in used] == [block["tool_use_id"] for block in answered[:2]]
 
 
-async def test_images_and_files_go_on(here):
+async def test_images_and_files_go_on(gateway):
     parts = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": PNG}},
@@ -231,11 +236,11 @@ async def test_images_and_files_go_on(here):
             "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
         },
     ]
-    raw = await here.client().chat.completions.with_raw_response.create(
+    raw = await gateway.client().chat.completions.with_raw_response.create(
         model="first/vision", messages=[{"role": "user", "content": parts}]
     )
     assert "2 image(s)" in raw.parse().choices[0].message.content
-    assert here.sent["messages"][0]["content"][1:] == [
+    assert gateway.sent["messages"][0]["content"][1:] == [
         {
             "type": "image",
             "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="},
@@ -250,34 +255,34 @@ async def test_images_and_files_go_on(here):
     assert raw.headers["x-gatewayz-dropped"] == "detail"
     sound = [{"type": "input_audio", "input_audio": {"data": "BBBB", "format": "wav"}}]
     with pytest.raises(openai.BadRequestError, match="audio"):
-        await here.client().chat.completions.create(
+        await gateway.client().chat.completions.create(
             model="first/audio", messages=[{"role": "user", "content": sound}]
         )
 
 
-async def test_structured_output_is_asked_for_as_the_model_takes_it(here):
+async def test_structured_output_is_asked_for_as_the_model_takes_it(gateway):
     class Weather(BaseModel):
         city: str
         degrees: int
 
-    client = here.client()
+    client = gateway.client()
     reply = await client.chat.completions.parse(
         model="first/claude-sonnet-4-5/json", messages=HI, response_format=Weather
     )
     assert reply.choices[0].message.parsed == Weather(city="Paris", degrees=7)
-    assert here.sent["output_config"]["format"]["schema"]["additionalProperties"] is False
-    assert here.last.dropped == ("format_name",)
+    assert gateway.sent["output_config"]["format"]["schema"]["additionalProperties"] is False
+    assert gateway.last.dropped == ("format_name",)
     format_ = {
         "type": "json_schema",
         "json_schema": {"name": "n", "schema": Weather.model_json_schema()},
     }
     await client.chat.completions.create(model="first/json", messages=HI, response_format=format_)
-    assert "JSON Schema" in here.sent["system"]
-    assert here.last.dropped == ("format_name", "response_format")
+    assert "JSON Schema" in gateway.sent["system"]
+    assert gateway.last.dropped == ("format_name", "response_format")
     await client.chat.completions.create(
         model="first/claude-sonnet-4-5/json", messages=HI, response_format={"type": "json_object"}
     )
-    assert here.sent["system"].startswith("Answer with a JSON object")
+    assert gateway.sent["system"].startswith("Answer with a JSON object")
 
 
 @pytest.mark.parametrize(
@@ -289,20 +294,20 @@ async def test_structured_output_is_asked_for_as_the_model_takes_it(here):
     ],
 )
 async def test_reasoning_effort_is_asked_for_as_the_model_takes_it(
-    here, model, effort, thinking, word
+    gateway, model, effort, thinking, word
 ):
-    await here.client().chat.completions.create(
+    await gateway.client().chat.completions.create(
         model=f"first/{model}", messages=HI, reasoning_effort=effort
     )
-    assert here.sent.get("thinking") == thinking
-    assert here.sent.get("output_config", {}).get("effort") == word
-    assert here.last.dropped == (("reasoning_effort",) if thinking is None else ())
+    assert gateway.sent.get("thinking") == thinking
+    assert gateway.sent.get("output_config", {}).get("effort") == word
+    assert gateway.last.dropped == (("reasoning_effort",) if thinking is None else ())
 
 
-async def test_thinking_comes_out_and_goes_back_signed(here):
-    client = here.client()
-    asked = {"messages": HI, "tools": [TOOL], "reasoning_effort": "medium"}
-    whole, streamed, _ = await both(here, "reasoning-tools", **asked)
+async def test_thinking_comes_out_and_goes_back_signed(gateway):
+    client = gateway.client()
+    fields = {"messages": HI, "tools": [TOOL], "reasoning_effort": "medium"}
+    whole, streamed, _ = await both(gateway, "reasoning-tools", **fields)
     for reply in (whole, streamed):
         message = reply.choices[0].message
         assert message.reasoning_content.startswith("The user wants")
@@ -329,13 +334,13 @@ async def test_thinking_comes_out_and_goes_back_signed(here):
             reasoning_effort="medium",
         )
         assert again.choices[0].message.content == "The tool said: sunny"
-        first = here.sent["messages"][1]["content"][0]
+        first = gateway.sent["messages"][1]["content"][0]
         assert (first["type"], first["thinking"]) == ("thinking", message.reasoning_content)
         assert not first["signature"].startswith("gwz.")
-        assert here.sent["thinking"]["type"] == "enabled"
+        assert gateway.sent["thinking"]["type"] == "enabled"
 
 
-async def test_thinking_that_others_signed_stays_behind_and_is_named(here):
+async def test_thinking_that_others_signed_stays_behind_and_is_named(gateway):
     details = [{"type": "reasoning.text", "text": "hm", "signature": "gwz.second.AAAA"}]
     turn = {
         "role": "assistant",
@@ -347,22 +352,22 @@ async def test_thinking_that_others_signed_stays_behind_and_is_named(here):
         ],
     }
     result = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
-    reply = await here.client().chat.completions.create(
+    reply = await gateway.client().chat.completions.create(
         model="first/claude-sonnet-4-5",
         messages=[*HI, turn, result],
         tools=[TOOL],
         reasoning_effort="high",
     )
     assert reply.choices[0].message.content
-    assert set(here.last.dropped) == {"seal", "reasoning", "reasoning_effort"}
-    assert "thinking" not in here.sent
+    assert set(gateway.last.dropped) == {"seal", "reasoning", "reasoning_effort"}
+    assert "thinking" not in gateway.sent
 
 
 @pytest.mark.parametrize(
     ("scene", "finish"), [("length", "length"), ("filter", "content_filter"), ("eos", "stop")]
 )
-async def test_why_it_stopped(here, scene, finish):
-    client = here.client()
+async def test_why_it_stopped(gateway, scene, finish):
+    client = gateway.client()
     whole = await client.chat.completions.create(model=f"first/{scene}", messages=HI)
     assert whole.choices[0].finish_reason == finish
     reasons = [
@@ -388,8 +393,8 @@ async def test_why_it_stopped(here, scene, finish):
         "exchange-stream_redacted",
     ],
 )
-async def test_odd_streams_are_read_to_their_end(here, scene):
-    stream = await here.client().chat.completions.create(
+async def test_odd_streams_are_read_to_their_end(gateway, scene):
+    stream = await gateway.client().chat.completions.create(
         model=f"first/{scene}", messages=HI, stream=True
     )
     chunks = [chunk async for chunk in stream]
@@ -402,19 +407,19 @@ async def test_odd_streams_are_read_to_their_end(here, scene):
 @pytest.mark.parametrize(
     "scene", ["fault-no-done", "fault-cut-2", "fault-rst-2", "fault-end-2", "fault-sse-error-2"]
 )
-async def test_a_stream_without_its_end_is_an_error(here, scene):
+async def test_a_stream_without_its_end_is_an_error(gateway, scene):
     text = ""
     with pytest.raises(openai.APIError):
-        async for chunk in await here.client().chat.completions.create(
+        async for chunk in await gateway.client().chat.completions.create(
             model=f"first/{scene}", messages=HI, stream=True
         ):
             text += chunk.choices[0].delta.content or ""
     assert text.startswith(" word0 word1")
-    await here.settled()
-    assert here.last.fault == ("upstream_overloaded" if "sse-error" in scene else "upstream_cut")
+    await gateway.wait_until_idle()
+    assert gateway.last.fault == ("upstream_overloaded" if "sse-error" in scene else "upstream_cut")
     if scene != "fault-no-done":
-        assert here.last.usage.estimated
-        assert here.last.usage.output > 0
+        assert gateway.last.usage.estimated
+        assert gateway.last.usage.output > 0
 
 
 @pytest.mark.parametrize(
@@ -435,29 +440,29 @@ async def test_a_stream_without_its_end_is_an_error(here, scene):
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_each_error_is_the_sdks_class(here, model, error, status, streamed):
+async def test_each_error_is_the_sdks_class(gateway, model, error, status, streamed):
     with pytest.raises(error) as caught:
-        await here.client().chat.completions.create(model=model, messages=HI, stream=streamed)
+        await gateway.client().chat.completions.create(model=model, messages=HI, stream=streamed)
     assert caught.value.status_code == status
     assert caught.value.body["message"]
     assert "canary" not in str(caught.value)
 
 
-async def test_an_unsupported_parameter_is_left_out_and_asked_again(here):
-    here.upstream.script("echo", ["fault-unsupported-temperature", "echo"])
-    await here.client().chat.completions.create(model="first/echo", messages=HI, temperature=0.5)
-    assert "temperature" not in here.sent
-    assert here.last.dropped == ("temperature",)
+async def test_an_unsupported_parameter_is_left_out_and_asked_again(gateway):
+    gateway.upstream.script("echo", ["fault-unsupported-temperature", "echo"])
+    await gateway.client().chat.completions.create(model="first/echo", messages=HI, temperature=0.5)
+    assert "temperature" not in gateway.sent
+    assert gateway.last.dropped == ("temperature",)
 
 
 async def test_failover_between_dialects(tmp_path):
-    async with house(
+    async with run_gateway(
         tmp_path,
         dialects={"first": "anthropic_messages"},
-        models=[offers(("first", "fault-529"), ("second", "echo"))],
-    ) as here:
+        models=[model_with_offers(("first", "fault-529"), ("second", "echo"))],
+    ) as gateway:
         for streamed in (False, True):
-            reply = await here.client().chat.completions.create(
+            reply = await gateway.client().chat.completions.create(
                 model="test/model", messages=HI, stream=streamed
             )
             text = (
@@ -468,5 +473,5 @@ async def test_failover_between_dialects(tmp_path):
             assert text == HI[0]["content"]
             if not streamed:
                 # Afterwards the conversation stays with whom it was served by.
-                assert [row.fault for row in here.last.attempts] == ["upstream_overloaded", ""]
-            assert here.last.served == "second"
+                assert [row.fault for row in gateway.last.attempts] == ["upstream_overloaded", ""]
+            assert gateway.last.served == "second"

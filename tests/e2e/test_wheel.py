@@ -7,6 +7,8 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+from tests.support.gateway_process import WAIT_S
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,7 +52,7 @@ def test_the_wheel_works_in_an_empty_directory(tmp_path):
         env={"PYTHONPATH": path, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one answer and no error" in done.stdout

@@ -1,13 +1,16 @@
 """Every row of the verdict table: what the client gets, what the breaker did, that the upstream was left clean."""
 
-import asyncio
+from typing import Any
 
 import openai
 import pytest
 
-from tests.support.house import house, offers
+from tests.support.clocks import ManualClock
+from tests.support.running_gateway import model_with_offers, run_gateway
 
-HI = [{"role": "user", "content": "Hello there"}]
+OPEN_FOR_HOUSE = "closed, open for 1 account"
+"""What five answers come to that the bodies of one account may have caused."""
+HI: list[Any] = [{"role": "user", "content": "Hello there"}]
 
 # fault, next candidate tried, breaker of the offer, breaker of the credential, status when nothing is left, attempts
 TABLE = [
@@ -64,12 +67,14 @@ CASES = [
 
 
 def state(here, provider, upstream_id):
-    return here.built.gateway._health.breakers().get((provider, upstream_id), "closed")
+    return here.built.gateway._health.operator_breaker_states().get(
+        (provider, upstream_id), "closed"
+    )
 
 
 def credential_state(here, provider):
-    standing = here.built.gateway._health.credential(provider, f"{provider}#1")
-    return "closed" if standing.usable else "open"
+    health = here.built.gateway._health.credential_health(provider, f"{provider}#1")
+    return "closed" if health.usable else "open"
 
 
 async def text_of(client, model, *, streamed, text="Hello there"):
@@ -92,10 +97,10 @@ async def text_of(client, model, *, streamed, text="Hello there"):
 async def test_a_row_of_the_table(tmp_path, row, streamed):
     fault, goes_on, offer, credential, status = row
     models = [
-        offers(("first", fault), ("second", "echo"), model="m/both"),
-        offers(("first", fault), model="m/alone"),
+        model_with_offers(("first", fault), ("second", "echo"), model="m/both"),
+        model_with_offers(("first", fault), model="m/alone"),
     ]
-    async with house(tmp_path, models=models) as here:
+    async with run_gateway(tmp_path, models=models) as here:
         client = here.client()
         if goes_on:
             assert await text_of(client, "m/both", streamed=streamed) == "Hello there"
@@ -115,15 +120,16 @@ async def test_a_row_of_the_table(tmp_path, row, streamed):
                 await text_of(client, "m/alone", streamed=streamed)
             assert caught.value.status_code == status
             assert "canary" not in str(caught.value.body)
-        await here.settled()
+        await here.wait_until_idle()
         assert here.upstream.open_streams == 0
-        assert not here.built.books.open
+        books: Any = here.built.books
+        assert not books.open
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_filter_is_the_dialects_filter_stop(tmp_path, streamed):
-    async with house(
-        tmp_path, models=[offers(("first", "fault-filter"), ("second", "echo"))]
+    async with run_gateway(
+        tmp_path, models=[model_with_offers(("first", "fault-filter"), ("second", "echo"))]
     ) as here:
         client = here.client()
         if streamed:
@@ -143,7 +149,7 @@ async def test_a_filter_is_the_dialects_filter_stop(tmp_path, streamed):
 
 
 async def test_a_parameter_that_is_named_as_unsupported_is_left_out_once(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "model"))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", "model"))]) as here:
         here.upstream.script("model", ["fault-unsupported-temperature", "echo"])
         reply = await here.client().chat.completions.create(
             model="test/model", messages=HI, temperature=0.5
@@ -161,41 +167,42 @@ async def test_a_parameter_that_is_named_as_unsupported_is_left_out_once(tmp_pat
 
 async def test_too_long_goes_only_to_a_larger_context(tmp_path):
     small, large = (
-        offers(("first", "fault-context"), ("second", "echo"), context=1_000),
-        offers(("third", "hello"), context=9_000),
+        model_with_offers(("first", "fault-context"), ("second", "echo"), context=1_000),
+        model_with_offers(("third", "hello"), context=9_000),
     )
     model = {**small, "offers": [*small["offers"], *large["offers"]]}
-    async with house(tmp_path, models=[model]) as here:
+    async with run_gateway(tmp_path, models=[model]) as here:
         reply = await here.client().chat.completions.create(model="test/model", messages=HI)
-        assert reply.choices[0].message.content.startswith("Hello! How")
+        assert (reply.choices[0].message.content or "").startswith("Hello! How")
         assert [attempt.provider for attempt in here.last.attempts] == ["first", "third"]
 
 
 async def test_at_most_three_attempts_that_failed_there_but_refused_ones_are_free(tmp_path):
     names = tuple(f"p{number}" for number in range(8))
-    dead = offers(
+    dead = model_with_offers(
         *((name, "fault-401") for name in names[:7]), (names[7], "echo"), model="m/refused"
     )
-    broken = offers(
+    broken = model_with_offers(
         *((name, "fault-500") for name in names[:7]), (names[7], "echo"), model="m/broken"
     )
-    async with house(tmp_path, providers=names, models=[dead]) as here:
+    async with run_gateway(tmp_path, providers=names, models=[dead]) as here:
         reply = await here.client().chat.completions.create(model="m/refused", messages=HI)
         assert reply.choices[0].message.content == "Hello there"
         assert len(here.last.attempts) == 8
-    async with house(tmp_path, providers=names, models=[broken]) as here:
+    async with run_gateway(tmp_path, providers=names, models=[broken]) as here:
         with pytest.raises(openai.InternalServerError):
             await here.client().chat.completions.create(model="m/broken", messages=HI)
         assert len(here.last.attempts) == 3
 
 
 async def test_the_breaker_opens_after_five_and_lets_one_probe_through(tmp_path):
-    models = [offers(("first", "model"), ("second", "echo"))]
-    async with house(
+    models = [model_with_offers(("first", "model"), ("second", "echo"))]
+    async with run_gateway(
         tmp_path,
         models=models,
-        routing={"breaker": {"failures": 5, "open_s": 0.3, "jitter": 0.0, "slow_start_s": 0.01}},
+        routing={"breaker": {"failures": 5, "open_s": 300, "jitter": 0.0, "slow_start_s": 1}},
     ) as here:
+        clock = here.built.gateway._health._clock = ManualClock()
         here.upstream.script("model", ["fault-500"])
         client = here.client()
         for number in range(7):
@@ -206,19 +213,19 @@ async def test_the_breaker_opens_after_five_and_lets_one_probe_through(tmp_path)
             )
         asked = [one.path.split("/")[1] for one in here.upstream.requests]
         assert asked.count("first") == 5
-        assert state(here, "first", "model") == "open"
-        await asyncio.sleep(0.35)
+        assert state(here, "first", "model") == OPEN_FOR_HOUSE
+        clock.advance(301)
         here.upstream.script("model", ["echo"])
         await text_of(client, "test/model", streamed=False, text="probe")
         for number in range(3):
-            await asyncio.sleep(0.02)
+            clock.advance(2)
             await text_of(client, "test/model", streamed=False, text=f"after {number}")
         assert here.last.served == "first"
         assert state(here, "first", "model") == "closed"
 
 
 async def test_a_clients_own_mistakes_move_no_breaker(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "fault-400"))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", "fault-400"))]) as here:
         for _ in range(12):
             with pytest.raises(openai.BadRequestError):
                 await here.client().chat.completions.create(model="test/model", messages=HI)
@@ -226,19 +233,19 @@ async def test_a_clients_own_mistakes_move_no_breaker(tmp_path):
 
 
 async def test_when_all_are_open_one_probe_a_second_is_a_last_resort(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "model"))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", "model"))]) as here:
         here.upstream.script("model", ["fault-500"] * 5 + ["echo"])
         client = here.client()
         for _ in range(5):
             with pytest.raises(openai.InternalServerError):
                 await text_of(client, "test/model", streamed=False)
-        assert state(here, "first", "model") == "open"
+        assert state(here, "first", "model") == OPEN_FOR_HOUSE
         assert await text_of(client, "test/model", streamed=False) == "Hello there"
         assert state(here, "first", "model") == "closed"
 
 
 async def test_with_all_out_the_client_is_told_when_to_come_back(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "model"))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", "model"))]) as here:
         here.upstream.script("model", ["fault-500"])
         client = here.client()
         for _ in range(6):
@@ -252,8 +259,10 @@ async def test_with_all_out_the_client_is_told_when_to_come_back(tmp_path):
 
 
 async def test_several_keys_are_tried_like_candidates(tmp_path):
-    keys = [{"key": "sk-a"}, {"key": "sk-b", "weight": 3}]
-    async with house(tmp_path, keys=keys, models=[offers(("first", "model"))]) as here:
+    keys: list[dict[str, Any]] = [{"key": "sk-a"}, {"key": "sk-b", "weight": 3}]
+    async with run_gateway(
+        tmp_path, keys=keys, models=[model_with_offers(("first", "model"))]
+    ) as here:
         here.upstream.script("model", ["fault-401", "echo"])
         assert await text_of(here.client(), "test/model", streamed=False) == "Hello there"
         used = [one.headers["authorization"] for one in here.upstream.requests]
@@ -263,7 +272,9 @@ async def test_several_keys_are_tried_like_candidates(tmp_path):
 
 
 async def test_a_limited_provider_rests_until_it_said(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "model"), ("second", "echo"))]) as here:
+    async with run_gateway(
+        tmp_path, models=[model_with_offers(("first", "model"), ("second", "echo"))]
+    ) as here:
         here.upstream.script("model", ["fault-429-retry-30", "echo"])
         for _ in range(3):
             assert await text_of(here.client(), "test/model", streamed=False) == "Hello there"
@@ -275,7 +286,9 @@ async def test_a_limited_provider_rests_until_it_said(tmp_path):
     ("said", "shown"), [("7", 7), ("0", 1), ("-1", 1), ("1e9", 3600), ("soon", 1)]
 )
 async def test_every_form_of_retry_after_is_survived(tmp_path, said, shown):
-    async with house(tmp_path, models=[offers(("first", f"fault-429-retry-{said}"))]) as here:
+    async with run_gateway(
+        tmp_path, models=[model_with_offers(("first", f"fault-429-retry-{said}"))]
+    ) as here:
         with pytest.raises(openai.RateLimitError) as caught:
             await text_of(here.client(), "test/model", streamed=False)
         assert int(caught.value.response.headers["retry-after"]) == shown

@@ -1,13 +1,14 @@
 """What takes minutes: many more examples of the laws, and streams of providers with their bytes changed at random."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gatewayz.core.events import Failed, Finished
 from gatewayz.core.grammar import violation
 from gatewayz.simulator.exchanges import exchange_names, load_exchange
-from tests.support.wires import BODY, CLIENT, STREAM, call, events_of, frames_of
+from tests.support.chat_wire import BODY, CLIENT, STREAM, call, events_of, frames_of
+from tests.support.examples import examples
 
 STREAMS = [load_exchange(name).content() for name in exchange_names() if load_exchange(name).frames]
 changes = st.lists(
@@ -33,7 +34,7 @@ def changed(data, plan):
 
 
 @pytest.mark.long(reason="50,000 changed streams take minutes; run it with `make test-long`")
-@settings(max_examples=50_000, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(50_000, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(STREAMS), changes, st.lists(st.integers(0, 10**6), max_size=4))
 def test_a_stream_with_changed_bytes_is_still_well_formed_and_ends(data, plan, cuts):
     wire = changed(data, plan)
@@ -47,7 +48,7 @@ def test_a_stream_with_changed_bytes_is_still_well_formed_and_ends(data, plan, c
 
 
 @pytest.mark.long(reason="50,000 changed bodies take minutes; run it with `make test-long`")
-@settings(max_examples=50_000, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(50_000, suppress_health_check=list(HealthCheck))
 @given(changes)
 def test_a_body_with_changed_bytes_is_still_well_formed_and_ends(plan):
     body = load_exchange("ollama_body").content()

@@ -1,24 +1,27 @@
 """What the catalogue sells is what is charged: seed prices, tiers, changes in flight, and everything that is not sold."""
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
 
-from gatewayz.catalog.merge import Listing, Lists, merged
+from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.seed import seed
-from gatewayz.core.money import Price, cost, price_from_usd, usd_text
+from gatewayz.catalog.seed import seed_files
+from gatewayz.catalog.sources import CatalogSources, Listing
+from gatewayz.control import accounts
+from gatewayz.core.money import Nanos, Price, cost, usd_text
 from gatewayz.core.usage import Usage
-from gatewayz.store.sql import accounts
-from tests.support.paying import asked, paying
+from tests.support.billing_gateway import complete_chat, run_billing_gateway
+from tests.support.prices import price_from_usd
 
-HI = [{"role": "user", "content": "Tell me something, please"}]
+HI: list[Any] = [{"role": "user", "content": "Tell me something, please"}]
 KEYED = {
     "openai": {"base_url": "SIM/openai/v1", "key": "sk-x"},
     "groq": {"base_url": "SIM/groq/v1", "key": "sk-x"},
 }
-QUIET = {"catalog": {"sync_every_s": 0}}
+QUIET: dict[str, Any] = {"catalog": {"sync_every_s": 0}}
 
 
 pytestmark = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -33,7 +36,7 @@ async def charged(here, model, **more):
 async def test_one_providers_key_is_enough_to_sell_its_models_at_the_seeds_prices(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, more=KEYED, **QUIET) as here:
+    async with run_billing_gateway(tmp_path, location, more=KEYED, **QUIET) as here:
         here.upstream.script("gpt-4o", ["echo"])
         call = await charged(here, "gpt-4o")
         usage = Usage(
@@ -51,7 +54,7 @@ async def test_one_providers_key_is_enough_to_sell_its_models_at_the_seeds_price
             )
             > 0
         )
-        assert await here.spent() == call["cost"]
+        assert await here.usage_total() == call["cost"]
 
 
 @pytest.mark.parametrize(
@@ -79,46 +82,50 @@ async def test_what_is_not_sold_never_reaches_a_provider(tmp_path, location, mod
                 model="held/model",
                 provider="openai",
                 upstream_id="held",
-                held="input is 10.0 times above the others",
+                quarantine_reason="input is 10.0 times above the others",
             ),
         ),
     )
-    async with paying(tmp_path, location, more=KEYED, **(QUIET | {"models": [zero]})) as here:
+    async with run_billing_gateway(
+        tmp_path, location, more=KEYED, **(QUIET | {"models": [zero]})
+    ) as here:
         if model == "held/model":
-            here.built.shelf.restock(
-                merged(Lists(seed(), {"openai": held}, ()), here.built.providers)
+            here.built.catalog.replace(
+                merge_catalog(
+                    CatalogSources(seed_files(), {"openai": held}, ()), here.built.providers
+                )
             )
         with pytest.raises((openai.InternalServerError, openai.NotFoundError)) as caught:
             await charged(here, model)
         assert caught.value.status_code == (404 if says is None else 503)
         assert (says or "does not exist") in str(caught.value)
         assert not here.upstream.requests
-        assert await here.spent() == 0
+        assert await here.usage_total() == 0
 
 
 async def test_a_price_that_changes_touches_no_call_that_was_admitted(tmp_path, location):
-    async with paying(tmp_path, location, model="slow", dollars=10, **QUIET) as here:
+    async with run_billing_gateway(tmp_path, location, model="slow", dollars=10, **QUIET) as here:
         stream = await here.client().chat.completions.create(
             model="test/model", messages=HI, stream=True, stream_options={"include_usage": True}
         )
         await anext(aiter(stream))
-        model = here.built.shelf.models["test/model"]
+        model = here.built.catalog.models["test/model"]
         dear = Offer(
             model="test/model",
             provider="first",
             upstream_id="slow",
             price=Price(input=10**9, output=10**9, version="dear"),
         )
-        here.built.shelf.restock([type(model)(id="test/model", offers=(dear,))])
+        here.built.catalog.replace([type(model)(id="test/model", offers=(dear,))])
         async for _ in stream:
             pass
         first = await here.call()
-        await asked(here.client())
+        await complete_chat(here.client())
         second = await here.call()
         assert first["cost"] < 10**6 < second["cost"]
         assert "settings" in first["price"]
         assert "dear" in second["price"]
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_tiers_are_charged_by_prompt_and_by_the_service_that_served(tmp_path, location):
@@ -131,9 +138,9 @@ async def test_tiers_are_charged_by_prompt_and_by_the_service_that_served(tmp_pa
         "id": "test/model",
         "offers": [{"provider": "first", "upstream_id": "echo", "price": price, "tiers": tiers}],
     }
-    async with paying(tmp_path, location, models=[model], dollars=10, **QUIET) as here:
+    async with run_billing_gateway(tmp_path, location, models=[model], dollars=10, **QUIET) as here:
         short, long = await charged(here, "test/model"), None
-        await asked(here.client(), text="word " * 2_000)
+        await complete_chat(here.client(), text="word " * 2_000)
         long = await here.call()
         dear = await charged(here, "test/model", service_tier="priority")
         for call, (into, out) in ((short, (1, 2)), (long, (3, 4)), (dear, (10, 20))):
@@ -144,10 +151,11 @@ async def test_tiers_are_charged_by_prompt_and_by_the_service_that_served(tmp_pa
 
 
 async def test_an_accounts_own_markup_is_charged(tmp_path, location):
-    async with paying(tmp_path, location, model="echo", **QUIET) as here:
+    async with run_billing_gateway(tmp_path, location, model="echo", **QUIET) as here:
         plain = await charged(here, "test/model")
-        here.account, here.key = await here.open(1)
-        await accounts.set_markup(here.built.desk, here.account, 10_000)
+        here.account, here.key = await here.open_account(1)
+        transaction: Any = here.built.control_transaction
+        await accounts.set_markup(transaction, here.account, 10_000)
         assert (await charged(here, "test/model"))["cost"] == 2 * plain["cost"]
 
 
@@ -163,27 +171,29 @@ async def test_a_call_that_fails_over_is_charged_at_the_price_of_who_served(tmp_
             {"provider": "second", "upstream_id": "echo", "price": {"input": "7", "output": "9"}},
         ],
     }
-    async with paying(tmp_path, location, models=[model], **QUIET) as here:
+    async with run_billing_gateway(tmp_path, location, models=[model], **QUIET) as here:
         call = await charged(here, "test/model")
         assert (call["provider"], call["cost"]) == (
             "second",
             1_000 * (call["usage"]["input"] * 7 + call["usage"]["output"] * 9),
         )
-        await here.balanced()
+        await here.assert_balanced()
 
 
-async def test_parallel_calls_while_the_shelf_is_restocked_all_end_well(tmp_path, location):
-    async with paying(tmp_path, location, model="echo", dollars=100, **QUIET) as here:
-        models = [here.built.shelf.models["test/model"]]
-        await asked(here.client())
+async def test_parallel_calls_while_the_catalog_is_replaced_all_end_well(tmp_path, location):
+    async with run_billing_gateway(tmp_path, location, model="echo", dollars=100, **QUIET) as here:
+        models = [here.built.catalog.models["test/model"]]
+        await complete_chat(here.client())
 
-        async def restock():
+        async def replace_catalog():
             for _ in range(50):
-                here.built.shelf.restock(models)
+                here.built.catalog.replace(models)
                 await asyncio.sleep(0)
 
         client = here.client()
-        answers = await asyncio.gather(restock(), *(asked(client) for _ in range(40)))
+        answers = await asyncio.gather(
+            replace_catalog(), *(complete_chat(client) for _ in range(40))
+        )
         assert all(answers[1:])
-        await here.balanced()
-        assert usd_text(await here.spent()) != "0"
+        await here.assert_balanced()
+        assert usd_text(Nanos(await here.usage_total())) != "0"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import aiohttp
 import openai
@@ -9,12 +10,18 @@ import pytest
 from sqlalchemy import select
 
 from gatewayz.store.sql.tables import HOLDS, TRANSFERS
-from tests.support.house import offers
-from tests.support.paying import OUTPUT, asked, paying
+from tests.support.billing_gateway import OUTPUT, complete_chat, run_billing_gateway
+from tests.support.running_gateway import model_with_offers
 
 WORDS = " ".join(f"{'w' * 96}{number:04d}" for number in range(200))
 """About 5,000 tokens, which are more than a hold without a limit covers."""
 STEP = 4_096 * OUTPUT
+
+
+@pytest.fixture
+def kind():
+    """One database is enough: when a hold grows is decided above the store."""
+    return "sqlite"
 
 
 async def kinds(here, call):
@@ -27,17 +34,17 @@ async def kinds(here, call):
 
 
 async def test_a_hold_without_a_limit_is_extended_as_the_answer_grows(tmp_path, location):
-    async with paying(tmp_path, location, model="echo-slow") as here:
-        assert await asked(here.client(), text=WORDS, stream=True) == WORDS
+    async with run_billing_gateway(tmp_path, location, model="echo-slow") as here:
+        assert await complete_chat(here.client(), text=WORDS, stream=True) == WORDS
         record = await here.call()
         assert record["fault"] == ""
         assert (await kinds(here, record["id"])).count("extend") == 1
         assert record["held"] - STEP == pytest.approx(STEP + 5_600 * 1_000, rel=0.1)
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_path, location):
-    async with paying(tmp_path, location, model="echo-slow", dollars=0.02) as here:
+    async with run_billing_gateway(tmp_path, location, model="echo-slow", dollars=0.02) as here:
         client = here.client()
         stream = await client.chat.completions.create(
             model="test/model",
@@ -45,7 +52,7 @@ async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_pa
             stream=True,
             stream_options={"include_usage": True},
         )
-        chunks = [chunk async for chunk in stream]
+        chunks: list[Any] = [chunk async for chunk in stream]
         record, invoice = await here.call(), here.upstream.invoices[-1]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert WORDS.startswith(text)
@@ -63,13 +70,14 @@ async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_pa
         assert record["cost"] <= record["held"]
         assert (await here.attempts(record["id"]))[0].fault == ""
         assert (
-            here.built.gateway._health.breakers().get(("first", "echo-slow"), "closed") == "closed"
+            here.built.gateway._health.breaker_states().get(("first", "echo-slow"), "closed")
+            == "closed"
         )
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_the_broken_off_answer_has_one_marker_and_its_blocks_are_closed(tmp_path, location):
-    async with paying(tmp_path, location, model="echo-slow", dollars=0.02) as here:
+    async with run_billing_gateway(tmp_path, location, model="echo-slow", dollars=0.02) as here:
         body = {
             "model": "test/model",
             "messages": [{"role": "user", "content": WORDS}],
@@ -98,39 +106,39 @@ async def test_the_broken_off_answer_has_one_marker_and_its_blocks_are_closed(tm
 async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(
     tmp_path, location, given, model
 ):
-    listed = offers(("first", "echo"))
+    listed = model_with_offers(("first", "echo"))
     listed["offers"][0] |= model
-    async with paying(tmp_path, location, models=[listed]) as here:
-        assert await asked(here.client(), text=WORDS, stream=True, **given) == WORDS
+    async with run_billing_gateway(tmp_path, location, models=[listed]) as here:
+        assert await complete_chat(here.client(), text=WORDS, stream=True, **given) == WORDS
         record = await here.call()
         assert "extend" not in await kinds(here, record["id"])
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_reasoning_and_every_choice_count_as_output(tmp_path, location):
     # Two choices: the first hold covers twice as much, and twice as much is said.
-    async with paying(tmp_path, location, model="echo-slow") as here:
-        await asked(here.client(), text=WORDS, stream=True, n=2)
+    async with run_billing_gateway(tmp_path, location, model="echo-slow") as here:
+        await complete_chat(here.client(), text=WORDS, stream=True, n=2)
         record = await here.call()
         assert (await kinds(here, record["id"])).count("extend") == 1
         assert record["held"] == pytest.approx(4 * STEP + 5_600 * 1_000, rel=0.1)
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_the_house_and_free_offers_are_never_broken_off(tmp_path, location):
-    async with paying(tmp_path, location, model="echo", dollars=0) as here:
+    async with run_billing_gateway(tmp_path, location, model="echo", dollars=0) as here:
         for client, model in (
             (here.client(api_key=here.house_key), "test/model"),
             (here.client(), "simulator/echo"),
         ):
-            assert await asked(client, model, text=WORDS, stream=True) == WORDS
-        await here.balanced()
+            assert await complete_chat(client, model, text=WORDS, stream=True) == WORDS
+        await here.assert_balanced()
 
 
 async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admitted_over_http(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, model="fault-hang-2") as here:
+    async with run_billing_gateway(tmp_path, location, model="fault-hang-2") as here:
         body = {
             "model": "test/model",
             "messages": [{"role": "user", "content": "Hello there"}],
@@ -158,8 +166,8 @@ async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admit
             first = await call(here.key)
             ceiling = (await here.rows(select(HOLDS.c.paid + HOLDS.c.promo)))[0][0]
             first[2].close()
-            await here.settled()
-            account, key = await here.open(10 * ceiling / 10**9)
+            await here.wait_until_idle()
+            account, key = await here.open_account(10 * ceiling / 10**9)
             answers = await asyncio.gather(*(call(key) for _ in range(200)))
             admitted = [answer[2] for answer in answers if answer[0] == 200]
             assert len(admitted) == 10
@@ -167,12 +175,12 @@ async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admit
             assert (await here.wallet(account)).paid == 0
             for response in admitted:
                 response.close()
-        await here.settled()
+        await here.wait_until_idle()
         records = await here.calls(account)
         assert len(records) == 200
         assert sum(record.status == 429 for record in records) == 190
-        assert await here.spent(account) == sum(record.cost for record in records) > 0
-        await here.balanced()
+        assert await here.usage_total(account) == sum(record.cost for record in records) > 0
+        await here.assert_balanced()
 
 
 async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unknown_does_not(
@@ -180,23 +188,25 @@ async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unkno
 ):
     limits = {"key_rpm": 60, "burst": 3}
     models = [
-        offers(("first", "echo")),
+        model_with_offers(("first", "echo")),
         {"id": "test/unpriced", "offers": [{"provider": "first", "upstream_id": "echo"}]},
     ]
-    async with paying(tmp_path, location, dollars=0, models=models, limits=limits) as here:
+    async with run_billing_gateway(
+        tmp_path, location, dollars=0, models=models, limits=limits
+    ) as here:
         statuses = []
         for model in ("test/model", "test/unpriced", "test/missing", "test/model", "test/model"):
             with pytest.raises(openai.APIStatusError) as caught:
-                await asked(here.client(), model)
+                await complete_chat(here.client(), model)
             statuses.append(caught.value.status_code)
         with pytest.raises(openai.AuthenticationError):
-            await asked(here.client(api_key="gw_live_nobody"))
+            await complete_chat(here.client(api_key="gw_live_nobody"))
         assert statuses == [402, 503, 404, 429, 429]
-        await here.settled()
+        await here.wait_until_idle()
         assert [(one.status, one.fault, one.cost) for one in await here.calls()] == [
             (402, "insufficient_credit", 0),
             (503, "unpriced", 0),
             (404, "unknown_model", 0),
         ]
         assert here.upstream.requests == here.upstream.requests.__class__()
-        await here.balanced()
+        await here.assert_balanced()

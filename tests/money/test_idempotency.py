@@ -2,27 +2,34 @@
 
 import asyncio
 import json
+from typing import Any
 
 import aiohttp
 import openai
 import pytest
 from sqlalchemy import delete, update
 
+from gatewayz.control.keys import KeySpec, create_key
 from gatewayz.store.sql.tables import IDEMPOTENCY, OWNERS
-from tests.support.house import house, offers
-from tests.support.paying import asked, leaves, paying
+from tests.support.billing_gateway import abort_call, complete_chat, run_billing_gateway
+from tests.support.databases import on_sqlite
+from tests.support.running_gateway import model_with_offers, run_gateway
 
 HI = [{"role": "user", "content": "Tell me something, please"}]
-BODIES = {
+BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "/v1/chat/completions": ("m/chat", {"messages": HI}),
     "/v1/completions": ("m/chat", {"prompt": "hi"}),
     "/v1/images/generations": ("m/picture", {"prompt": "a cat"}),
     "/v1/embeddings": ("m/vectors", {"input": "hi"}),
 }
 MODELS = [
-    offers(("first", "echo"), model="m/chat"),
-    offers(("first", "picture"), model="m/picture"),
-    offers(("first", "vectors"), model="m/vectors"),
+    model_with_offers(("first", "echo"), model="m/chat"),
+    model_with_offers(
+        ("first", "picture"),
+        model="m/picture",
+        price={"input": "1.00", "output": "0", "image_output": "3.00"},
+    ),
+    model_with_offers(("first", "vectors"), model="m/vectors"),
 ]
 
 
@@ -58,7 +65,7 @@ def chat(model="test/model", **more):
 
 
 async def test_the_same_request_has_the_same_answer_and_is_made_once(tmp_path, location):
-    async with paying(tmp_path, location, model="tools") as here:
+    async with run_billing_gateway(tmp_path, location, model="tools") as here:
         tool = {
             "type": "function",
             "function": {
@@ -67,7 +74,7 @@ async def test_the_same_request_has_the_same_answer_and_is_made_once(tmp_path, l
             },
         }
         first = await post(here, chat(tools=[tool]))
-        await here.settled()
+        await here.wait_until_idle()
         second = await post(here, {"tools": [tool], "messages": HI, "model": "test/model"})
         assert (first.status, first.replayed, second.status, second.replayed) == (
             200,
@@ -87,14 +94,14 @@ async def test_the_same_request_has_the_same_answer_and_is_made_once(tmp_path, l
         assert second.headers["x-request-id"] != first.headers["x-request-id"]
         assert len(here.upstream.requests) == 1
         assert len(await here.calls()) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 @pytest.mark.parametrize("first_streamed", [True, False])
 async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(
     tmp_path, location, first_streamed
 ):
-    async with paying(tmp_path, location, model="reasoning") as here:
+    async with run_billing_gateway(tmp_path, location, model="reasoning") as here:
         await post(
             here,
             chat(
@@ -102,7 +109,7 @@ async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(
                 **({"stream_options": {"include_usage": True}} if first_streamed else {}),
             ),
         )
-        await here.settled()
+        await here.wait_until_idle()
         record = await here.call()
         whole = await post(here, chat())
         streamed = await post(here, chat(stream=True, stream_options={"include_usage": True}))
@@ -123,27 +130,29 @@ async def test_a_kept_answer_is_given_in_the_mode_that_is_asked_for(
         )
         for name in ("prompt_tokens", "completion_tokens", "total_tokens", "cost"):
             assert chunks[-1]["usage"][name] == json.loads(whole.raw)["usage"][name]
-        assert round(chunks[-1]["usage"]["cost"] * 10**9) == record["cost"] == await here.spent()
+        assert (
+            round(chunks[-1]["usage"]["cost"] * 10**9) == record["cost"] == await here.usage_total()
+        )
         assert len(here.upstream.requests) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 @pytest.mark.parametrize("path", BODIES)
 async def test_every_path_keeps_its_answers(tmp_path, location, path):
-    async with paying(tmp_path, location, models=MODELS) as here:
+    async with run_billing_gateway(tmp_path, location, models=MODELS) as here:
         model, body = BODIES[path]
         first = await post(here, {"model": model, **body}, path=path)
         assert first.status == 200, first.raw
-        await here.settled()
+        await here.wait_until_idle()
         second = await post(here, {"model": model, **body}, path=path)
         assert second.replayed
         assert json.loads(second.raw) == json.loads(first.raw)
         assert len(await here.calls()) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_of_fifty_at_once_one_is_made(tmp_path, location):
-    async with paying(tmp_path, location, model="slow") as here:
+    async with run_billing_gateway(tmp_path, location, model="slow") as here:
         answers = await asyncio.gather(
             *(post(here, chat(stream=number % 2 == 0)) for number in range(50))
         )
@@ -157,24 +166,24 @@ async def test_of_fifty_at_once_one_is_made(tmp_path, location):
         again = await post(here, chat())
         assert again.replayed
         assert len(await here.calls()) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_the_sdk_waits_for_a_request_in_flight_and_gets_its_answer(tmp_path, location):
-    async with paying(tmp_path, location, model="slow") as here:
+    async with run_billing_gateway(tmp_path, location, model="slow") as here:
         client = here.client(max_retries=4)
         texts = await asyncio.gather(
-            *(asked(client, extra_headers={"Idempotency-Key": "k"}) for _ in range(3))
+            *(complete_chat(client, extra_headers={"Idempotency-Key": "k"}) for _ in range(3))
         )
         assert len(set(texts)) == 1
         assert len(here.upstream.requests) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_another_request_under_the_same_key_is_refused_and_other_accounts_have_keys_of_their_own(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         await post(here, chat())
         other = await post(here, chat(temperature=0.5))
         assert (other.status, other.code) == (422, "idempotency_key_reused")
@@ -182,16 +191,17 @@ async def test_another_request_under_the_same_key_is_refused_and_other_accounts_
             here, {"model": "test/model", "prompt": "hi"}, path="/v1/completions"
         )
         assert elsewhere.status == 422
-        _, key = await here.open(1)
+        _, key = await here.open_account(1)
         for bearer in (key, here.house_key):
             mine = await post(here, chat(temperature=0.5), bearer=bearer)
             assert (mine.status, mine.replayed) == (200, False)
-        await here.balanced()
+        await here.assert_balanced()
 
 
+@on_sqlite
 @pytest.mark.parametrize("key", ["x" * 256, "tab\there", "über"])
 async def test_a_key_that_is_none_is_a_bad_request(tmp_path, location, key):
-    async with paying(tmp_path, location) as here:
+    async with run_billing_gateway(tmp_path, location) as here:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", int(here.url.rpartition(":")[2])
         )
@@ -208,81 +218,82 @@ async def test_a_key_that_is_none_is_a_bad_request(tmp_path, location, key):
 
 
 async def test_what_failed_with_nothing_delivered_frees_its_key(tmp_path, location):
-    async with paying(tmp_path, location) as here:
+    async with run_billing_gateway(tmp_path, location) as here:
         for scene in ("fault-500", "fault-400", "fault-cut-0"):
             here.upstream.script("model", [scene, "echo"])
             failed = await post(here, chat(stream=scene == "fault-cut-0"), key=scene)
             assert failed.status in {400, 502}
             served = await post(here, chat(), key=scene)
             assert (served.status, served.replayed) == (200, False)
-        empty, key = await here.open(0)
+        empty, key = await here.open_account(0)
         refused = await post(here, chat(), key="poor", bearer=key)
         assert refused.status == 402
         assert not [one for one in await here.claims() if one.account_id == empty]
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_what_was_delivered_in_part_is_never_made_again(tmp_path, location):
-    async with paying(tmp_path, location) as here:
+    async with run_billing_gateway(tmp_path, location) as here:
         here.upstream.script("model", ["fault-cut-3"])
         broken = await post(here, chat(stream=True))
         assert b'"finish_reason":"error"' in broken.raw
         here.upstream.script("model", ["echo"])
-        await here.settled()
+        await here.wait_until_idle()
         for streamed in (True, False):
             again = await post(here, chat(stream=streamed))
             assert (again.status, again.code) == (409, "replay_unavailable")
         assert len(here.upstream.requests) == 1
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_a_long_answer_is_given_but_not_kept(tmp_path, location):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         text = "w" * 120 + " "
         body = {"model": "test/model", "messages": [{"role": "user", "content": text * 5_500}]}
         first = await post(here, body)
         assert first.status == 200
-        await here.settled()
+        await here.wait_until_idle()
         again = await post(here, body)
         assert (again.status, again.code) == (409, "replay_unavailable")
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_the_answer_that_a_client_did_not_wait_for_is_there_when_it_comes_back(
     tmp_path, location
 ):
-    async with paying(
+    async with run_billing_gateway(
         tmp_path, location, model="slow", quirks={"cancel_stops_billing": False}
     ) as here:
         for streamed, after in ((True, 3), (False, None)):
-            await leaves(
+            await abort_call(
                 here, streamed=streamed, after=after, key=f"k{streamed}", text=HI[0]["content"]
             )
-            await here.settled()
+            await here.wait_until_idle()
             again = await post(here, chat(), key=f"k{streamed}")
             assert again.replayed
             assert json.loads(again.raw)["choices"][0]["message"]["content"].endswith("tick19")
         assert len(here.upstream.requests) == 2
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_a_client_that_left_with_nothing_may_ask_again_and_one_that_had_a_part_may_not(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, model="model") as here:
+    async with run_billing_gateway(tmp_path, location, model="model") as here:
         here.upstream.script("model", ["fault-hang-headers", "echo", "fault-hang-3", "echo"])
-        await leaves(here, streamed=True, after=None, key="early", text=HI[0]["content"])
-        await here.settled()
+        await abort_call(here, streamed=True, after=None, key="early", text=HI[0]["content"])
+        await here.wait_until_idle()
         assert (await post(here, chat(), key="early")).status == 200
-        await leaves(here, streamed=True, after=3, key="late", text=HI[0]["content"])
-        await here.settled()
+        await abort_call(here, streamed=True, after=3, key="late", text=HI[0]["content"])
+        await here.wait_until_idle()
         assert (await post(here, chat(), key="late")).code == "replay_unavailable"
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_a_claim_whose_owner_died_is_taken_over_and_one_that_lives_is_not(tmp_path, location):
-    async with paying(tmp_path, location, model="echo") as here:
-        database = here.built.store.database
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
+        store: Any = here.built.store
+        database = store.database
 
         async def claim(owner, expires_ms):
             async with database.begin() as connection:
@@ -301,7 +312,7 @@ async def test_a_claim_whose_owner_died_is_taken_over_and_one_that_lives_is_not(
                 )
 
         await post(here, chat())
-        await here.settled()
+        await here.wait_until_idle()
         mine = (await here.claims())[0].fingerprint
         later = here.built.gateway._clock.wall_ms() + 600_000
         await claim(here.books.owner, later)
@@ -318,35 +329,36 @@ async def test_a_claim_whose_owner_died_is_taken_over_and_one_that_lives_is_not(
         answers = await asyncio.gather(*(post(here, chat()) for _ in range(10)))
         assert len([one for one in answers if one.status == 200 and not one.replayed]) == 1
         assert len(here.upstream.requests) == 4
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_what_is_kept_is_encrypted_for_its_place_and_kept_for_a_day(tmp_path, location):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         await post(here, chat(), key="one")
         await post(here, chat(), key="two")
-        await here.settled()
+        await here.wait_until_idle()
         one, two = sorted(await here.claims(), key=lambda row: row.key)
         assert HI[0]["content"].encode() not in one.answer
         now = here.built.gateway._clock.wall_ms()
         assert one.expires_ms == pytest.approx(now + 86_400_000, abs=60_000)
-        async with here.built.store.database.begin() as connection:
+        store: Any = here.built.store
+        async with store.database.begin() as connection:
             await connection.execute(
                 update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "one").values(answer=two.answer)
             )
         swapped = await post(here, chat(), key="one")
         assert (swapped.status, swapped.code) == (409, "replay_unavailable")
         assert (await post(here, chat(), key="two")).replayed
-        async with here.built.store.database.begin() as connection:
+        async with store.database.begin() as connection:
             await connection.execute(
                 update(IDEMPOTENCY).where(IDEMPOTENCY.c.key == "two").values(expires_ms=1)
             )
         assert not (await post(here, chat(), key="two")).replayed
-        await here.balanced()
+        await here.assert_balanced()
 
 
 async def test_without_a_database_keys_hold_in_memory(tmp_path):
-    async with house(tmp_path) as here:
+    async with run_gateway(tmp_path) as here:
         body = chat("first/echo")
         first, again = await post(here, body), await post(here, body)
         assert (first.status, first.replayed, again.status, again.replayed) == (
@@ -357,8 +369,30 @@ async def test_without_a_database_keys_hold_in_memory(tmp_path):
         )
         assert (await post(here, chat("first/echo", temperature=1))).status == 422
         with pytest.raises(openai.InternalServerError):
-            await asked(
+            await complete_chat(
                 here.client(), "first/fault-500", extra_headers={"Idempotency-Key": "other"}
             )
-        assert not [name for name in here.built.books.replays._claims if name[1] == "other"]
-        assert here.built.books.calls == 2
+        books: Any = here.built.books
+        assert not [name for name in books.replays._claims if name[1] == "other"]
+        assert books.calls == 2
+
+
+@pytest.mark.parametrize("stored_for", ["test/model", "test/other"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_no_kept_answer_is_given_to_a_key_that_may_not_use_the_model(
+    tmp_path, location, stored_for, streamed
+):
+    models = [
+        model_with_offers(("first", "echo"), model=name) for name in ("test/model", "test/other")
+    ]
+    async with run_billing_gateway(tmp_path, location, model="echo", models=models) as here:
+        first = await post(here, chat(stored_for))
+        await here.wait_until_idle()
+        transaction = here.built.control_transaction
+        for allowed, status in ((("test/model",), stored_for == "test/model"), (("x/y",), False)):
+            bearer, _ = await create_key(transaction, KeySpec(account=here.account, models=allowed))
+            again = await post(here, chat(stored_for, stream=streamed), bearer=bearer)
+            assert again.status == (200 if status else 403), again.raw
+            assert again.replayed == status
+        assert first.status == 200
+        assert len(here.upstream.requests) == 1

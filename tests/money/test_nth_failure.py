@@ -5,11 +5,24 @@ import asyncio
 import openai
 import pytest
 
-from tests.support.flaky import HOWS, FlakyLedger
-from tests.support.paying import INPUT, OUTPUT, asked, leaves, paying
+from tests.support.billing_gateway import (
+    INPUT,
+    OUTPUT,
+    abort_call,
+    complete_chat,
+    run_billing_gateway,
+)
+from tests.support.flaky_ledger import FAILURES, FlakyLedger
 
 WORDS = " ".join(f"{'w' * 96}{number:04d}" for number in range(200))
 SHORT, LONG = "Hello there, what will the weather be like", WORDS
+CASES = [
+    pytest.param("sqlite", SHORT, True, id="sqlite-short-streamed"),
+    pytest.param("sqlite", SHORT, False, id="sqlite-short-whole"),
+    pytest.param("sqlite", LONG, True, id="sqlite-long-streamed"),
+    pytest.param("postgresql", SHORT, True, id="postgresql-short-streamed"),
+]
+"""What goes wrong is above the databases; that an order may come twice is asked of both."""
 BATCHES = {SHORT: ("hold", "settle"), LONG: ("hold", "extend", "settle")}
 
 
@@ -19,32 +32,32 @@ def bill(invoice):
 
 async def tidied(here):
     """What a process does by itself in the seconds after: it books its journal and gives back what nobody holds."""
-    await here.settled()
-    for _ in range(600):
+    await here.wait_until_idle()
+    for _ in range(6_000):
         await here.built.store.upkeep.replay()
-        if not here.books.doubtful and not here.built.store.journal.waiting_bytes:
+        if not here.books.unconfirmed_holds and not here.built.store.journal.waiting_bytes:
             break
         await asyncio.sleep(0.01)
-    await here.balanced()
-    assert await here.spent() == sum(one.cost for one in await here.calls())
+    await here.assert_balanced()
+    assert await here.usage_total() == sum(one.cost for one in await here.calls())
     wallet = await here.wallet()
-    assert wallet.paid + await here.spent() == 1_000_000_000
+    assert wallet.paid + await here.usage_total() == 1_000_000_000
     assert len({one.id for one in await here.calls()}) == len(await here.calls()) <= 1
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(("text", "streamed"), [(SHORT, True), (SHORT, False), (LONG, True)])
+@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize(("kind", "text", "streamed"), CASES)
 async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(
-    tmp_path, location, how, text, streamed
+    tmp_path, location, how, kind, text, streamed
 ):
     for number, what in enumerate(BATCHES[text], 1):
-        async with paying(
+        async with run_billing_gateway(
             tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
         ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, how)
             try:
-                said = await asked(here.client(), text=text, stream=streamed)
+                said = await complete_chat(here.client(), text=text, stream=streamed)
             except openai.InternalServerError as refused:
                 assert what == "hold"
                 assert refused.status_code == 503
@@ -55,22 +68,22 @@ async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(
                 assert text.startswith(said) and (said == text or what == "extend")
             await tidied(here)
             if what == "settle":
-                assert await here.spent() == bill(here.upstream.invoices[-1])
+                assert await here.usage_total() == bill(here.upstream.invoices[-1])
             elif what == "hold":
-                assert await here.spent() == 0
+                assert await here.usage_total() == 0
 
 
-@pytest.mark.parametrize(("text", "streamed"), [(SHORT, True), (SHORT, False), (LONG, True)])
+@pytest.mark.parametrize(("kind", "text", "streamed"), CASES)
 async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(
-    tmp_path, location, text, streamed
+    tmp_path, location, kind, text, streamed
 ):
     for number, what in enumerate(BATCHES[text], 1):
-        async with paying(
+        async with run_billing_gateway(
             tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
         ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, "waits")
-            await leaves(here, streamed=streamed, after=None, text=text, until=ledger.reached)
+            await abort_call(here, streamed=streamed, after=None, text=text, until=ledger.reached)
             await asyncio.sleep(0.05)
             ledger.go_on.set()
             await tidied(here)
@@ -84,18 +97,18 @@ async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(
                 assert record.fault == "client_gone"
 
 
-@pytest.mark.parametrize("how", ["fault", "lost"])
+@pytest.mark.parametrize("how", ["fault", "answer_lost"])
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_named_request_survives_a_settlement_that_goes_wrong(
     tmp_path, location, how, streamed
 ):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, how)
         named = {"Idempotency-Key": "once"}
-        said = await asked(here.client(), text=SHORT, stream=streamed, extra_headers=named)
-        await here.settled()
-        assert await asked(here.client(), text=SHORT, extra_headers=named) == said == SHORT
+        said = await complete_chat(here.client(), text=SHORT, stream=streamed, extra_headers=named)
+        await here.wait_until_idle()
+        assert await complete_chat(here.client(), text=SHORT, extra_headers=named) == said == SHORT
         assert len(here.upstream.requests) == 1
         await tidied(here)
 
@@ -103,14 +116,17 @@ async def test_a_named_request_survives_a_settlement_that_goes_wrong(
 async def test_a_named_request_whose_settlement_went_to_the_journal_is_kept_from_there(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "silent")
         named = {"Idempotency-Key": "once"}
-        assert await asked(here.client(), text=SHORT, stream=True, extra_headers=named) == SHORT
-        await here.settled()
+        assert (
+            await complete_chat(here.client(), text=SHORT, stream=True, extra_headers=named)
+            == SHORT
+        )
+        await here.wait_until_idle()
         with pytest.raises(openai.ConflictError):
-            await asked(here.client(), text=SHORT, extra_headers=named)
+            await complete_chat(here.client(), text=SHORT, extra_headers=named)
         await tidied(here)
-        assert await asked(here.client(), text=SHORT, extra_headers=named) == SHORT
+        assert await complete_chat(here.client(), text=SHORT, extra_headers=named) == SHORT
         assert len(here.upstream.requests) == 1

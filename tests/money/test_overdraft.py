@@ -8,8 +8,8 @@ import aiohttp
 from sqlalchemy import func, select
 
 from gatewayz.store.sql.tables import CALLS, HOLDS, TRANSFERS, WALLETS
-from tests.support.money import USD, account, key_for, process_on
-from tests.support.together import gateway
+from tests.support.money import USD, issue_key, open_account, open_process_books
+from tests.support.worker_group import run_worker_group
 
 CALLS_AT_ONCE = 200
 ADMITTED = 10
@@ -45,16 +45,16 @@ async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wal
         async with database.begin(reading=True) as connection:
             return list((await connection.execute(statement)).all())
 
-    async with gateway(tmp_path / "run", location, 2) as here:
-        async with process_on(location, data_dir, "till") as books:
-            await account(database, books, "rich", paid=1_000 * USD)
+    async with run_worker_group(tmp_path / "run", location, 2) as here:
+        async with open_process_books(location, data_dir, "till") as books:
+            await open_account(database, books, "rich", paid=1_000 * USD)
             async with AsyncExitStack() as stack:
-                await asked(here, stack, await key_for(database, "rich", data_dir))
+                await asked(here, stack, await issue_key(database, "rich", data_dir))
                 [(ceiling,)] = await rows(
                     select(HOLDS.c.paid + HOLDS.c.promo).where(HOLDS.c.account_id == "rich")
                 )
-            await account(database, books, "payer", paid=ADMITTED * ceiling)
-        key = await key_for(database, "payer", data_dir)
+            await open_account(database, books, "payer", paid=ADMITTED * ceiling)
+        key = await issue_key(database, "payer", data_dir)
         async with AsyncExitStack() as stack:
             answers = await asyncio.gather(*(asked(here, stack, key) for _ in range(CALLS_AT_ONCE)))
             assert Counter(answers) == {
@@ -68,11 +68,11 @@ async def test_of_200_calls_to_two_processes_whose_ceiling_is_a_tenth_of_the_wal
         async def nothing_is_held():
             return await rows(select(HOLDS.c.call_id)) == []
 
-        await here.until(nothing_is_held)
-        await asyncio.to_thread(here.served.stop)
+        await here.wait_until(nothing_is_held)
+        await asyncio.to_thread(here.gateway_process.stop)
         served = [line["worker"] for line in here.log() if line["event"] == "call"]
         assert set(served) == {1, 2}
-        await here.booked()
+        await here.book_totals()
     records = await rows(select(CALLS.c.status, CALLS.c.cost).where(CALLS.c.account_id == "payer"))
     assert len(records) == CALLS_AT_ONCE
     assert sum(status == 429 for status, _ in records) == CALLS_AT_ONCE - ADMITTED

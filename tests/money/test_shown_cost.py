@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from gatewayz.core.money import Nanos, usd_text
-from tests.support.house import house, offers
+from tests.support.running_gateway import model_with_offers, run_gateway
 
 HI = [{"role": "user", "content": "Tell me something, please"}]
 
@@ -46,7 +46,7 @@ def cost_in(raw):
     ],
 )
 async def test_the_cost_stands_beside_the_usage_in_the_echo(tmp_path, scene):
-    async with house(tmp_path, models=[offers(("first", scene))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", scene))]) as here:
         headers, raw = await told(here)
         assert cost_in(raw) == headers["x-gatewayz-cost"] == usd_text(here.last.cost) != "0"
         _, raw = await told(here, stream=True, stream_options={"include_usage": True})
@@ -56,7 +56,9 @@ async def test_the_cost_stands_beside_the_usage_in_the_echo(tmp_path, scene):
 
 
 async def test_a_providers_own_figure_is_not_the_clients(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "usage-their-cost"))]) as here:
+    async with run_gateway(
+        tmp_path, models=[model_with_offers(("first", "usage-their-cost"))]
+    ) as here:
         for streamed in (False, True):
             _, raw = await told(
                 here,
@@ -69,7 +71,7 @@ async def test_a_providers_own_figure_is_not_the_clients(tmp_path):
 
 
 async def test_without_a_price_no_cost_is_shown_and_for_free_it_is_nothing(tmp_path):
-    async with house(tmp_path) as here:
+    async with run_gateway(tmp_path) as here:
         _, raw = await told(here, model="first/echo")
         assert b'"usage"' in raw
         assert b"cost" not in raw
@@ -96,7 +98,7 @@ def test_a_cost_is_a_json_number_of_at_most_nine_decimals(nanos):
 
 
 async def test_the_usage_leaves_before_the_marker(tmp_path):
-    async with house(tmp_path, models=[offers(("first", "echo"))]) as here:
+    async with run_gateway(tmp_path, models=[model_with_offers(("first", "echo"))]) as here:
         _, raw = await told(here, stream=True, stream_options={"include_usage": True})
         events = [line for line in raw.split(b"\n\n") if line]
         assert events[-1] == b"data: [DONE]"
@@ -104,9 +106,9 @@ async def test_the_usage_leaves_before_the_marker(tmp_path):
 
 
 async def test_a_request_has_a_price_of_its_own(tmp_path):
-    model = offers(("first", "echo"))
+    model = model_with_offers(("first", "echo"))
     model["offers"][0]["price"] = {"input": "1.00", "output": "2.00", "requests": "0.005"}
-    async with house(tmp_path, models=[model]) as here:
+    async with run_gateway(tmp_path, models=[model]) as here:
         await told(here)
         invoice = here.upstream.invoices[-1]
         assert (

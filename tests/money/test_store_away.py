@@ -8,20 +8,24 @@ import sqlite3
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import openai
 import pytest
 
 from gatewayz.store.sql.database import Location
-from gatewayz.store.sql.journal import FOLDER
-from tests.support.databases import migrated
-from tests.support.flaky import FlakyLedger
-from tests.support.paying import INPUT, OUTPUT, asked, paying
-from tests.support.postgres import LASTING, running_postgres
+from gatewayz.store.sql.ledger.books import BooksTimeouts
+from gatewayz.store.sql.ledger.journal import FOLDER
+from tests.support.billing_gateway import INPUT, OUTPUT, complete_chat, run_billing_gateway
+from tests.support.databases import migrate
+from tests.support.flaky_ledger import FlakyLedger
+from tests.support.postgres import DURABLE, running_postgres
+from tests.support.running_gateway import wait_until
 
-AWAY_S = 9.0
-"""Longer than a settlement is tried and a hold waited for, one after the other, so that the journal is used."""
+AWAY_S = 3.5
+TIMEOUTS = BooksTimeouts(hold_s=1.0, settle_s=1.5, retry_s=0.1)
+"""A settlement is tried and a hold waited for, one after the other, for less than the store is away: so the journal is used."""
 BACK_S = 5.0 * 5
 """Five seconds are promised; the machine of a test may be five times as slow."""
 
@@ -97,11 +101,9 @@ class Load:
 
 async def booked(here, load):
     """Waits for the journal, then compares what clients saw with what the books say."""
-    for _ in range(3_000):
-        if not here.built.store.journal.waiting_bytes and not here.books.doubtful:
-            break
-        await asyncio.sleep(0.01)
-    await here.balanced()
+    journal, books = here.built.store.journal, here.books
+    await wait_until(lambda: not journal.waiting_bytes and not books.unconfirmed_holds)
+    await here.assert_balanced()
     records = {
         one.id: one for account in (here.account, "house") for one in await here.calls(account)
     }
@@ -114,7 +116,7 @@ async def booked(here, load):
     assert sum(one.cost for one in records.values()) == sum(
         one.prompt_tokens * INPUT + one.completion_tokens * OUTPUT for one in invoices
     )
-    assert await here.spent() == sum(one.cost for one in await here.calls())
+    assert await here.usage_total() == sum(one.cost for one in await here.calls())
 
 
 @asynccontextmanager
@@ -159,13 +161,14 @@ def _children(pid):
 @pytest.fixture
 def own_server():
     """A server that a test may stop, with the schema in a database of its own."""
-    with running_postgres(LASTING) as server:
-        migrated(server.dsn())
+    with running_postgres(DURABLE) as server:
+        migrate(server.dsn())
         yield server
 
 
 async def under_load(tmp_path, location, away, away_s):
-    async with paying(tmp_path, location, dollars=100, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, dollars=100, model="echo") as here:
+        here.books.timeouts = TIMEOUTS
         load = Load(here)
         running = asyncio.create_task(load.run())
         await asyncio.sleep(1.0)
@@ -197,7 +200,7 @@ async def test_a_postgres_that_is_away_under_load_costs_nobody_anything(tmp_path
 
 
 async def test_a_file_that_is_locked_under_load_costs_nobody_anything(tmp_path, databases):
-    location = databases.fresh("sqlite", tmp_path / "data")
+    location = databases.create_migrated("sqlite", tmp_path / "data")
     await under_load(tmp_path, location, locked(location), AWAY_S)
 
 
@@ -227,7 +230,7 @@ async def raw_stream(here, key, model="test/model"):
 async def test_content_finish_and_usage_leave_at_once_and_the_marker_after_the_commit(
     tmp_path, location
 ):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "waits")
         seen = b""
@@ -236,20 +239,21 @@ async def test_content_finish_and_usage_leave_at_once_and_the_marker_after_the_c
             if b'"usage":{' in seen and not ledger.go_on.is_set():
                 assert b'"finish_reason":"stop"' in seen.replace(b" ", b"")
                 assert b"[DONE]" not in seen
-                assert await here.spent() == 0
+                assert await here.usage_total() == 0
                 ledger.go_on.set()
         assert seen.endswith(b"data: [DONE]\n\n")
-        assert await here.spent() > 0
-        await here.balanced()
+        assert await here.usage_total() > 0
+        await here.assert_balanced()
 
 
 async def test_a_slow_settlement_is_waited_for_under_keep_alives(tmp_path, location):
-    from gatewayz.web.respond import Pace
+    from gatewayz.web.respond import StreamTiming
 
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         inference = here.built.app.inference
         inference._rules = type(inference._rules)(
-            pace=Pace(keep_alive_s=0.1, look_s=0.05), deadlines=inference._rules.deadlines
+            timing=StreamTiming(keep_alive_s=0.1, check_every_s=0.05),
+            deadlines=inference._rules.deadlines,
         )
         ledger = FlakyLedger(here.books)
         ledger.arm(2, "waits")
@@ -257,18 +261,18 @@ async def test_a_slow_settlement_is_waited_for_under_keep_alives(tmp_path, locat
         seen = b"".join([piece async for piece in raw_stream(here, here.key)])
         assert seen.endswith(b"data: [DONE]\n\n")
         assert b": keep-alive\n\n" in seen.partition(b'"usage":{')[2]
-        await here.balanced()
+        await here.assert_balanced()
 
 
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(
     tmp_path, location, streamed
 ):
-    async with paying(tmp_path, location, model="echo") as here:
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
-        here.built.store.journal.most_bytes = 10
-        ledger.arm(2, "waits")
-        asyncio.get_running_loop().call_later(0.1, setattr, ledger, "away", True)
+        store: Any = here.built.store
+        store.journal.max_bytes = 10
+        ledger.arm(2, "silent")
         if streamed:
             events = b"".join([piece async for piece in raw_stream(here, here.key)]).split(b"\n\n")
             last = json.loads(events[-2].removeprefix(b"data: "))
@@ -279,27 +283,27 @@ async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(
             assert not any(b"[DONE]" in event for event in events)
         else:
             with pytest.raises(openai.InternalServerError) as caught:
-                await asked(here.client())
+                await complete_chat(here.client())
             assert (caught.value.status_code, caught.value.code) == (503, "unavailable")
-        ledger.go_on.set()
-        await here.built.gateway.finished()
+        await here.built.gateway.finish()
         assert not list((tmp_path / "data" / FOLDER).glob("*.jsonl"))
-        ledger.away = False
-        await here.books.finished()
+        await here.books.finish()
 
 
 async def test_without_a_store_the_house_and_free_calls_go_on_and_are_booked_later(
     tmp_path, databases
 ):
-    location = databases.fresh("sqlite", tmp_path / "data")
-    async with paying(tmp_path, location, model="echo") as here:
+    location = databases.create_migrated("sqlite", tmp_path / "data")
+    async with run_billing_gateway(tmp_path, location, model="echo") as here:
         ledger = FlakyLedger(here.books)
         ledger.away = True
         with pytest.raises(openai.InternalServerError) as caught:
-            await asked(here.client())
+            await complete_chat(here.client())
         assert caught.value.code == "unavailable"
-        assert await asked(here.client(), "simulator/echo") == "Hello there"
-        assert await asked(here.client(api_key=here.house_key), stream=True) == "Hello there"
+        assert await complete_chat(here.client(), "simulator/echo") == "Hello there"
+        assert (
+            await complete_chat(here.client(api_key=here.house_key), stream=True) == "Hello there"
+        )
         assert (
             len(
                 (tmp_path / "data" / FOLDER)
@@ -310,6 +314,7 @@ async def test_without_a_store_the_house_and_free_calls_go_on_and_are_booked_lat
             == 2
         )
         ledger.away = False
-        await here.built.store.upkeep.replay()
+        store: Any = here.built.store
+        await store.upkeep.replay()
         assert len(await here.calls("house")) == 1
-        await here.balanced()
+        await here.assert_balanced()

@@ -1,8 +1,9 @@
-"""Conversations that are well formed in every dialect, and requests that Anthropic Messages can carry, as random values."""
+"""Random conversations, well formed in every dialect, and requests of Anthropic's clients."""
 
 import base64
 import json
 import string
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
@@ -20,13 +21,12 @@ from gatewayz.core.conversation import (
     ToolChoice,
     ToolResult,
 )
-from gatewayz.core.requests import ChatRequest, Effort, Format, Sampling
+from gatewayz.core.requests import ChatRequest, Effort, ResponseFormat, Sampling
 from tests.property.strategies import extras, json_values, words
+from tests.property.strategies import texts as plain_texts
 
 NAME = "anthropic_messages"
-texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12).map(
-    lambda text: f"·{text}·"
-)
+texts = plain_texts.map(lambda text: f"·{text}·")
 """Texts that begin and end in ink: blanks at the edges are not the same everywhere."""
 objects = st.dictionaries(words, json_values, max_size=3).map(
     lambda value: msgspec.json.encode(value).decode()
@@ -44,28 +44,33 @@ schemas = st.dictionaries(words, json_values, max_size=2).map(
 
 @st.composite
 def dialogues(draw, marks=st.just({})):
-    """Messages: a system prompt, then turns in which every call has its result. `marks` are the extras of blocks."""
-    said = st.builds(Text, texts, marks)
+    """A system prompt, then turns in which every call has its result.
+
+    `marks` are the extras of blocks.
+    """
+    text_parts = st.builds(Text, texts, marks)
     messages = (
-        [Message("system", tuple(draw(st.lists(said, min_size=1, max_size=2))))]
+        [Message("system", tuple(draw(st.lists(text_parts, min_size=1, max_size=2))))]
         if draw(st.booleans())
         else []
     )
     taken = draw(st.lists(ids, min_size=8, max_size=8, unique=True))
     for _ in range(draw(st.integers(1, 3))):
         messages.append(
-            Message("user", tuple(draw(st.lists(said | images | files, min_size=1, max_size=3))))
+            Message(
+                "user", tuple(draw(st.lists(text_parts | images | files, min_size=1, max_size=3)))
+            )
         )
         calls = [
             ToolCall(taken.pop(), draw(words), draw(objects), draw(marks))
             for _ in range(draw(st.integers(0, 2)))
         ]
-        spoken = draw(st.lists(said, min_size=0 if calls else 1, max_size=2))
-        messages.append(Message("assistant", (*spoken, *calls)))
+        answer = draw(st.lists(text_parts, min_size=0 if calls else 1, max_size=2))
+        messages.append(Message("assistant", (*answer, *calls)))
         messages += [Message("tool", (draw(results(call.id, marks)),)) for call in calls]
         if calls:
-            messages.append(Message("assistant", (draw(said),)))
-    messages.append(Message("user", (draw(said),)))
+            messages.append(Message("assistant", (draw(text_parts),)))
+    messages.append(Message("user", (draw(text_parts),)))
     return tuple(messages)
 
 
@@ -75,14 +80,16 @@ def results(draw, call_id, marks):
     return ToolResult(call_id, tuple(parts), draw(st.booleans()), draw(marks))
 
 
-marks = st.just({}) | st.just({"cache_control": {"type": "ephemeral"}}) | extras
+marks: st.SearchStrategy[dict[str, Any]] = (
+    st.just({}) | st.just({"cache_control": {"type": "ephemeral"}}) | extras
+)
 own_tools = st.builds(Tool, words, texts | st.just(""), schemas, st.none() | st.booleans(), marks)
 server_tools = st.just(
     OpaqueTool(
         NAME, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, searches=3
     )
 )
-choices = st.sampled_from(["auto", "required"]).map(ToolChoice) | words.map(
+choices = st.sampled_from([ToolChoice("auto"), ToolChoice("required")]) | words.map(
     lambda name: ToolChoice("named", name)
 )
 efforts = st.one_of(
@@ -131,7 +138,9 @@ def anthropic_requests(draw):
         parallel_tools=draw(st.none() | st.booleans()) if choice is not None else None,
         sampling=draw(samplings),
         max_output=draw(st.integers(10_000, 10**6)),
-        format=draw(st.none() | st.builds(Format, kind=st.just("json_schema"), schema=schemas)),
+        format=draw(
+            st.none() | st.builds(ResponseFormat, kind=st.just("json_schema"), schema=schemas)
+        ),
         reasoning=draw(st.none() | efforts),
         user=draw(st.just("") | words),
         streamed=draw(st.booleans()),
@@ -152,8 +161,9 @@ def _with(draw, message):
 
 
 def essence(request):
-    """What must arrive, whoever tells it: who said what, in order, and everything that the model is to know or to do."""
-    system, said, calls, answers, seen = [], [], [], [], []
+    """What must arrive in any dialect: who said what, in order, and what the model is to do."""
+    system, said, calls, answers = [], [], [], []
+    seen: list[Any] = []
     for message in request.messages:
         for part in message.parts:
             match part:
@@ -164,8 +174,8 @@ def essence(request):
                 case ToolCall(id=call_id, name=name, arguments=arguments):
                     calls.append((call_id, name, json.loads(arguments)))
                 case ToolResult(call_id=call_id, parts=parts):
-                    told = "".join(inner.text for inner in parts if isinstance(inner, Text))
-                    answers.append((call_id, told.removeprefix("Error: ")))
+                    result_text = "".join(inner.text for inner in parts if isinstance(inner, Text))
+                    answers.append((call_id, result_text.removeprefix("Error: ")))
                     seen += [inner.url for inner in parts if isinstance(inner, Image)]
                 case Image(url=url):
                     seen.append(url)

@@ -2,6 +2,7 @@
 
 import json
 import string
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -21,10 +22,15 @@ from gatewayz.core.conversation import (
 )
 from gatewayz.core.events import Kind, Stop
 from gatewayz.core.replies import Block, Choice, Reply
-from gatewayz.core.requests import ChatRequest, Effort, Format, Sampling
+from gatewayz.core.requests import ChatRequest, Effort, ResponseFormat, Sampling
 from gatewayz.core.usage import Usage
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+SEAL_PREFIX = "gwz."
+"""No random text looks like a seal: Hypothesis tries the constants that it finds in the code."""
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda text: SEAL_PREFIX not in text
+)
 words = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8)
 counts = st.integers(0, 10**6)
 json_values = st.recursive(
@@ -51,7 +57,7 @@ usages = st.builds(
 
 @st.composite
 def choices(draw):
-    """Reasoning, then text or a refusal, then tool calls: the order in which a message holds them."""
+    """Reasoning, then text or a refusal, then tool calls: the order of a message."""
     blocks = []
     if draw(st.booleans()):
         blocks.append(Block(Kind.REASONING, draw(texts)))
@@ -75,9 +81,9 @@ def choices(draw):
 
 @st.composite
 def replies(draw):
-    found = draw(st.lists(choices(), min_size=1, max_size=3))
+    drawn = draw(st.lists(choices(), min_size=1, max_size=3))
     return Reply(
-        id=draw(words), model=draw(words), choices=tuple(found), usage=draw(st.none() | usages)
+        id=draw(words), model=draw(words), choices=tuple(drawn), usage=draw(st.none() | usages)
     )
 
 
@@ -101,10 +107,10 @@ media = (
 def messages(draw):
     role = draw(st.sampled_from(["system", "developer", "user", "assistant", "tool"]))
     if role == "tool":
-        parts = tuple(draw(st.lists(text_parts, min_size=1, max_size=2)))
-        return Message("tool", (ToolResult(draw(words), parts),), "", draw(extras))
+        shown = tuple(draw(st.lists(text_parts, min_size=1, max_size=2)))
+        return Message("tool", (ToolResult(draw(words), shown),), "", draw(extras))
     if role == "assistant":
-        parts = []
+        parts: list[Any] = []
         if draw(st.booleans()):
             parts.append(Reasoning(draw(texts)))
         if draw(st.booleans()):
@@ -112,10 +118,10 @@ def messages(draw):
         parts += draw(st.lists(text_parts, max_size=2))
         parts += draw(st.lists(st.builds(ToolCall, words, words, texts), max_size=2))
         return Message("assistant", tuple(parts), draw(st.just("") | words), draw(extras))
-    parts = tuple(
-        draw(st.lists(text_parts | media if role == "user" else text_parts, min_size=1, max_size=3))
+    told = draw(
+        st.lists(text_parts | media if role == "user" else text_parts, min_size=1, max_size=3)
     )
-    return Message(role, parts, draw(st.just("") | words), draw(extras))
+    return Message(role, tuple(told), draw(st.just("") | words), draw(extras))
 
 
 schemas = st.dictionaries(words, json_values, max_size=3)
@@ -134,8 +140,8 @@ samplings = st.builds(
     stop=st.lists(texts, max_size=3).map(tuple),
     n=st.integers(1, 8),
 )
-formats = st.builds(Format, kind=st.sampled_from(["text", "json_object"])) | st.builds(
-    Format,
+formats = st.builds(ResponseFormat, kind=st.sampled_from(["text", "json_object"])) | st.builds(
+    ResponseFormat,
     kind=st.just("json_schema"),
     name=words,
     description=st.just("") | texts,
@@ -143,7 +149,7 @@ formats = st.builds(Format, kind=st.sampled_from(["text", "json_object"])) | st.
     strict=st.none() | st.booleans(),
 )
 tool_choices = (
-    st.sampled_from(["auto", "none", "required"]).map(ToolChoice)
+    st.sampled_from([ToolChoice("auto"), ToolChoice("none"), ToolChoice("required")])
     | words.map(lambda name: ToolChoice("named", name))
     | st.builds(
         lambda mode, names: ToolChoice(mode, allowed=tuple(names)),

@@ -1,19 +1,21 @@
-"""What leaves for a client of Anthropic's: the echo to the byte, the order of events, blocks one at a time, seals."""
+"""What a client of Anthropic's gets: the echo to the byte, events in order, and seals."""
 
 import json
 import re
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewayz.core.conversation import Text, ToolCall
 from gatewayz.core.events import (
     FINISHED,
     BlockDelta,
     BlockEnded,
     BlockStarted,
     ChoiceEnded,
+    Event,
     Failed,
     Frame,
     Kind,
@@ -23,13 +25,15 @@ from gatewayz.core.events import (
 )
 from gatewayz.core.faults import Fault
 from gatewayz.core.replies import Block, Choice, Reply, fold, unfold
+from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
-from gatewayz.dialects.base import Reading
+from gatewayz.dialects.kit.base import DecodeOptions
+from gatewayz.dialects.kit.sequencer import Sequencer
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
-from gatewayz.dialects.sequencer import Sequencer
 from gatewayz.simulator.exchanges import exchange_names, load_exchange
 from tests.property.strategies import replies
-from tests.support.wires import BODY, STREAM, call
+from tests.support.chat_wire import BODY, STREAM, call
+from tests.support.examples import examples
 
 NAME = "anthropic_messages"
 CLIENT, UPSTREAM = CLIENTS["/v1/messages"], UPSTREAMS[NAME]
@@ -54,7 +58,7 @@ def asked(*, streamed):
 
 
 def frames_of(data, kind=STREAM):
-    decoder = UPSTREAM.decoder(kind, Reading(provider="maker"))
+    decoder = UPSTREAM.decoder(kind, DecodeOptions(provider="maker"))
     return decoder.feed(data) + decoder.close()
 
 
@@ -68,7 +72,7 @@ def events_in(wire):
 
 
 def tagged(text):
-    """What the gateway alone may change in a wire: the seals, and the id and model that are the client's."""
+    """What the gateway may change in a wire: the seals, and the client's id and model."""
     text = re.sub(
         rb'"(signature|encrypted_content|encrypted_index)":\s*"([^"]+)"',
         rb'"\1": "gwz.maker.\2"',
@@ -88,8 +92,8 @@ def test_the_echo_of_a_stream_keeps_every_byte_but_id_model_and_seals(name):
             message = json.loads(got.partition(b"data: ")[2])["message"]
             assert message["id"].startswith("msg_0")
             assert message["model"] == "family/model"
-            told = json.loads(sent.partition(b"data: ")[2])["message"]
-            assert {**message, "id": told["id"], "model": told["model"]} == told
+            head = json.loads(sent.partition(b"data: ")[2])["message"]
+            assert {**message, "id": head["id"], "model": head["model"]} == head
         elif sent != got:
             assert b"gwz.maker." in got
             assert json.loads(got.partition(b"data: ")[2]) == json.loads(
@@ -148,7 +152,7 @@ def test_the_cost_stands_beside_the_last_usage_where_it_is_known():
     assert [event["usage"] for event in ends] == [{"output_tokens": 15, "cost": 0.001234567}]
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(replies(), st.data())
 def test_events_come_in_the_one_order_and_blocks_one_at_a_time(reply, data):
     events = data.draw(shuffled(reply))
@@ -169,9 +173,9 @@ def test_events_come_in_the_one_order_and_blocks_one_at_a_time(reply, data):
 
 @st.composite
 def shuffled(draw, reply):
-    """The events of a reply with its blocks side by side: each keeps its own order, as parallel calls stream."""
+    """The events of a reply with its blocks side by side, as parallel calls stream."""
     first = next(unfold(reply))
-    tracks = {}
+    tracks: dict[int, list[Event]] = {}
     for event in unfold(reply):
         if isinstance(event, BlockStarted | BlockDelta | BlockEnded):
             tracks.setdefault(event.block, []).append(event)
@@ -189,14 +193,14 @@ def shuffled(draw, reply):
     return [first, *mixed, *rest]
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(replies(), st.data())
 def test_the_sequencer_loses_nothing_of_the_first_choice_and_keeps_each_blocks_order(reply, data):
     events = data.draw(shuffled(reply))
     sequencer = Sequencer()
-    said = [one for event in events for one in sequencer.feed(event)]
+    released = [one for event in events for one in sequencer.feed(event)]
     running = None
-    for event in said:
+    for event in released:
         match event:
             case BlockStarted(block=block):
                 assert running is None
@@ -207,14 +211,16 @@ def test_the_sequencer_loses_nothing_of_the_first_choice_and_keeps_each_blocks_o
                 assert block == running
                 running = None
     first = Reply(id=reply.id, model=reply.model, choices=reply.choices[:1])
-    blocks = sorted((block.kind, block.id, block.text) for block in fold(said).choices[0].blocks)
+    blocks = sorted(
+        (block.kind, block.id, block.text) for block in fold(released).choices[0].blocks
+    )
     assert blocks == sorted((block.kind, block.id, block.text) for block in first.choices[0].blocks)
 
 
 def test_a_call_that_is_whole_is_closed_when_the_next_starts_and_flows_on():
     first, second = BlockStarted(0, Kind.TOOL, "a", "f"), BlockStarted(1, Kind.TOOL, "b", "g")
     sequencer = Sequencer()
-    said = [
+    released = [
         sequencer.feed(event)
         for event in (
             first,
@@ -226,9 +232,9 @@ def test_a_call_that_is_whole_is_closed_when_the_next_starts_and_flows_on():
             BlockEnded(1),
         )
     ]
-    assert said[2] == [BlockEnded(0), second]
-    assert said[3] == [BlockDelta(1, '{"y"')]
-    assert said[4] == []
+    assert released[2] == [BlockEnded(0), second]
+    assert released[3] == [BlockDelta(1, '{"y"')]
+    assert released[4] == []
     assert sequencer.feed(ChoiceEnded(0, Stop.TOOL)) == [
         BlockEnded(0, "gwz.maker.SEAL"),
         ChoiceEnded(0, Stop.TOOL),
@@ -271,8 +277,10 @@ def test_seals_of_texts_and_calls_travel_beside_them_and_come_back_on_them(strea
         "max_tokens": 1,
         "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": turn}],
     }
-    parts = CLIENT.decode(json.dumps(body).encode(), {}).messages[1].parts
-    assert [part.sealed for part in parts] == ["gwz.maker.TEXT", "gwz.maker.CALL", ""]
+    request = CLIENT.decode(json.dumps(body).encode(), {})
+    assert isinstance(request, ChatRequest)
+    seals = [part.sealed for part in request.messages[1].parts if isinstance(part, Text | ToolCall)]
+    assert seals == ["gwz.maker.TEXT", "gwz.maker.CALL", ""]
 
 
 def test_an_answer_that_is_broken_off_after_an_echo_ends_in_order():

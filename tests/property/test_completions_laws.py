@@ -1,4 +1,4 @@
-"""Laws of completions: what is streamed adds up to the whole, for any answer of any dialect, and nothing else is said."""
+"""Laws of completions: for any answer of any dialect, what is streamed adds up to the whole."""
 
 import json
 
@@ -9,14 +9,15 @@ from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.events import Frame, Kind
 from gatewayz.core.replies import unfold
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.openai_completions.speak import LOSES, SPOKEN
+from gatewayz.dialects.openai.completions.dropped import DROPPED
+from gatewayz.dialects.openai.completions.encoder import TEXT_KINDS
 from gatewayz.dialects.registry import CLIENTS
 from tests.property.strategies import replies
 
 ROLE = CLIENTS["/v1/completions"]
 
 
-def spoken(reply, *, streamed):
+def encode_reply(reply, *, streamed):
     request = ChatRequest(
         dialect="openai_completions", model="m", messages=(), streamed=streamed, wants_usage=True
     )
@@ -35,17 +36,18 @@ def spoken(reply, *, streamed):
 
 @given(replies())
 def test_a_stream_adds_up_to_the_body(reply):
-    whole = json.loads(spoken(reply, streamed=False))
-    *events, done = spoken(reply, streamed=True).decode().split("\n\n")[:-1]
+    whole = json.loads(encode_reply(reply, streamed=False))
+    *events, done = encode_reply(reply, streamed=True).decode().split("\n\n")[:-1]
     assert done == "data: [DONE]"
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
-    texts, reasons = {}, {}
+    texts: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
         texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
         reasons[choice["index"]] = choice["finish_reason"] or reasons.get(choice["index"])
-    assert [(one["index"], one["text"], one["finish_reason"]) for one in whole["choices"]] == [
-        (n, texts[n], reasons[n]) for n in sorted(texts)
-    ]
+    assert [
+        (choice["index"], choice["text"], choice["finish_reason"]) for choice in whole["choices"]
+    ] == [(n, texts[n], reasons[n]) for n in sorted(texts)]
     assert [chunk["usage"] for chunk in chunks if "usage" in chunk] == (
         [whole["usage"]] if reply.usage is not None else []
     )
@@ -53,26 +55,26 @@ def test_a_stream_adds_up_to_the_body(reply):
 
 @given(replies())
 def test_a_choice_says_its_words_and_nothing_that_a_completion_has_no_place_for(reply):
-    whole = json.loads(spoken(reply, streamed=False))
-    for choice, said in zip(reply.choices, whole["choices"], strict=True):
-        assert said["text"] == "".join(
-            block.text for block in choice.blocks if block.kind in SPOKEN
+    whole = json.loads(encode_reply(reply, streamed=False))
+    for choice, item in zip(reply.choices, whole["choices"], strict=True):
+        assert item["text"] == "".join(
+            block.text for block in choice.blocks if block.kind in TEXT_KINDS
         )
-        assert said.keys() == {"text", "index", "logprobs", "finish_reason"}
+        assert item.keys() == {"text", "index", "logprobs", "finish_reason"}
 
 
 @given(replies())
-def test_what_it_loses_is_what_it_does_not_speak(reply):
+def test_what_is_declared_as_dropped_is_what_does_not_arrive(reply):
     without = tuple(
         msgspec.structs.replace(
-            one, blocks=tuple(block for block in one.blocks if block.kind not in LOSES)
+            choice, blocks=tuple(block for block in choice.blocks if block.kind not in DROPPED)
         )
-        for one in reply.choices
+        for choice in reply.choices
     )
-    bare = spoken(msgspec.structs.replace(reply, choices=without), streamed=False)
-    first, second = json.loads(bare), json.loads(spoken(reply, streamed=False))
+    bare = encode_reply(msgspec.structs.replace(reply, choices=without), streamed=False)
+    first, second = json.loads(bare), json.loads(encode_reply(reply, streamed=False))
     assert first["choices"] == second["choices"]
-    assert not set(LOSES) & SPOKEN
-    assert {*LOSES, *SPOKEN} >= {kind for kind in Kind if kind not in {"vector", "count"}} - {
+    assert not set(DROPPED) & TEXT_KINDS
+    assert {*DROPPED, *TEXT_KINDS} >= {kind for kind in Kind if kind not in {"vector", "count"}} - {
         "opaque"
     }

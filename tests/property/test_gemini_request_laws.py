@@ -1,9 +1,12 @@
-"""Laws 3 and 5 for requests in Gemini's words: what is not declared as lost arrives, Google refuses nothing, seals stay."""
+"""Laws 3 and 5 for requests to Gemini.
+
+What is not declared as dropped arrives, Google refuses nothing of it, and seals stay.
+"""
 
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -18,18 +21,21 @@ from gatewayz.core.conversation import (
     ToolCall,
     ToolResult,
 )
-from gatewayz.dialects.base import Asking
-from gatewayz.dialects.gemini.loses import LOSES, Lost
-from gatewayz.dialects.gemini.request import IN_WORDS
+from gatewayz.core.requests import EmbeddingRequest, ImageRequest
+from gatewayz.dialects.gemini.dropped import DROPPED, EMBEDDINGS_DROPPED, IMAGES_DROPPED
+from gatewayz.dialects.gemini.request import SCHEMA_INSTRUCTION
 from gatewayz.dialects.gemini.schema import (
     JSON_KEYWORDS,
     OPENAPI_KEYWORDS,
     json_schema,
     openapi_schema,
 )
+from gatewayz.dialects.kit.base import EncodeTarget
+from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.simulator.gemini_rules import SIGNATURE, why_not
+from gatewayz.simulator.gemini_validation import SIGNATURE, rejection_message
 from tests.property.strategies import extras, json_values, requests, texts, words
+from tests.support.examples import examples
 
 GEMINI = UPSTREAMS["gemini"]
 MODELS = st.sampled_from(
@@ -96,7 +102,7 @@ def schemas(draw, depth=2):
         "required": st.lists(words, max_size=2),
         "enum": st.lists(json_values, max_size=3),
         "const": json_values,
-        "$ref": words.map(lambda word: f"#/$defs/{word}") | st.just("#"),
+        "$ref": words.map(lambda text: f"#/$defs/{text}") | st.just("#"),
         "additionalProperties": st.booleans() | inner,
     }
     return {
@@ -115,8 +121,8 @@ def _nested(schema):
             if name in {"anyOf", "prefixItems"}
             else [value]
         )
-        for one in inner if isinstance(inner, list) else ():
-            if isinstance(one, dict) and name in {
+        for inner_schema in inner if isinstance(inner, list) else ():
+            if isinstance(inner_schema, dict) and name in {
                 "properties",
                 "$defs",
                 "anyOf",
@@ -124,24 +130,24 @@ def _nested(schema):
                 "items",
                 "additionalProperties",
             }:
-                yield from _nested(one)
+                yield from _nested(inner_schema)
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(schemas())
 def test_a_schema_is_cut_to_the_keywords_of_its_form_and_every_loss_is_named(schema):
     for cut, keywords in ((json_schema, JSON_KEYWORDS), (openapi_schema, OPENAPI_KEYWORDS)):
-        lost = Lost()
-        made = cut(schema, lost)
-        for one in _nested(made):
-            assert set(one) <= keywords
+        dropped = Dropped()
+        reduced = cut(schema, dropped)
+        for inner_schema in _nested(reduced):
+            assert set(inner_schema) <= keywords
             if keywords is OPENAPI_KEYWORDS:
-                assert isinstance(one.get("type", ""), str)
-                assert all(isinstance(value, str) for value in one.get("enum", ()))
-            if "$ref" in one:
-                assert all(name.startswith("$") for name in one)
-        assert all(name.startswith("schema.") for name in lost.names())
-        assert json.loads(json.dumps(made)) == made
+                assert isinstance(inner_schema.get("type", ""), str)
+                assert all(isinstance(value, str) for value in inner_schema.get("enum", ()))
+            if "$ref" in inner_schema:
+                assert all(name.startswith("$") for name in inner_schema)
+        assert all(name.startswith("schema.") for name in dropped.names())
+        assert json.loads(json.dumps(reduced)) == reduced
 
 
 def test_a_schema_that_holds_itself_is_cut_and_one_that_multiplies_is_bounded():
@@ -150,9 +156,9 @@ def test_a_schema_that_holds_itself_is_cut_and_one_that_multiplies_is_bounded():
         "properties": {"next": {"$ref": "#/$defs/Node"}},
         "$defs": {"Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}},
     }
-    lost = Lost()
-    assert "$ref" not in json.dumps(openapi_schema(itself, lost))
-    assert lost.names() == ("schema.$ref",)
+    dropped = Dropped()
+    assert "$ref" not in json.dumps(openapi_schema(itself, dropped))
+    assert dropped.names() == ("schema.$ref",)
     names = [f"n{number}" for number in range(12)]
     many = {
         "$defs": {
@@ -164,8 +170,8 @@ def test_a_schema_that_holds_itself_is_cut_and_one_that_multiplies_is_bounded():
         },
         "$ref": "#/$defs/n0",
     }
-    assert len(json.dumps(openapi_schema(many, Lost()))) < 400_000
-    assert json.dumps(json_schema(itself, Lost())).count("$ref") == 2
+    assert len(json.dumps(openapi_schema(many, Dropped()))) < 400_000
+    assert json.dumps(json_schema(itself, Dropped())).count("$ref") == 2
 
 
 @pytest.mark.parametrize(
@@ -241,14 +247,14 @@ def test_a_schema_that_holds_itself_is_cut_and_one_that_multiplies_is_bounded():
     ],
 )
 def test_what_can_be_said_otherwise_is_rewritten(schema, json_form, openapi_form):
-    assert json_schema(schema, Lost()) == json_form
-    assert openapi_schema(schema, Lost()) == openapi_form
+    assert json_schema(schema, Dropped()) == json_form
+    assert openapi_schema(schema, Dropped()) == openapi_form
 
 
 @st.composite
 def conversations(draw):
     """Turns in an order that every provider takes: each call is followed by its result."""
-    said = [
+    messages = [
         Message(draw(st.sampled_from(["system", "developer"])), (Text(draw(texts)),))
         for _ in range(draw(st.integers(0, 2)))
     ]
@@ -256,16 +262,16 @@ def conversations(draw):
         user = draw(
             st.lists(
                 st.builds(Text, texts)
-                | st.builds(lambda word: Image(f"data:image/png;base64,{word}"), words)
+                | st.builds(lambda text: Image(f"data:image/png;base64,{text}"), words)
                 | st.builds(Audio, words, st.sampled_from(["wav", "mp3"]))
                 | st.builds(
-                    lambda word: File("", "a.pdf", f"data:application/pdf;base64,{word}"), words
+                    lambda text: File("", "a.pdf", f"data:application/pdf;base64,{text}"), words
                 ),
                 min_size=1,
                 max_size=3,
             )
         )
-        said.append(Message("user", tuple(user)))
+        messages.append(Message("user", tuple(user)))
         calls = [
             ToolCall(
                 f"c{turn}_{number}",
@@ -280,12 +286,12 @@ def conversations(draw):
                 max_size=2,
             )
         )
-        said.append(Message("assistant", (*prose, *calls)))
-        said += [
+        messages.append(Message("assistant", (*prose, *calls)))
+        messages += [
             Message("tool", (ToolResult(call.id, (Text(draw(texts)),), draw(st.booleans())),))
             for call in calls
         ]
-    return tuple(said)
+    return tuple(messages)
 
 
 def _told(messages):
@@ -319,20 +325,20 @@ def _arrived(body):
                 yield text
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(request=requests(), messages=conversations(), model=MODELS, extra=extras)
 def test_what_is_not_declared_as_lost_arrives_and_google_refuses_none_of_it(
     request, messages, model, extra
 ):
     request = replace(request, messages=messages, extra=extra)
     draft = GEMINI.encode(
-        request, Asking(provider="maker", upstream_id=model, streamed=request.streamed)
+        request, EncodeTarget(provider="maker", upstream_id=model, streamed=request.streamed)
     )
     assert draft.path.startswith(f"/models/{model}:")
-    assert {name.partition(".")[0] for name in draft.dropped} <= LOSES.keys() | extra.keys()
+    assert {name.partition(".")[0] for name in draft.dropped} <= DROPPED.keys() | extra.keys()
     body = json.loads(json.dumps(draft.body))
-    assert why_not(model, body) == ""
-    arrived = [text for text in _arrived(body) if not text.startswith(IN_WORDS)]
+    assert rejection_message(model, body) == ""
+    arrived = [text for text in _arrived(body) if not text.startswith(SCHEMA_INSTRUCTION)]
     assert sorted(map(_loose, arrived)) == sorted(map(_loose, _told(messages)))
     config, drawn = body.get("generationConfig", {}), request.sampling
     for field, value in (
@@ -362,7 +368,7 @@ def _loose(text):
 
 
 @pytest.mark.parametrize("provider", ["maker", "stranger"])
-@settings(max_examples=200)
+@examples(200)
 @given(text=texts)
 def test_no_seal_reaches_a_stranger(provider, text):
     seal = f"gwz.maker.{SIGNATURE}"
@@ -375,16 +381,36 @@ def test_no_seal_reaches_a_stranger(provider, text):
         _request(), messages=(Message("user", (Text("hi"),)), Message("assistant", parts))
     )
     draft = GEMINI.encode(
-        request, Asking(provider=provider, upstream_id="gemini-3-pro", streamed=False)
+        request, EncodeTarget(provider=provider, upstream_id="gemini-3-pro", streamed=False)
     )
     body = json.dumps(draft.body)
     assert "gwz." not in body
     assert body.count(SIGNATURE) == (3 if provider == "maker" else 0)
     assert draft.dropped == (() if provider == "maker" else ("seal",))
-    assert why_not("gemini-3-pro", draft.body) == ""
+    assert rejection_message("gemini-3-pro", draft.body or {}) == ""
 
 
 def _request():
     from gatewayz.core.requests import ChatRequest
 
     return ChatRequest(dialect="openai_chat", model="m", messages=())
+
+
+def test_what_images_and_vectors_cannot_say_is_declared_and_named():
+    target = EncodeTarget(provider="google", upstream_id="gemini-2.5-flash-image", streamed=False)
+    picture = ImageRequest(
+        dialect="openai_images",
+        model="m",
+        prompt="a cat",
+        quality="hd",
+        style="vivid",
+        user="u",
+        negative="dogs",
+        size=(100, 4_000),
+    )
+    draft = UPSTREAMS["gemini_images"].encode(picture, target)
+    assert draft.dropped == tuple(IMAGES_DROPPED)
+    vectors = EmbeddingRequest(dialect="openai_embeddings", model="m", texts=("a",), user="u")
+    for dialect in ("gemini_embeddings", "vertex_embeddings"):
+        draft = UPSTREAMS[dialect].encode(vectors, target)
+        assert draft.dropped == tuple(EMBEDDINGS_DROPPED)

@@ -1,7 +1,11 @@
-"""The laws of the ledger, as a state machine over every keeper: whatever is asked, in whatever order, the books agree."""
+"""The laws of the ledger, as a state machine over every harness.
 
-import pytest
-from hypothesis import settings
+Whatever is ordered, in whatever order, the books agree.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -13,11 +17,20 @@ from hypothesis.stateful import (
 )
 
 from gatewayz.core.calls import new_ulid
+from gatewayz.core.clock import DAY_MS
 from gatewayz.core.money import Nanos
-from gatewayz.ledger.orders import Extend, Hold, Move, Release, Settle, Sweep
+from gatewayz.ledger.orders import (
+    ExpireGrantsOrder,
+    ExtendOrder,
+    HoldOrder,
+    MoveOrder,
+    ReleaseOrder,
+    SettleOrder,
+)
 from gatewayz.ledger.values import Budget, Wallet
-from gatewayz.store.sql.records import RecordRows
-from tests.support.keepers import PureKeeper, keeper_on
+from gatewayz.store.sql.ledger.records import RecordRows
+from tests.support.examples import examples
+from tests.support.ledger_harness import PureLedgerHarness, open_ledger_harness
 from tests.support.records import call_row
 
 ACCOUNTS = {
@@ -31,23 +44,20 @@ BUDGETS = (
 )
 accounts = st.sampled_from(sorted(ACCOUNTS))
 amounts = st.integers(1, 600).map(Nanos)
-LONGEST_MS = 3 * 86_400_000
+LONGEST_MS = 3 * DAY_MS
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """A client of the ledger that remembers what it was told, and looks at the books after every step."""
+    """A client of the ledger that remembers its answers, and checks the books after every step."""
 
-    keeper = None
+    harness: Callable[[], Any]
     calls = Bundle("calls")
 
     def __init__(self):
         super().__init__()
-        self.books = type(self).keeper()
-        self.asked = 0
-        self.put_in = dict.fromkeys(ACCOUNTS, 0)
-        self.charged = dict.fromkeys(ACCOUNTS, 0)
-        self.written_off = dict.fromkeys(ACCOUNTS, 0)
-        self.ended = {}
+        self.books = type(self).harness()
+        self.orders = 0
+        self.settled = set()
         self.held = {}
         self.moves = []
         for wallet in ACCOUNTS.values():
@@ -58,24 +68,24 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self):
         self.books.close()
 
-    def one(self, order):
+    def commit(self, order):
         return self.books.commit([order])[0]
 
     @rule(account=accounts, amount=amounts)
     def top_up(self, account, amount):
-        order = Move(
+        order = MoveOrder(
             id=f"pay:{self._next()}",
             account=account,
             kind="topup",
             counter="cash:bank",
             amount=amount,
         )
-        self._moved(order)
+        self._move(order)
 
     @rule(account=accounts, amount=amounts, days=st.none() | st.integers(1, 3))
     def grant(self, account, amount, days):
-        until = None if days is None else self.books.clock.date_ms + days * 86_400_000
-        order = Move(
+        until = None if days is None else self.books.clock.date_ms + days * DAY_MS
+        order = MoveOrder(
             id=f"grant:{self._next()}",
             account=account,
             kind="grant",
@@ -84,11 +94,11 @@ class LedgerMachine(RuleBasedStateMachine):
             amount=amount,
             expires_ms=until,
         )
-        self._moved(order)
+        self._move(order)
 
     @rule(account=accounts, amount=amounts)
     def take_back(self, account, amount):
-        order = Move(
+        order = MoveOrder(
             id=f"refund:{self._next()}",
             account=account,
             kind="refund",
@@ -96,15 +106,15 @@ class LedgerMachine(RuleBasedStateMachine):
             amount=Nanos(-amount),
         )
         before = self.books.wallet(account)
-        done = self._moved(order)
-        assert done.moved >= -max(before.paid - before.floor, 0)
+        result = self._move(order)
+        assert result.moved >= -max(before.paid - before.floor, 0)
 
     @precondition(lambda self: self.moves)
     @rule(data=st.data())
     def the_same_event_again(self, data):
         order = data.draw(st.sampled_from(self.moves))
         before = self.books.wallet(order.account)
-        assert not self.one(order).fresh
+        assert not self.commit(order).applied
         assert self.books.wallet(order.account).spendable <= before.spendable
 
     @rule(target=calls, account=accounts, amount=amounts, budgeted=st.booleans())
@@ -115,10 +125,10 @@ class LedgerMachine(RuleBasedStateMachine):
             if budgeted
             else ()
         )
-        self.books.commit([Sweep(account=account)])
+        self.books.commit([ExpireGrantsOrder(account=account)])
         before = self.books.wallet(account)
-        done = self.one(
-            Hold(
+        result = self.commit(
+            HoldOrder(
                 call=call,
                 account=account,
                 amount=amount,
@@ -129,74 +139,75 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         fits = account == "house" or amount <= before.spendable
         if not subjects:
-            assert (done.fault is None) == fits
-        if done.fault is None:
+            assert (result.fault is None) == fits
+        if result.fault is None:
             assert fits
             self.held[call] = amount
         else:
             within = amount <= before.spendable + before.held
             if not fits:
-                assert done.fault.kind == ("credit_held" if within else "insufficient_credit")
+                assert result.fault.kind == ("credit_held" if within else "insufficient_credit")
             assert self.books.wallet(account) == before
         return call, account
 
-    @rule(which=calls, amount=amounts)
-    def extend(self, which, amount):
-        call, account = which
-        done = self.one(Extend(call=call, account=account, amount=amount))
+    @rule(held_call=calls, amount=amounts)
+    def extend(self, held_call, amount):
+        call, account = held_call
+        result = self.commit(ExtendOrder(call=call, account=account, amount=amount))
         if call not in self.held:
-            assert not done.fresh
-        elif done.fault is None:
+            assert not result.applied
+        elif result.fault is None:
             self.held[call] += amount
 
-    @rule(which=calls, cost=st.integers(0, 900).map(Nanos))
-    def settle(self, which, cost):
-        call, account = which
+    @rule(held_call=calls, cost=st.integers(0, 900).map(Nanos))
+    def settle(self, held_call, cost):
+        call, account = held_call
         before = self.books.wallet(account)
-        done = self.one(
-            Settle(
+        result = self.commit(
+            SettleOrder(
                 call=call,
                 account=account,
                 cost=cost,
                 rows=RecordRows(call_row(call, account, cost), ()),
             )
         )
-        if call in self.ended:
-            assert not done.fresh
+        if call in self.settled:
+            assert not result.applied
             return
-        assert done.fresh
-        self.ended[call] = cost
+        assert result.applied
+        self.settled.add(call)
         held = self.held.pop(call, 0)
         after = self.books.wallet(account)
         gone = before.paid + before.promo + before.held - after.paid - after.promo - after.held
         assert after.held == before.held - held
         if account != "house":
-            # Exactly the cost, unless the wallet did not reach that far; a grant may have ended in between.
+            # Exactly the cost, unless the wallet did not reach that far; a grant may have ended
+            # in between.
             assert gone >= min(cost, held + before.spendable)
             assert after.paid >= min(before.paid, before.floor)
 
-    @rule(which=calls)
-    def release(self, which):
-        call, account = which
-        done = self.one(Release(call=call, account=account, how="expire"))
-        assert done.fresh == (call in self.held)
+    @rule(held_call=calls)
+    def release(self, held_call):
+        call, account = held_call
+        result = self.commit(ReleaseOrder(call=call, account=account, how="expire"))
+        assert result.applied == (call in self.held)
         self.held.pop(call, None)
 
-    @rule(which=st.lists(calls, min_size=2, max_size=6), cost=st.integers(0, 300).map(Nanos))
-    def many_at_once(self, which, cost):
+    @rule(held_calls=st.lists(calls, min_size=2, max_size=6), cost=st.integers(0, 300).map(Nanos))
+    def many_at_once(self, held_calls, cost):
         orders = [
-            Settle(
+            SettleOrder(
                 call=call,
                 account=account,
                 cost=cost,
                 rows=RecordRows(call_row(call, account, cost), ()),
             )
-            for call, account in which
+            for call, account in held_calls
         ]
-        dones = self.books.commit(orders)
-        for (call, _), done in zip(which, dones, strict=True):
-            assert done.fresh == (call not in self.ended)
-            self.ended.setdefault(call, cost)
+        results = self.books.commit(orders)
+        for (call, _), result in zip(held_calls, results, strict=True):
+            assert result.applied == (call not in self.settled)
+            self.settled.add(call)
             self.held.pop(call, None)
 
     @rule(ms=st.integers(1, LONGEST_MS))
@@ -204,8 +215,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.books.clock.date_ms += ms
 
     @rule(account=accounts)
-    def sweep(self, account):
-        self.one(Sweep(account=account))
+    def expire_grants(self, account):
+        self.commit(ExpireGrantsOrder(account=account))
 
     @invariant()
     def the_books_are_clean(self):
@@ -218,48 +229,33 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def no_wallet_is_below_its_floor(self):
         for name, wallet in ACCOUNTS.items():
-            found = self.books.wallet(name)
-            assert found.promo >= 0
-            assert found.billing == "house" or found.paid >= wallet.floor
+            current = self.books.wallet(name)
+            assert current.promo >= 0
+            assert current.billing == "house" or current.paid >= wallet.floor
 
     def _next(self):
-        self.asked += 1
-        return self.asked
+        self.orders += 1
+        return self.orders
 
-    def _moved(self, order):
-        done = self.one(order)
-        if done.fault is None:
+    def _move(self, order):
+        result = self.commit(order)
+        if result.fault is None:
             self.moves.append(order)
-        return done
+        return result
 
 
-def machine(keeper):
-    return type("Machine", (LedgerMachine,), {"keeper": staticmethod(keeper)})
+def machine(harness):
+    return type("Machine", (LedgerMachine,), {"harness": staticmethod(harness)})
 
 
 def test_the_decisions_alone_keep_the_laws():
     run_state_machine_as_test(
-        machine(PureKeeper), settings=settings(max_examples=300, stateful_step_count=40)
+        machine(PureLedgerHarness), settings=examples(2_000, stateful_step_count=40)
     )
 
 
 def test_a_database_keeps_the_laws(location):
     run_state_machine_as_test(
-        machine(lambda: keeper_on(location)),
-        settings=settings(max_examples=40, stateful_step_count=30),
-    )
-
-
-@pytest.mark.long(reason="50,000 steps a keeper")
-def test_the_decisions_alone_keep_the_laws_for_long():
-    run_state_machine_as_test(
-        machine(PureKeeper), settings=settings(max_examples=2_000, stateful_step_count=50)
-    )
-
-
-@pytest.mark.long(reason="50,000 steps a keeper")
-def test_a_database_keeps_the_laws_for_long(location):
-    run_state_machine_as_test(
-        machine(lambda: keeper_on(location)),
-        settings=settings(max_examples=1_000, stateful_step_count=50),
+        machine(lambda: open_ledger_harness(location)),
+        settings=examples(1_000, few=15, stateful_step_count=40),
     )

@@ -1,16 +1,18 @@
 """The limiter: what runs at the same time, and what an account and a key may change of the rules."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.limits.rules import LimitRules, checked_limits, limit_of, place_of
+from gatewayz.limits.rules import LimitRules, client_network, limit_of, validate_limits
 from gatewayz.store.memory.limiter import MemoryLimiter
 from tests.support.clocks import ManualClock
+from tests.support.examples import examples
 
 WIDE = {
     "key_rpm": 10**6,
@@ -31,7 +33,7 @@ def principal(key, account, **more):
     return Principal(account, key, **more)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(STEPS, st.integers(1, 4), st.integers(1, 6))
 def test_never_more_run_at_once_than_a_key_and_an_account_may(steps, of_key, of_account):
     clock = ManualClock()
@@ -40,7 +42,7 @@ def test_never_more_run_at_once_than_a_key_and_an_account_may(steps, of_key, of_
     )
     limiter = MemoryLimiter(rules, clock)
     keys = [principal(f"k{number}", f"a{number // 2}") for number in range(4)]
-    running = {}
+    running: dict[str, Any] = {}
     for number, (what, which, more) in enumerate(steps):
         running = {
             call: (who, decision, until)
@@ -59,17 +61,17 @@ def test_never_more_run_at_once_than_a_key_and_an_account_may(steps, of_key, of_
                 assert decision.retry_after_s > 0
         elif what == "give" and running:
             call = list(running)[more % len(running)]
-            limiter.give_back(running.pop(call)[1])
+            limiter.release(running.pop(call)[1])
         elif what == "wait":
-            clock.pass_s(more)
+            clock.advance(more)
     for _, decision, _ in running.values():
-        limiter.give_back(decision)
-        limiter.give_back(decision)
-    clock.pass_s(101)
+        limiter.release(decision)
+        limiter.release(decision)
+    clock.advance(101)
     for key in keys:
         last = asyncio.run(limiter.take("last", key))
         assert last.allowed
-        limiter.give_back(last)
+        limiter.release(last)
     assert not limiter._leases
 
 
@@ -78,8 +80,8 @@ def test_an_account_takes_the_rules_place_and_a_key_only_lowers(rule, granted, o
     who = principal(
         "k",
         "a",
-        granted=(("key_rpm", granted),) if granted else (),
-        limits=(("key_rpm", own),) if own else (),
+        account_limits=(("key_rpm", granted),) if granted else (),
+        key_limits=(("key_rpm", own),) if own else (),
     )
     limit = limit_of(who, LimitRules(key_rpm=rule), "key_rpm")
     assert limit == min(granted or rule, own or granted or rule)
@@ -87,7 +89,7 @@ def test_an_account_takes_the_rules_place_and_a_key_only_lowers(rule, granted, o
 
 def test_a_keys_own_limits_hold_and_the_decision_names_them():
     limiter = MemoryLimiter(LimitRules(**WIDE), ManualClock())
-    slow = principal("slow", "a", limits=(("key_rpm", 3),))
+    slow = principal("slow", "a", key_limits=(("key_rpm", 3),))
     decisions = [asyncio.run(limiter.take(f"c{number}", slow)) for number in range(4)]
     assert [one.allowed for one in decisions] == [True, True, True, False]
     assert [one.remaining for one in decisions[:3]] == [2, 1, 0]
@@ -102,7 +104,7 @@ def test_a_keys_own_limits_hold_and_the_decision_names_them():
 def test_a_change_of_what_a_key_may_do_holds_from_the_next_call():
     limiter = MemoryLimiter(LimitRules(**WIDE), ManualClock())
     assert asyncio.run(limiter.take("c1", principal("k", "a"))).allowed
-    changed = principal("k", "a", limits=(("key_concurrency", 1),))
+    changed = principal("k", "a", key_limits=(("key_concurrency", 1),))
     assert asyncio.run(limiter.take("c2", changed)).rule == "key_concurrency"
 
 
@@ -115,11 +117,11 @@ def test_limits_are_divided_among_processes():
 
 def test_what_is_no_call_has_a_bucket_of_its_own():
     clock = ManualClock()
-    limiter = MemoryLimiter(LimitRules(page_rpm=3), clock)
-    assert [limiter.page("key:a").allowed for _ in range(4)] == [True, True, True, False]
-    assert limiter.page("key:b").allowed
-    clock.pass_s(20)
-    assert limiter.page("key:a").allowed
+    limiter = MemoryLimiter(LimitRules(api_rpm=3), clock)
+    assert [limiter.count_request("key:a").allowed for _ in range(4)] == [True, True, True, False]
+    assert limiter.count_request("key:b").allowed
+    clock.advance(20)
+    assert limiter.count_request("key:a").allowed
 
 
 @pytest.mark.parametrize(
@@ -132,10 +134,10 @@ def test_what_is_no_call_has_a_bucket_of_its_own():
     ],
 )
 def test_a_customers_network_is_one_place(address, place):
-    assert place_of(address) == place
+    assert client_network(address) == place
 
 
 @pytest.mark.parametrize("given_limits", [{"key_rpm": 0}, {"key_rpm": 10**10}, {"rpm": 5}])
 def test_a_limit_that_is_none_is_refused(given_limits):
     with pytest.raises(Fault, match="limit"):
-        checked_limits(given_limits, ("key_rpm",))
+        validate_limits(given_limits, ("key_rpm",))

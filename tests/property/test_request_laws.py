@@ -1,21 +1,21 @@
-"""Laws 3 and 5 for requests: Anthropic's come back as they were spelled, and between dialects what was said arrives."""
+"""Laws 3 and 5 of requests: they decode to what was encoded, and arrive whole in other dialects."""
 
 import json
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayz.core.conversation import Opaque, OpaqueTool, Reasoning, Tool
 from gatewayz.core.faults import Fault
 from gatewayz.core.requests import ChatRequest, Sampling
-from gatewayz.dialects.anthropic_messages.loses import LOSES
-from gatewayz.dialects.base import Asking
-from gatewayz.dialects.crossing import stays_home
+from gatewayz.dialects.anthropic.dropped import DROPPED
+from gatewayz.dialects.kit.base import EncodeTarget
+from gatewayz.dialects.kit.translate import untranslatable
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
-from gatewayz.simulator.messages_rules import check
-from gatewayz.simulator.oracle import asked_from
+from gatewayz.simulator.messages_validation import check
+from gatewayz.simulator.recorder import parse_request
 from tests.property.dialogues import (
     NAME,
     anthropic_requests,
@@ -27,9 +27,10 @@ from tests.property.dialogues import (
     words,
 )
 from tests.property.strategies import requests
+from tests.support.examples import examples
 
 CLIENT = {"openai_chat": CLIENTS["/v1/chat/completions"], NAME: CLIENTS["/v1/messages"]}
-PAIRS = [(one, other) for one in CLIENT for other in CLIENT if one != other]
+PAIRS = [(source_name, other) for source_name in CLIENT for other in CLIENT if source_name != other]
 HEADERS = {"anthropic-version": "2023-06-01"}
 MODELS = [
     "claude-3-5-haiku",
@@ -42,18 +43,18 @@ MODELS = [
 ]
 
 
-def spelled(request, dialect, provider="maker", model="m"):
+def encode(request, dialect, provider="maker", model="m"):
     draft = UPSTREAMS[dialect].encode(
-        request, Asking(provider=provider, upstream_id=model, streamed=request.streamed)
+        request, EncodeTarget(provider=provider, upstream_id=model, streamed=request.streamed)
     )
     return msgspec.structs.replace(draft, body=msgspec.json.decode(msgspec.json.encode(draft.body)))
 
 
-def understood(body, dialect):
+def decode(body, dialect):
     return CLIENT[dialect].decode(json.dumps(body).encode(), {})
 
 
-def bare(details):
+def open_details(details):
     """A thought's details as its provider sees them: the seals are open."""
     return tuple(
         {
@@ -64,12 +65,14 @@ def bare(details):
     )
 
 
-def opened(request):
+def with_open_seals(request):
     messages = [
         msgspec.structs.replace(
             message,
             parts=tuple(
-                Reasoning(part.text, bare(part.details)) if isinstance(part, Reasoning) else part
+                Reasoning(part.text, open_details(part.details))
+                if isinstance(part, Reasoning)
+                else part
                 for part in message.parts
             ),
         )
@@ -78,21 +81,21 @@ def opened(request):
     return msgspec.structs.replace(request, messages=tuple(messages))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(anthropic_requests())
 def test_a_request_of_anthropics_is_understood_as_it_was_spelled(request):
-    draft = spelled(request, NAME, model=request.model)
-    assert understood(draft.body, NAME) == opened(request)
+    draft = encode(request, NAME, model=request.model)
+    assert decode(draft.body, NAME) == with_open_seals(request)
     assert draft.dropped == ()
     assert dict(draft.headers) == HEADERS
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(anthropic_requests())
 def test_no_seal_of_another_and_nothing_of_the_dialect_reaches_a_stranger(request):
     body, text = (
-        spelled(request, NAME, provider="stranger").body,
-        json.dumps(spelled(request, NAME, provider="stranger").body),
+        encode(request, NAME, provider="stranger").body,
+        json.dumps(encode(request, NAME, provider="stranger").body),
     )
     thoughts = [
         part
@@ -107,14 +110,14 @@ def test_no_seal_of_another_and_nothing_of_the_dialect_reaches_a_stranger(reques
         for block in turn["content"]
     )
     assert "gwz." not in text
-    assert ("seal" in spelled(request, NAME, provider="stranger").dropped) or not thoughts
-    crossed = spelled(request, "openai_chat")
+    assert ("seal" in encode(request, NAME, provider="stranger").dropped) or not thoughts
+    crossed = encode(request, "openai_chat")
     assert "gwz." not in json.dumps(crossed.body)
     inner = [part for message in request.messages for part in message.parts]
     marked = {
         name
-        for one in [*request.messages, *inner, *request.tools]
-        for name in getattr(one, "extra", {})
+        for holder in [*request.messages, *inner, *request.tools]
+        for name in getattr(holder, "extra", {})
     } | set(request.extra)
     assert marked <= set(crossed.dropped)
     assert not [
@@ -132,13 +135,13 @@ def test_no_seal_of_another_and_nothing_of_the_dialect_reaches_a_stranger(reques
     ]
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(anthropic_requests())
 def test_what_a_client_would_miss_keeps_a_request_at_home(request):
     blocks = any(isinstance(part, Opaque) for message in request.messages for part in message.parts)
     tools = any(isinstance(tool, OpaqueTool) for tool in request.tools)
-    assert bool(stays_home(request, "openai_chat")) == (blocks or tools)
-    assert stays_home(request, NAME) == ""
+    assert bool(untranslatable(request, "openai_chat")) == (blocks or tools)
+    assert untranslatable(request, NAME) == ""
 
 
 neutral = st.builds(
@@ -156,22 +159,24 @@ neutral = st.builds(
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-@settings(max_examples=200)
+@examples(200)
 @given(request=neutral)
 def test_between_dialects_what_was_said_arrives(source, target, request):
     request = msgspec.structs.replace(request, dialect=source)
-    told = understood(spelled(request, source).body, source)
-    assert essence(told) == essence(request)
-    there = understood(spelled(told, target).body, target)
-    assert essence(there) == essence(request)
-    back = understood(spelled(msgspec.structs.replace(there, dialect=target), source).body, source)
-    assert essence(back) == essence(request)
+    decoded = decode(encode(request, source).body, source)
+    assert essence(decoded) == essence(request)
+    translated = decode(encode(decoded, target).body, target)
+    assert essence(translated) == essence(request)
+    returned = decode(
+        encode(msgspec.structs.replace(translated, dialect=target), source).body, source
+    )
+    assert essence(returned) == essence(request)
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(neutral, st.sampled_from(MODELS), st.data())
 def test_whatever_chat_says_well_anthropic_does_not_refuse(request, model, data):
-    """The dialogue is well formed; sampling, thinking, formats and limits are whatever chat allows."""
+    """The dialogue is well formed; sampling, thinking and formats are whatever chat allows."""
     other = data.draw(requests())
     request = msgspec.structs.replace(
         request,
@@ -183,11 +188,11 @@ def test_whatever_chat_says_well_anthropic_does_not_refuse(request, model, data)
         parallel_tools=other.parallel_tools,
         extra=other.extra,
     )
-    draft = spelled(request, NAME, model=model)
-    asked = asked_from(1, "POST", "/maker/v1/messages", HEADERS, json.dumps(draft.body).encode())
-    assert check(asked) is None, check(asked)
+    draft = encode(request, NAME, model=model)
+    wire = parse_request(1, "POST", "/maker/v1/messages", HEADERS, json.dumps(draft.body).encode())
+    assert check(wire) is None, check(wire)
     assert "gwz." not in json.dumps(draft.body)
-    known = {*LOSES, *other.extra}
+    known = {*DROPPED, *other.extra}
     assert {name.partition(".")[0] for name in draft.dropped} <= known
     for name in (
         "seed",
@@ -200,7 +205,7 @@ def test_whatever_chat_says_well_anthropic_does_not_refuse(request, model, data)
         assert (getattr(request.sampling, name) is not None) == (name in draft.dropped)
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(
     st.binary(max_size=400)
     | st.recursive(

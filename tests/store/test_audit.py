@@ -5,52 +5,61 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
+from gatewayz.control import accounts, audit
+from gatewayz.control.audit import AuditEvent
 from gatewayz.core.secrets import Secret
 from gatewayz.store.secret import Peppers
-from gatewayz.store.sql import accounts, audit
-from gatewayz.store.sql.audit import Deed
 from tests.support.clocks import ManualClock
-from tests.support.desks import SECRET, desk_at
+from tests.support.control_transaction import SECRET, control_transaction
 
 
 @pytest.fixture
-async def desk(database):
-    found = desk_at(database, ManualClock())
+async def transaction(database):
+    transaction = control_transaction(database, ManualClock())
     for number in range(5):
-        await found.tell(Deed(action="test", subject=f"s{number}", detail={"n": number}))
-    return found
+        await transaction.commit_event(
+            AuditEvent(action="test", subject=f"s{number}", detail={"n": number})
+        )
+    return transaction
 
 
-async def test_entries_follow_each_other_and_tell_who_did_what(desk):
-    await accounts.create(desk, "Acme", "prepaid", account="acme")
-    await accounts.set_markup(desk, "acme", 50)
-    found = await audit.entries(desk.database, account="acme")
-    assert [(one.number, one.actor, one.action, one.subject) for one in found] == [
+async def test_entries_follow_each_other_and_tell_who_did_what(transaction):
+    await accounts.create_account(transaction, "Acme", "prepaid", account="acme")
+    await accounts.set_markup(transaction, "acme", 50)
+    entries = await audit.list_entries_after(transaction.database, account="acme")
+    assert [(entry.number, entry.actor, entry.action, entry.subject) for entry in entries] == [
         (6, "test", "account.create", "acme"),
         (7, "test", "account.markup", "acme"),
     ]
-    assert found[1].previous == found[0].digest
-    assert [one.number for one in await audit.last_entries(desk.database, 2)] == [6, 7]
-    assert await audit.verified(desk.database, desk.peppers) == (7, [])
+    assert entries[1].previous == entries[0].digest
+    assert [entry.number for entry in await audit.list_latest_entries(transaction.database, 2)] == [
+        6,
+        7,
+    ]
+    assert await audit.verify_log(transaction.database, transaction.peppers) == (7, [])
 
 
-async def test_a_change_that_fails_leaves_no_entry(desk):
+async def test_a_change_that_fails_leaves_no_entry(transaction):
     for _ in range(2):
         await asyncio.gather(
-            accounts.create(desk, "Acme", "prepaid", account="acme"), return_exceptions=True
+            accounts.create_account(transaction, "Acme", "prepaid", account="acme"),
+            return_exceptions=True,
         )
-    assert len(await audit.entries(desk.database, account="acme")) == 1
+    assert len(await audit.list_entries_after(transaction.database, account="acme")) == 1
 
 
-async def test_many_at_once_are_one_chain(desk):
+async def test_many_at_once_are_one_chain(transaction):
     await asyncio.gather(
-        *(desk.tell(Deed(action="test", subject=f"at once {number}")) for number in range(20))
+        *(
+            transaction.commit_event(AuditEvent(action="test", subject=f"at once {number}"))
+            for number in range(20)
+        )
     )
-    assert await audit.verified(desk.database, desk.peppers) == (25, [])
+    assert await audit.verify_log(transaction.database, transaction.peppers) == (25, [])
 
 
 @pytest.mark.parametrize(
-    ("done", "found"),
+    ("statement", "violation"),
     [
         (
             "UPDATE audit_log SET actor = 'somebody else' WHERE number = 3",
@@ -68,29 +77,72 @@ async def test_many_at_once_are_one_chain(desk):
         ("DELETE FROM audit_log WHERE number > 3", ("the end", "5 were written, the last is 3")),
         ("DELETE FROM audit_log", ("the end", "5 were written, the last is 0")),
         (
-            "UPDATE audit_log SET digest = (SELECT digest FROM audit_log WHERE number = 1), previous = '' WHERE number = 2",
+            "UPDATE audit_log SET digest = (SELECT digest FROM audit_log WHERE number = 1), "
+            "previous = '' WHERE number = 2",
             ("entry 2", "changed"),
         ),
     ],
 )
-async def test_tampering_is_found(desk, database, done, found):
+async def test_tampering_is_found(transaction, database, statement, violation):
     async with database.begin() as connection:
-        await connection.execute(text(done.replace(":9", "\\:9")))
-    _, wrong = await audit.verified(database, desk.peppers)
-    where, why = found
-    assert where == wrong[0].subject
-    assert why in wrong[0].says
+        await connection.execute(text(statement.replace(":9", "\\:9")))
+    _, violations = await audit.verify_log(database, transaction.peppers)
+    subject, says = violation
+    assert subject == violations[0].subject
+    assert says in violations[0].says
 
 
-async def test_an_entry_that_was_made_up_without_the_secret_is_found(desk, database):
-    forger = desk_at(database, ManualClock(), Secret("a guess"))
-    await forger.tell(Deed(action="credit.topup", subject="topup:mine"))
-    _, wrong = await audit.verified(database, desk.peppers)
-    assert [(one.subject, "not known here" in one.says) for one in wrong] == [("entry 6", True)]
+CUTS = (
+    "DELETE FROM audit_log WHERE number > {n}",
+    "UPDATE revisions SET number = {n} WHERE subject = 'audit'",
+)
 
 
-async def test_the_log_goes_on_when_the_secret_changes(desk, database):
-    fresh = desk_at(database, ManualClock(), Secret("new"), SECRET)
-    await fresh.tell(Deed(action="test", subject="after"))
-    assert await audit.verified(database, fresh.peppers) == (6, [])
-    assert len((await audit.verified(database, Peppers([Secret("new")])))[1]) == 5
+@pytest.mark.parametrize("kept", [4, 3, 1])
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("DELETE FROM revisions WHERE subject = 'audit_head'",),
+        ("UPDATE revisions SET number = {n} WHERE subject = 'audit_head'",),
+    ],
+)
+async def test_an_end_that_was_cut_off_with_its_count_is_found(
+    transaction, database, kept, goes_on, more
+):
+    async with database.begin() as connection:
+        for statement in (*CUTS, *more):
+            await connection.execute(text(statement.format(n=kept)))
+    if goes_on:
+        # What is written afterwards does not heal it.
+        for number in range(5):
+            await transaction.commit_event(AuditEvent(action="test", subject=f"after {number}"))
+    _, violations = await audit.verify_log(database, transaction.peppers)
+    assert [found.subject for found in violations] == ["the end"]
+
+
+async def test_a_log_that_was_cut_to_nothing_is_found(transaction, database):
+    async with database.begin() as connection:
+        await connection.execute(text("DELETE FROM audit_log"))
+        await connection.execute(text("DELETE FROM revisions WHERE subject = 'audit'"))
+    assert (await audit.verify_log(database, transaction.peppers))[1]
+    await transaction.commit_event(AuditEvent(action="test", subject="after"))
+    assert (await audit.verify_log(database, transaction.peppers))[1]
+
+
+async def test_an_entry_that_was_made_up_without_the_secret_is_found(transaction, database):
+    forger = control_transaction(database, ManualClock(), Secret("a guess"))
+    await forger.commit_event(AuditEvent(action="credit.topup", subject="topup:mine"))
+    _, violations = await audit.verify_log(database, transaction.peppers)
+    assert [(found.subject, "not known here" in found.says) for found in violations] == [
+        ("entry 6", True),
+        ("the end", False),
+    ]
+
+
+async def test_the_log_goes_on_when_the_secret_changes(transaction, database):
+    fresh = control_transaction(database, ManualClock(), Secret("new"), SECRET)
+    await fresh.commit_event(AuditEvent(action="test", subject="after"))
+    assert await audit.verify_log(database, fresh.peppers) == (6, [])
+    assert len((await audit.verify_log(database, Peppers([Secret("new")])))[1]) == 5

@@ -1,4 +1,4 @@
-"""The schema: migrations make what the tables say, on both databases, whoever migrates at the same time."""
+"""The schema: migrations make what the tables say, on both databases, however many migrate."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from gatewayz.core.faults import Fault
 from gatewayz.store.sql.database import Database
-from gatewayz.store.sql.migrating import REVISION, migrate, revision, up_to_date
+from gatewayz.store.sql.migrate import REVISION, current_revision, ensure_migrated, migrate
 from gatewayz.store.sql.tables import METADATA
 from tests.support.databases import url_of
 
@@ -32,7 +32,7 @@ def default_differs(context, inspected, column, found, wanted, rendered):
 async def test_the_migrations_make_the_tables_that_the_code_knows(database):
     async with database.begin() as connection:
         assert await connection.run_sync(differences) == []
-    assert await revision(database) == REVISION
+    assert await current_revision(database) == REVISION
 
 
 @pytest.mark.parametrize(
@@ -50,37 +50,37 @@ async def test_what_the_migrations_forget_would_be_found(database, changed, foun
 
 
 @pytest.fixture
-def empty(kind, databases, tmp_path):
-    found = databases.empty(kind, tmp_path / "new" / "data")
+def empty_location(kind, databases, tmp_path):
+    found = databases.create_empty(kind, tmp_path / "new" / "data")
     yield found
     databases.drop(found)
 
 
-async def test_three_processes_may_migrate_at_once(empty):
+async def test_three_processes_may_migrate_at_once(empty_location):
     async def one():
         command = [sys.executable, "-m", "gatewayz", "migrate", "--url-from-stdin"]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=pipe
         )
-        said, wrong = await process.communicate(url_of(empty).encode())
+        said, wrong = await process.communicate(url_of(empty_location).encode())
         return process.returncode, said.decode() + wrong.decode()
 
     ended = await asyncio.gather(one(), one(), one())
     assert [status for status, _ in ended] == [0, 0, 0], ended
-    database = Database(empty)
-    assert await revision(database) == REVISION
+    database = Database(empty_location)
+    assert await current_revision(database) == REVISION
     await database.close()
 
 
-async def test_a_start_migrates_an_empty_database_and_leaves_a_newer_one_alone(empty):
-    await up_to_date(empty)
-    database = Database(empty)
-    assert await revision(database) == REVISION
+async def test_a_start_migrates_an_empty_database_and_leaves_a_newer_one_alone(empty_location):
+    await ensure_migrated(empty_location)
+    database = Database(empty_location)
+    assert await current_revision(database) == REVISION
     async with database.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    for start in (up_to_date, migrate):
+    for start in (ensure_migrated, migrate):
         with pytest.raises(Fault, match="newer than this version's") as refused:
-            await start(empty)
+            await start(empty_location)
         assert refused.value.kind == "unavailable"
     await database.close()

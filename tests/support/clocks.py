@@ -14,6 +14,6 @@ class ManualClock:
     def wall_ms(self) -> int:
         return self.date_ms
 
-    def pass_s(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.seconds += seconds
         self.date_ms += round(seconds * 1000)

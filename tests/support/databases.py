@@ -17,9 +17,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from gatewayz.control.open import Store, open_store
 from gatewayz.core.clock import SystemClock
 from gatewayz.store.sql.database import FILE, Database, Location
-from gatewayz.store.sql.opening import Store, opened
 from tests.support.postgres import Postgres, running_postgres
 
 KINDS = ("sqlite", "postgresql")
@@ -38,15 +38,17 @@ class Databases:
         self._runner = self._thread.submit(asyncio.Runner).result()
         stack.callback(self._close)
 
-    def fresh(self, kind: str, folder: Path) -> Location:
+    def create_migrated(self, kind: str, folder: Path) -> Location:
         """An empty store with the schema of this version; the file of SQLite lies in `folder`, as in a data directory."""
-        return self.copied(self._template_file if kind == "sqlite" else TEMPLATE, kind, folder)
+        return self.create_from_template(
+            self._template_file if kind == "sqlite" else TEMPLATE, kind, folder
+        )
 
-    def empty(self, kind: str, folder: Path) -> Location:
+    def create_empty(self, kind: str, folder: Path) -> Location:
         """A store without any schema, as a first start finds it."""
-        return self.copied("", kind, folder)
+        return self.create_from_template("", kind, folder)
 
-    def copied(self, template: "Path | str", kind: str, folder: Path) -> Location:
+    def create_from_template(self, template: "Path | str", kind: str, folder: Path) -> Location:
         if kind == "sqlite":
             folder.mkdir(parents=True, exist_ok=True)
             if template:
@@ -67,13 +69,13 @@ class Databases:
         server = self._stack.enter_context(running_postgres())
         self._connection = self._run(asyncpg.connect(server.dsn()))
         self._admin(f"CREATE DATABASE {TEMPLATE}")
-        migrated(server.dsn(TEMPLATE))
+        migrate(server.dsn(TEMPLATE))
         return server
 
     @cached_property
     def _template_file(self) -> Path:
         path = self._folder / FILE
-        migrated(f"sqlite:///{path}")
+        migrate(f"sqlite:///{path}")
         return path
 
     def _admin(self, statement: str) -> None:
@@ -81,7 +83,7 @@ class Databases:
 
     def _run(self, work):
         # A thread of its own: the caller may be inside a loop that runs.
-        return self._thread.submit(self._runner.run, _awaited(work)).result()
+        return self._thread.submit(self._runner.run, _await(work)).result()
 
     def _close(self) -> None:
         if "server" in self.__dict__:
@@ -90,7 +92,7 @@ class Databases:
         self._thread.shutdown()
 
 
-async def _awaited(work):
+async def _await(work):
     return await work
 
 
@@ -99,7 +101,7 @@ def url_of(location: Location) -> str:
     return location.dsn or f"sqlite:///{location.path}"
 
 
-def migrated(url: str) -> None:
+def migrate(url: str) -> None:
     """Brings a store to the schema of this version as an operator does it."""
     command = [sys.executable, "-m", "gatewayz", "migrate", "--url-from-stdin"]
     done = subprocess.run(command, input=url, capture_output=True, text=True, timeout=MIGRATE_S)
@@ -112,6 +114,10 @@ def databases(tmp_path_factory) -> Iterator[Databases]:
         yield Databases(tmp_path_factory.mktemp("databases"), stack)
 
 
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
+"""For a test of what is decided before the store is asked."""
+
+
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
     """Which database: each test that asks runs on both."""
@@ -121,7 +127,7 @@ def kind(request) -> str:
 @pytest.fixture
 def location(kind, databases, tmp_path) -> Iterator[Location]:
     """Where a fresh store is, migrated, without anything in it."""
-    fresh = databases.fresh(kind, tmp_path / "data")
+    fresh = databases.create_migrated(kind, tmp_path / "data")
     yield fresh
     databases.drop(fresh)
 
@@ -129,15 +135,15 @@ def location(kind, databases, tmp_path) -> Iterator[Location]:
 @pytest.fixture
 async def database(location) -> AsyncIterator[Database]:
     """Connections to a fresh store."""
-    found = Database(location)
-    yield found
-    await found.close()
+    connections = Database(location)
+    yield connections
+    await connections.close()
 
 
 @pytest.fixture
 async def store(location, tmp_path) -> AsyncIterator[Store]:
     """A fresh store, open as a command opens it: with the account `house`, without upkeep."""
     async with AsyncExitStack() as stack:
-        yield await opened(
+        yield await open_store(
             location, tmp_path / "data", SystemClock(), lambda fact: None, stack, serving=False
         )

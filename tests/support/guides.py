@@ -9,15 +9,15 @@ from pathlib import Path
 GUIDES = Path(__file__).parents[2] / "docs/guides"
 
 
-def examples_of(guide: str) -> list[tuple[str, str]]:
+def examples_from_guide(guide: str) -> list[tuple[str, str]]:
     """Each Python example of the guide with the output that it promises; fails when one has no such form."""
     text = (GUIDES / guide).read_text()
-    found = re.findall(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", text, re.DOTALL)
-    assert text.count("```python") == len(found) > 0
-    return found
+    examples = re.findall(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", text, re.DOTALL)
+    assert text.count("```python") == len(examples) > 0
+    return examples
 
 
-async def printed_by(code: str, **environment: str) -> str:
+async def run_example(code: str, **environment: str) -> str:
     """What the example prints, run by itself."""
     pipe = asyncio.subprocess.PIPE
     ran = await asyncio.create_subprocess_exec(

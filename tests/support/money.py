@@ -2,29 +2,31 @@
 
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert
 
+from gatewayz.control.keys import KeySpec, create_key
+from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import Call, Outcome, Principal, new_ulid
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.money import Nanos
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.secrets import Secret
-from gatewayz.ledger.orders import Move
-from gatewayz.store.secret import peppers
-from gatewayz.store.sql.books import StoreBooks
+from gatewayz.ledger.orders import MoveOrder
+from gatewayz.ledger.values import Billing
+from gatewayz.store.secret import load_peppers
 from gatewayz.store.sql.database import Database, Location
-from gatewayz.store.sql.desk import Desk
-from gatewayz.store.sql.journal import DiskJournal
-from gatewayz.store.sql.keys import Wish, make
-from gatewayz.store.sql.postgres_ledger import PostgresLedger
-from gatewayz.store.sql.sqlite_ledger import SqliteLedger
+from gatewayz.store.sql.ledger.books import StoreBooks
+from gatewayz.store.sql.ledger.journal import DiskJournal
+from gatewayz.store.sql.ledger.postgres import PostgresLedger
+from gatewayz.store.sql.ledger.sqlite import SqliteLedger
 from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
 
 USD = 10**9
 
 
-async def account(
+async def open_account(
     database: Database,
     books: StoreBooks,
     name: str,
@@ -42,14 +44,16 @@ async def account(
             insert(WALLETS).values(account_id=name, billing=billing, floor=floor)
         )
     if paid:
-        await pay(books, name, paid)
+        await top_up(books, name, paid)
     return name
 
 
-async def key_for(database: Database, name: str, data_dir: Path, **wish: object) -> str:
+async def issue_key(database: Database, name: str, data_dir: Path, **fields: Any) -> str:
     """An API key of the account, under the secret of this data directory."""
-    desk = Desk(database, SystemClock(), peppers(data_dir, Secret("")), "test")
-    key, _ = await make(desk, Wish(account=name, name="test", **wish))
+    transaction = ControlTransaction(
+        database, SystemClock(), load_peppers(data_dir, Secret("")), "test"
+    )
+    key, _ = await create_key(transaction, KeySpec(account=name, name="test", **fields))
     return key
 
 
@@ -63,9 +67,9 @@ class LaterClock(SystemClock):
         return super().wall_ms() + self.by_ms
 
 
-async def pay(books: StoreBooks, name: str, amount: int) -> None:
-    done = await books.commits.put(
-        Move(
+async def top_up(books: StoreBooks, name: str, amount: int) -> None:
+    result = await books.commits.put(
+        MoveOrder(
             id=f"topup:{new_ulid()}",
             account=name,
             kind="topup",
@@ -73,13 +77,13 @@ async def pay(books: StoreBooks, name: str, amount: int) -> None:
             amount=Nanos(amount),
         )
     )
-    assert done.fault is None
+    assert result.fault is None
 
 
 def call_of(
     name: str,
     *,
-    billing: str = "prepaid",
+    billing: Billing = "prepaid",
     budgets: tuple[str, ...] = (),
     request: ChatRequest | None = None,
 ) -> Call:
@@ -100,8 +104,15 @@ def outcome_of(cost: int) -> Outcome:
     return Outcome(served="provider", model="family/model", upstream_id="model", cost=Nanos(cost))
 
 
+class ProcessBooks(StoreBooks):
+    """Books with the journal beside them, and what that has warned of."""
+
+    journal: DiskJournal
+    warned: list[str]
+
+
 @asynccontextmanager
-async def process_on(location: Location, data_dir: Path, owner: str):
+async def open_process_books(location: Location, data_dir: Path, owner: str):
     """The books as another process of the same installation has them."""
     clock = SystemClock()
     ledger = (
@@ -111,11 +122,11 @@ async def process_on(location: Location, data_dir: Path, owner: str):
     )
     warned: list[str] = []
     journal = DiskJournal(data_dir, owner, warned.append)
-    books = StoreBooks(ledger, journal, clock, owner)
+    books = ProcessBooks(ledger, journal, clock, owner)
     books.journal, books.warned = journal, warned
     try:
         yield books
     finally:
-        await books.finished()
+        await books.finish()
         await ledger.close()
         journal.close()

@@ -5,14 +5,14 @@ import sys
 
 from gatewayz import cli
 from gatewayz.core.money import Nanos
-from gatewayz.engine.settling import Settling
+from gatewayz.engine.settlement import Settlement
 from gatewayz.ports.books import Hold
-from gatewayz.store.sql.books import StoreBooks
-from gatewayz.store.sql.commits import GroupCommit
+from gatewayz.store.sql.ledger.books import StoreBooks
+from gatewayz.store.sql.ledger.group_commit import GroupCommit
 
 LATE_S = 0.3
-settle, put, settled = StoreBooks.settle, GroupCommit.put, Settling.settled
-kept = set()
+settle, put, settle_call = StoreBooks.settle, GroupCommit.put, Settlement.settle
+tasks: set[asyncio.Task] = set()
 
 
 async def _settle_after_the_marker(books, call, hold, outcome, replay=None):
@@ -21,20 +21,20 @@ async def _settle_after_the_marker(books, call, hold, outcome, replay=None):
         await settle(books, call, hold, outcome, replay)
 
     task = asyncio.create_task(later())
-    kept.add(task)
+    tasks.add(task)
     return True
 
 
 async def _queue_only_in_memory(books, call, hold, outcome, replay=None):
     task = asyncio.create_task(settle(books, call, hold, outcome, replay))
-    kept.add(task)
-    if len(kept) % 50:
+    tasks.add(task)
+    if len(tasks) % 50:
         # The batch is written when it is full; until then it is nowhere but here.
         task.cancel()
         books.late = [*getattr(books, "late", []), (call, hold, outcome)]
     else:
         for one in books.late:
-            kept.add(asyncio.create_task(settle(books, *one)))
+            tasks.add(asyncio.create_task(settle(books, *one)))
         books.late = []
     return True
 
@@ -47,20 +47,22 @@ async def _no_dedupe(books, call, hold, outcome, replay=None):
     return await settle(books, twin, Hold(twin.id, hold.account, Nanos(0)), outcome, replay)
 
 
-async def _skipped_on_cancel(settling, call, tally):
-    if tally.fault is not None and tally.fault.kind == "client_gone":
+async def _skip_on_cancel(settlement, state):
+    if state.fault is not None and state.fault.kind == "client_gone":
         return None
-    return await settled(settling, call, tally)
+    return await settle_call(settlement, state)
 
 
 MUTANTS = {
     "settled after the marker": (StoreBooks, "settle", _settle_after_the_marker),
     "queued only in memory": (StoreBooks, "settle", _queue_only_in_memory),
     "not deduplicated": (StoreBooks, "settle", _no_dedupe),
-    "not settled when the client leaves": (Settling, "settled", _skipped_on_cancel),
+    "not settled when the client leaves": (Settlement, "settle", _skip_on_cancel),
 }
 
 if __name__ == "__main__":
     owner, name, mistake = MUTANTS[sys.argv.pop(1)]
+    # A mistake in what does not exist would be none.
+    assert hasattr(owner, name), name
     setattr(owner, name, mistake)
     cli.main()

@@ -21,18 +21,18 @@ class Pooler:
         self._server = urlsplit(dsn)
         self._size = size
         self._free: deque[int] = deque()
-        self._wires: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
-        self._turn = asyncio.Condition()
+        self._servers: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
+        self._available = asyncio.Condition()
         self._hello = b""
         self._clients: set[asyncio.Task] = set()
         self.transactions: dict[int, int] = {}
         self.dsn = ""
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Pooler"]:
+    async def run(self) -> AsyncIterator["Pooler"]:
         for number in range(self._size):
             await self._connect(number)
-        listening = await asyncio.start_server(self._client, "127.0.0.1", 0)
+        listening = await asyncio.start_server(self._serve_client, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         self.dsn = self._server._replace(
             netloc=f"{self._server.username}@127.0.0.1:{port}"
@@ -44,76 +44,80 @@ class Pooler:
             for task in list(self._clients):
                 task.cancel()
             await asyncio.gather(*self._clients, return_exceptions=True)
-            for _, writer in self._wires.values():
+            for _, writer in self._servers.values():
                 writer.close()
 
     async def _connect(self, number: int) -> None:
         reader, writer = await asyncio.open_connection(self._server.hostname, self._server.port)
         fields = f"user\0{self._server.username}\0database\0{self._server.path[1:]}\0\0".encode()
         writer.write(struct.pack("!II", len(fields) + 8, VERSION_3) + fields)
-        said = b""
+        hello = b""
         kind = b""
         while kind != READY:
-            kind, message = await _message(reader)
+            kind, message = await _read_message(reader)
             assert kind != FAILED, message
-            said += message
-        self._hello = self._hello or said
-        self._wires[number] = reader, writer
+            hello += message
+        self._hello = self._hello or hello
+        self._servers[number] = reader, writer
         self.transactions.setdefault(number, 0)
         self._free.append(number)
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         self._clients.add(task)
-        held: list[tuple[int, asyncio.Task]] = []
+        leases: list[tuple[int, asyncio.Task]] = []
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
-                await self._talk(reader, writer, held)
+                await self._relay_client(reader, writer, leases)
         finally:
             self._clients.discard(task)
             writer.close()
-            for number, pump in held:
+            for number, pump in leases:
                 # In the middle of a transaction: the server ends it when the connection goes.
                 pump.cancel()
-                self._wires.pop(number)[1].close()
+                self._servers.pop(number)[1].close()
                 await self._connect(number)
-                await self._wake()
+                await self._notify_waiters()
 
-    async def _talk(self, reader, writer, held: list) -> None:
-        if not await _greeted(reader, writer):
+    async def _relay_client(self, reader, writer, leases: list) -> None:
+        if not await _read_startup(reader, writer):
             return
         writer.write(self._hello)
         while True:
-            kind, message = await _message(reader)
+            kind, message = await _read_message(reader)
             if kind == TERMINATE:
                 return
-            if not held:
-                async with self._turn:
-                    await self._turn.wait_for(lambda: self._free)
+            if not leases:
+                async with self._available:
+                    await self._available.wait_for(lambda: self._free)
                     number = self._free.popleft()
                 self.transactions[number] += 1
-                held.append((number, asyncio.create_task(self._answers(number, writer, held))))
-            self._wires[held[0][0]][1].write(message)
+                leases.append(
+                    (number, asyncio.create_task(self._relay_server(number, writer, leases)))
+                )
+            self._servers[leases[0][0]][1].write(message)
 
-    async def _answers(self, number: int, writer, held: list) -> None:
+    async def _relay_server(self, number: int, writer, leases: list) -> None:
         """Passes on what the server says, until the transaction is over."""
         while True:
-            kind, message = await _message(self._wires[number][0])
+            kind, message = await _read_message(self._servers[number][0])
             over = kind == READY and message[-1:] == IDLE
             if over:
-                held.clear()
+                leases.clear()
                 self._free.append(number)
-                await self._wake()
+                await self._notify_waiters()
             writer.write(message)
             if over:
                 return
 
-    async def _wake(self) -> None:
-        async with self._turn:
-            self._turn.notify_all()
+    async def _notify_waiters(self) -> None:
+        async with self._available:
+            self._available.notify_all()
 
 
-async def _greeted(reader, writer) -> bool:
+async def _read_startup(reader, writer) -> bool:
     """Whether the client went on to a session: not one that only cancels."""
     while True:
         size, code = struct.unpack("!II", await reader.readexactly(8))
@@ -123,7 +127,7 @@ async def _greeted(reader, writer) -> bool:
         writer.write(b"N")
 
 
-async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+async def _read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """The kind of the next message, and all of it."""
     head = await reader.readexactly(5)
     return head[:1], head + await reader.readexactly(struct.unpack("!I", head[1:])[0] - 4)

@@ -26,10 +26,11 @@ FAST = (
     "synchronous_commit=off",
     "full_page_writes=off",
     "max_connections=200",
+    "max_wal_size=256MB",
     "shared_buffers=64MB",
     "timezone=UTC",
 )
-LASTING = tuple(setting for setting in FAST if not setting.startswith("synchronous_commit"))
+DURABLE = tuple(setting for setting in FAST if not setting.startswith("synchronous_commit"))
 """What was committed survives the death of the server's processes."""
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -46,13 +47,13 @@ class Postgres:
         self.port = free_port()
         self._binaries = binaries
         self._as_user = as_user
-        self._process = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def dsn(self, name: str = "postgres") -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
     def initialise(self) -> None:
-        command = [
+        command: list[str | Path] = [
             self._binaries / "initdb",
             "-D",
             self.root / "data",
@@ -70,7 +71,7 @@ class Postgres:
     def start(self) -> None:
         """Returns when connections are taken."""
         options = [part for setting in self._settings for part in ("-c", setting)]
-        command = [
+        command: list[str | Path] = [
             self._binaries / "postgres",
             "-D",
             self.root / "data",
@@ -89,8 +90,9 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 **self._as_user,
-                preexec_fn=_dies_with_us,
-            )  # noqa: PLW1509 - one system call; nothing else can tie its life to ours
+                # One system call; nothing else can tie its life to ours.
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
+            )
         until = time.monotonic() + START_S
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -117,16 +119,16 @@ class Postgres:
 @contextmanager
 def running_postgres(settings: tuple[str, ...] = FAST) -> Iterator[Postgres]:
     """A server that is there for the block, with nothing in it."""
-    as_user = _nobody() if os.geteuid() == 0 else {}
+    as_user = _postgres_user() if os.geteuid() == 0 else {}
     root = Path(tempfile.mkdtemp(prefix="gatewayz-pg-"))
-    copied = None
+    copy = None
     try:
         if as_user:
             os.chown(root, as_user["user"], as_user["group"])
         found = _binaries()
-        if not _runs(found, as_user):
-            copied = Path(tempfile.mkdtemp(prefix="gatewayz-pgbin-"))
-            found = _copied(found, copied)
+        if not _can_run(found, as_user):
+            copy = Path(tempfile.mkdtemp(prefix="gatewayz-pgbin-"))
+            found = _copy_binaries(found, copy)
         server = Postgres(root, found, as_user, settings)
         server.initialise()
         server.start()
@@ -135,7 +137,7 @@ def running_postgres(settings: tuple[str, ...] = FAST) -> Iterator[Postgres]:
         finally:
             server.stop()
     finally:
-        for place in (root, copied):
+        for place in (root, copy):
             if place is not None:
                 shutil.rmtree(place, ignore_errors=True)
 
@@ -180,13 +182,13 @@ def _binaries() -> Path:
     return found
 
 
-def _nobody() -> dict:
+def _postgres_user() -> dict:
     """PostgreSQL refuses to run as root."""
     entry = pwd.getpwnam("nobody")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _runs(binaries: Path, as_user: dict) -> bool:
+def _can_run(binaries: Path, as_user: dict) -> bool:
     try:
         return (
             subprocess.run(
@@ -198,7 +200,7 @@ def _runs(binaries: Path, as_user: dict) -> bool:
         return False
 
 
-def _copied(binaries: Path, to: Path) -> Path:
+def _copy_binaries(binaries: Path, to: Path) -> Path:
     """The wheel's programs where another user can read them, with the libraries beside them."""
     package = binaries.parents[1]
     to.chmod(0o755)
@@ -211,7 +213,7 @@ def _copied(binaries: Path, to: Path) -> Path:
     return to / package.name / "pginstall" / "bin"
 
 
-def _dies_with_us() -> None:
+def _die_with_parent() -> None:
     """A test run that is killed leaves no server behind."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Images in the small: oddities of providers, sizes read from bytes, steps that fetch and that poll, the cut between chunks."""
+"""Images: oddities of providers, sizes read from bytes, steps that fetch and poll, cut streams."""
 
 import base64
 import itertools
@@ -12,19 +12,28 @@ from hypothesis import strategies as st
 
 from gatewayz.core.events import BlockDelta, Failed, Finished, UsageReported
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import cost, price_from_usd
+from gatewayz.core.money import cost
 from gatewayz.core.requests import ImageRequest
 from gatewayz.core.usage import Usage
-from gatewayz.dialects.base import Answer, Asking, Owe, Reading, Send, Wait
-from gatewayz.dialects.files import fetched
-from gatewayz.dialects.openai_images.request import request_from_wire, request_to_wire
-from gatewayz.dialects.pictures import kind_of, size_of
+from gatewayz.dialects.kit.base import (
+    DecodeOptions,
+    EncodeTarget,
+    OnAbort,
+    Send,
+    UpstreamAnswer,
+    Wait,
+)
+from gatewayz.dialects.kit.files import fetch_file
+from gatewayz.dialects.kit.image_header import image_media_type, image_size
+from gatewayz.dialects.openai.images.request import request_from_wire, request_to_wire
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
-from gatewayz.providers.asking import own_hosts
-from gatewayz.providers.quirks import applied
-from gatewayz.providers.spec import Quirks
+from gatewayz.providers.headers import own_hosts
+from gatewayz.providers.quirks import apply_quirks
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.spec import ProviderSettings, Quirks
 from gatewayz.simulator.exchanges import load_exchange
 from gatewayz.simulator.images import png
+from tests.support.prices import price_from_usd
 
 BODY = {
     "model": "m",
@@ -56,46 +65,46 @@ BODY = {
 )
 def test_oddities_change_the_body_and_name_what_is_lost(quirks, changed, gone):
     body = dict(BODY)
-    assert applied(body, Quirks(**quirks), "m", "openai_images") == gone
+    assert apply_quirks(body, Quirks(**quirks), "m", "openai_images") == gone
     assert body == {name: value for name, value in (BODY | changed).items() if value is not None}
 
 
 def test_the_form_of_embeddings_is_said_where_it_is_understood():
     for known, left in ((True, {"encoding_format": "base64"}), (False, {})):
         body = {"input": "x", "encoding_format": "base64"}
-        assert applied(body, Quirks(embedding_base64=known), "m", "openai_embeddings") == ()
+        assert apply_quirks(body, Quirks(embedding_base64=known), "m", "openai_embeddings") == ()
         assert body == {"input": "x", **left}
 
 
-def asking_for(quirks, model="m", *, streamed=False):
-    from gatewayz.providers.asking import ask
-    from gatewayz.providers.registry import providers_from, rows
+def wire_for(quirks, model="m", *, streamed=False):
+    from gatewayz.providers.registry import provider_rows, providers_from
+    from gatewayz.providers.request import build_request
 
     provider = msgspec.structs.replace(
-        providers_from(rows(), {}, {})["fal"], quirks=Quirks(**quirks)
+        providers_from(provider_rows(), {}, {})["fal"], quirks=Quirks(**quirks)
     )
-    asked = ask(
+    upstream_request = build_request(
         ImageRequest(dialect="openai_images", model="x", prompt="p", streamed=streamed),
         provider,
         None,
         model,
     )
-    return asked.wire(next(asked.steps).draft)
+    return upstream_request.wire(next(upstream_request.steps).draft)
 
 
 def test_models_that_answer_directly_pass_the_queue_by():
     quirks = {"queue_url": "https://queue.fal.run", "direct_models": "quick"}
-    assert asking_for(quirks, "owner/slow").url == "https://queue.fal.run/owner/slow"
-    assert asking_for(quirks, "owner/quick").url == "https://fal.run/owner/quick"
+    assert wire_for(quirks, "owner/slow").url == "https://queue.fal.run/owner/slow"
+    assert wire_for(quirks, "owner/quick").url == "https://fal.run/owner/quick"
 
 
 def test_only_models_that_stream_images_are_asked_to():
     assert (
-        dict(asking_for({"image_streams": "^m"}, streamed=True).headers)["Accept"]
+        dict(wire_for({"image_streams": "^m"}, streamed=True).headers)["Accept"]
         == "text/event-stream"
     )
     assert (
-        dict(asking_for({"image_streams": "^n"}, streamed=True).headers)["Accept"]
+        dict(wire_for({"image_streams": "^n"}, streamed=True).headers)["Accept"]
         == "application/json"
     )
 
@@ -117,17 +126,17 @@ def test_credentials_go_to_the_providers_own_hosts_only(url, own):
 
 
 def test_a_file_elsewhere_is_asked_for_without_credentials_and_only_in_public():
-    from gatewayz.dialects.base import Draft
-    from gatewayz.providers.asking import Line, spelled
-    from gatewayz.providers.registry import providers_from, rows
+    from gatewayz.dialects.kit.base import Draft
+    from gatewayz.providers.registry import provider_rows, providers_from
+    from gatewayz.providers.request import RequestTarget, wire_from_draft
 
-    fal = providers_from(rows(), {"FAL_KEY": "secret"}, {})["fal"]
-    line = Line(fal, fal.credentials[0], "fal_images", "m", streamed=False)
+    fal = providers_from(provider_rows(), {"FAL_KEY": "secret"}, {})["fal"]
+    line = RequestTarget(fal, fal.credentials[0], "fal_images", "m", streamed=False)
     for url, public in (
         ("https://v3.fal.media/a.png", True),
         ("https://queue.fal.run/x/status", False),
     ):
-        wire, _ = spelled(line, Draft(url, None, method="GET"))
+        wire, _ = wire_from_draft(line, Draft(url, None, method="GET"))
         assert (wire.url, wire.public, wire.body) == (url, public, b"")
         assert ("secret" in str(wire.headers)) is not public
 
@@ -154,7 +163,7 @@ WEBP = {
     ],
 )
 def test_an_image_says_its_kind_and_size(content, kind):
-    assert (kind_of(content), size_of(content)) == (kind, (640, 480))
+    assert (image_media_type(content), image_size(content)) == (kind, (640, 480))
 
 
 @given(
@@ -162,49 +171,51 @@ def test_an_image_says_its_kind_and_size(content, kind):
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF1234WEBPVP8X", b"GIF8"]),
 )
 def test_bytes_that_are_no_image_say_nothing_and_break_nothing(rest, magic):
-    found = size_of(magic + rest)
-    assert found is None or min(found) > 0
+    size = image_size(magic + rest)
+    assert size is None or min(size) > 0
 
 
 def run(steps, *answers):
     """What the steps ask for, with an answer for each `Send`."""
-    left, said, answer = list(answers), [], None
+    left, steps_taken, answer = list(answers), [], None
     try:
         while True:
             step = steps.send(answer)
-            said.append(step)
+            steps_taken.append(step)
             answer = left.pop(0) if isinstance(step, Send) else None
     except StopIteration as end:
-        return said, end.value
+        return steps_taken, end.value
 
 
 def answer(status, body=b"", **headers):
-    return Answer(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+    return UpstreamAnswer(
+        status, headers, body if isinstance(body, bytes) else json.dumps(body).encode()
+    )
 
 
 def test_redirects_are_followed_three_times_and_no_more():
     moved = [answer(302, location=f"/{number}") for number in range(4)]
-    said, file = run(
-        fetched("https://files.example/a"),
+    steps_taken, file = run(
+        fetch_file("https://files.example/a"),
         *moved[:3],
         answer(200, b"x", **{"content-type": "image/PNG; q=1"}),
     )
-    assert [step.draft.path for step in said] == [
+    assert [step.draft.path for step in steps_taken] == [
         "https://files.example/a",
         "https://files.example/0",
         "https://files.example/1",
         "https://files.example/2",
     ]
     assert file == ("image/png", b"x")
-    assert all(step.limit_bytes == 20 * 2**20 and step.within_ms == 10_000 for step in said)
+    assert all(step.limit_bytes == 20 * 2**20 and step.timeout_ms == 10_000 for step in steps_taken)
     with pytest.raises(Fault, match="redirected"):
-        run(fetched("https://files.example/a"), *moved)
+        run(fetch_file("https://files.example/a"), *moved)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://x/", "data:text/plain,x"])
 def test_a_redirect_stays_in_the_web(location):
-    with pytest.raises(Fault, match="none of the web's"):
-        run(fetched("https://files.example/a"), answer(301, location=location))
+    with pytest.raises(Fault, match="not on the web"):
+        run(fetch_file("https://files.example/a"), answer(301, location=location))
 
 
 TICKET = {
@@ -213,26 +224,28 @@ TICKET = {
     "cancel_url": "https://q/c",
     "request_id": "1",
 }
-FAL = Asking(provider="fal", upstream_id="owner/model", streamed=False, queue_url="https://q")
+FAL = EncodeTarget(provider="fal", upstream_id="owner/model", streamed=False, queue_url="https://q")
 
 
-def polled(*answers):
+def poll(*answers):
     request = ImageRequest(dialect="openai_images", model="m", prompt="p")
-    said, _ = run(UPSTREAMS["fal_images"].steps(request, FAL), answer(200, TICKET), *answers)
-    return said
+    steps_taken, _ = run(UPSTREAMS["fal_images"].steps(request, FAL), answer(200, TICKET), *answers)
+    return steps_taken
 
 
 def test_the_queue_is_asked_less_and_less_often_and_a_hiccup_of_its_status_page_is_forgiven():
     waiting, done = answer(202, {"status": "IN_QUEUE"}), answer(200, {"status": "COMPLETED"})
     result = answer(200, load_exchange("template_body", "fal_images").body)
-    said = polled(*[waiting] * 7, answer(502), answer(502), waiting, done, result)
-    waits = [step.ms for step in said if isinstance(step, Wait)]
+    steps_taken = poll(*[waiting] * 7, answer(502), answer(502), waiting, done, result)
+    waits = [step.ms for step in steps_taken if isinstance(step, Wait)]
     assert waits == [500, 750, 1125, 1687, 2530, 3795, 5000, 5000, 5000, 5000, 5000]
-    assert [step.draft and step.draft.path for step in said if isinstance(step, Owe)] == [
+    assert [
+        step.draft and step.draft.path for step in steps_taken if isinstance(step, OnAbort)
+    ] == [
         "https://q/c",
         None,
     ]
-    assert isinstance(said[-1][-1].events[-1], Finished)
+    assert isinstance(steps_taken[-1][-1].events[-1], Finished)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +253,7 @@ def test_the_queue_is_asked_less_and_less_often_and_a_hiccup_of_its_status_page_
     [[answer(404)], [answer(503)] * 3, [answer(200, {"status": "COMPLETED"}), answer(422)]],
 )
 def test_a_run_that_is_lost_ends_the_steps_with_its_refusal(answers):
-    assert isinstance(polled(*answers)[-1], Send)
+    assert isinstance(poll(*answers)[-1], Send)
 
 
 def test_a_queue_that_cannot_be_read_is_broken():
@@ -265,7 +278,7 @@ image_requests = st.builds(
     size=st.none() | st.tuples(st.integers(1, 8192), st.integers(1, 8192)),
     quality=st.sampled_from(["", "low", "high", "hd"]),
     style=st.sampled_from(["", "vivid"]),
-    form=st.sampled_from(["", "url", "bytes"]),
+    output_encoding=st.sampled_from(["", "url", "bytes"]),
     seed=st.none() | st.integers(0, 2**31),
     negative=st.text(max_size=9),
     user=st.text(max_size=9),
@@ -277,27 +290,30 @@ image_requests = st.builds(
 @given(image_requests)
 def test_decoding_what_was_encoded_gives_the_same_request(request):
     draft = request_to_wire(
-        request, Asking(provider="maker", upstream_id=request.model, streamed=request.streamed)
+        request,
+        EncodeTarget(provider="maker", upstream_id=request.model, streamed=request.streamed),
     )
     assert request_from_wire(json.dumps(draft.body).encode()) == request
 
 
 @given(image_requests, options)
 def test_only_the_provider_that_they_name_sees_options(request, given_options):
-    made = msgspec.structs.replace(request, options=given_options, dialect="other")
+    unnamed = msgspec.structs.replace(request, options=given_options, dialect="other")
     for provider in ("deepinfra", "fal", "together"):
         body = request_to_wire(
-            made, Asking(provider=provider, upstream_id="m", streamed=False)
+            unnamed, EncodeTarget(provider=provider, upstream_id="m", streamed=False)
         ).body
         assert body.items() >= given_options.get(provider, {}).items()
-        assert not set(made.extra) & (body.keys() - given_options.get(provider, {}).keys())
+        assert not set(unnamed.extra) & (body.keys() - given_options.get(provider, {}).keys())
 
 
 STREAM = load_exchange("openai_stream", "openai_images").content()
 
 
-def heard(data, cuts):
-    decoder = UPSTREAMS["openai_images"].decoder("text/event-stream", Reading(provider="maker"))
+def decode_stream(data, cuts):
+    decoder = UPSTREAMS["openai_images"].decoder(
+        "text/event-stream", DecodeOptions(provider="maker")
+    )
     places, frames = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)], []
     for start, end in itertools.pairwise(places):
         frames += decoder.feed(data[start:end])
@@ -306,15 +322,15 @@ def heard(data, cuts):
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=5))
 def test_the_cut_between_chunks_does_not_matter(cuts):
-    assert heard(STREAM, cuts) == heard(STREAM, [])
+    assert decode_stream(STREAM, cuts) == decode_stream(STREAM, [])
 
 
 @pytest.mark.parametrize("length", [0, 40, len(STREAM) - 3])
 def test_a_stream_that_ends_early_is_cut_or_broken(length):
-    [*_, end] = heard(STREAM[:length], [])
+    [*_, end] = decode_stream(STREAM[:length], [])
     assert isinstance(end, Failed)
     assert end.fault.kind == ("upstream_cut" if length > 400 else "upstream_broken")
-    assert isinstance(heard(STREAM[:-2], [])[-1], Finished)
+    assert isinstance(decode_stream(STREAM[:-2], [])[-1], Finished)
 
 
 def test_usage_that_makes_no_sense_is_clamped():
@@ -327,8 +343,10 @@ def test_usage_that_makes_no_sense_is_clamped():
         },
     }
     request = ImageRequest(dialect="openai_images", model="m", prompt="p")
-    said, _ = run(UPSTREAMS["openai_images"].steps(request, FAL), answer(200, answer_))
-    usage = next(event.usage for event in said[-1][0].events if isinstance(event, UsageReported))
+    steps_taken, _ = run(UPSTREAMS["openai_images"].steps(request, FAL), answer(200, answer_))
+    usage = next(
+        event.usage for event in steps_taken[-1][0].events if isinstance(event, UsageReported)
+    )
     assert (usage.input, usage.image_input, usage.image_output) == (0, 0, 10**12)
 
 
@@ -340,11 +358,13 @@ def test_what_may_be_used_at_the_most_is_held():
     request = ImageRequest(
         dialect="d", model="m", prompt="p" * 430, n=2, size=(100, 50), quality="low"
     )
-    assert request.worst(100, None) == Usage(
+    assert request.worst_case_usage(100, None) == Usage(
         input=100, image_output=816, images=2, pixels=10_000, requests=1
     )
     assert (
-        msgspec.structs.replace(request, quality="", size=None).worst(0, None).image_output
+        msgspec.structs.replace(request, quality="", size=None)
+        .worst_case_usage(0, None)
+        .image_output
         == 2 * 6_240
     )
 
@@ -352,13 +372,31 @@ def test_what_may_be_used_at_the_most_is_held():
 def test_an_answer_of_another_dialect_is_spelled_from_its_events():
     role = CLIENTS["/v1/images/generations"]
     assert role.ERRORS
-    said, _ = run(
+    steps_taken, _ = run(
         UPSTREAMS["vertex_predict"].steps(
             ImageRequest(dialect="openai_images", model="m", prompt="p"),
-            Asking(provider="v", upstream_id="endpoints/1", streamed=False),
+            EncodeTarget(provider="v", upstream_id="endpoints/1", streamed=False),
         ),
         answer(200, load_exchange("object_forms", "vertex_predict").body),
     )
-    texts = [event.text for event in said[-1][0].events if isinstance(event, BlockDelta)]
+    texts = [event.text for event in steps_taken[-1][0].events if isinstance(event, BlockDelta)]
     assert len(texts) == 3
-    assert said[-1][0].source is None
+    assert steps_taken[-1][0].source is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "queue_url"),
+    [
+        ({}, "https://queue.fal.run"),
+        ({"key": "k"}, "https://queue.fal.run"),
+        ({"base_url": "https://proxy.example/fal"}, "https://proxy.example/fal"),
+        ({"base_url": "http://127.0.0.1:9/x/"}, "http://127.0.0.1:9/x"),
+        (
+            {"base_url": "https://p.example", "quirks": {"queue_url": "https://q.example"}},
+            "https://q.example",
+        ),
+    ],
+)
+def test_a_queue_is_where_the_operator_says_that_its_provider_is(settings, queue_url):
+    own = {"fal": ProviderSettings(**settings)}
+    assert providers_from(provider_rows(), {}, own)["fal"].quirks.queue_url == queue_url

@@ -1,7 +1,7 @@
 """Money: cost is exact, monotone and never negative, whatever the tier; prices are read from text or refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -11,12 +11,13 @@ from gatewayz.core.money import (
     Price,
     cost,
     price_from_pico,
-    price_from_usd,
     rates_of,
     usd_text,
 )
 from gatewayz.core.usage import BUCKETS, SERVICES, Usage
-from tests.support.wires import reply_of
+from tests.support.chat_wire import reply_of
+from tests.support.examples import examples
+from tests.support.prices import price_from_usd
 
 counts = st.integers(0, 10**7)
 rates = st.integers(0, 10**8)
@@ -45,18 +46,18 @@ def prices(draw):
     return replace(price, markup_bp=draw(st.integers(0, 10_000)))
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(usages, prices(), st.sampled_from(BUCKETS))
 def test_cost_is_exact_monotone_and_never_negative(usage, price, bucket):
-    held = rates_of(price, usage.prompt, usage.service)
-    exact = sum(getattr(usage, one) * rate for one, rate in zip(BUCKETS, held, strict=True)) * (
-        BASIS_POINTS + price.markup_bp
-    )
-    found = cost(usage, price)
-    assert (found - 1) * 10**7 < exact <= found * 10**7 or found == exact == 0
+    tier_rates = rates_of(price, usage.prompt, usage.service)
+    exact = sum(
+        getattr(usage, name) * rate for name, rate in zip(BUCKETS, tier_rates, strict=True)
+    ) * (BASIS_POINTS + price.markup_bp)
+    amount = cost(usage, price)
+    assert (amount - 1) * 10**7 < exact <= amount * 10**7 or amount == exact == 0
     more = replace(usage, **{bucket: getattr(usage, bucket) + 1})
-    assert cost(more, price) >= found >= 0
-    assert cost(usage, price, 0) <= found
+    assert cost(more, price) >= amount >= 0
+    assert cost(usage, price, 0) <= amount
 
 
 @given(prices())
@@ -145,22 +146,22 @@ def test_a_markup_is_added_and_an_accounts_own_takes_its_place():
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"),
+    ("reported", "service"),
     [("priority", "priority"), ("flex", "flex"), ("default", ""), (None, ""), (["priority"], "")],
 )
 @pytest.mark.parametrize("streamed", [True, False])
-def test_the_service_tier_that_served_is_heard(said, heard, streamed):
+def test_the_service_tier_that_served_is_read(reported, service, streamed):
     import json
 
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
-    head = {"id": "c", "model": "m", "service_tier": said}
+    head = {"id": "c", "model": "m", "service_tier": reported}
     if streamed:
-        pieces = [
+        chunks = [
             {**head, "choices": [{"index": 0, "delta": {"content": "x"}}]},
             {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
             {"choices": [], "usage": usage},
         ]
-        wire = "".join(f"data: {json.dumps(one)}\n\n" for one in pieces) + "data: [DONE]\n\n"
+        wire = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     else:
         wire = json.dumps(
             {
@@ -170,4 +171,5 @@ def test_the_service_tier_that_served_is_heard(said, heard, streamed):
             }
         )
     reply = reply_of(wire.encode(), "text/event-stream" if streamed else "application/json")
-    assert reply.usage.service == heard
+    assert reply.usage is not None
+    assert reply.usage.service == service

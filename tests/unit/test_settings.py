@@ -7,11 +7,17 @@ import pytest
 import yaml
 
 from gatewayz.core.faults import Fault
-from gatewayz.observe.metrics import FAMILIES
-from gatewayz.observe.metrics import reference as metrics_reference
-from gatewayz.providers.table import reference as providers_reference
-from gatewayz.settings import lists_from, loaded
-from gatewayz.settings_reference import DESCRIPTIONS, fields, reference, schema, shown
+from gatewayz.observe.metrics import FAMILIES, render_metrics_reference
+from gatewayz.providers.reference import providers_reference
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.settings import catalog_sources_from_settings, load_settings
+from gatewayz.settings_reference import (
+    DESCRIPTIONS,
+    iter_settings,
+    render_settings,
+    render_settings_reference,
+    render_settings_schema,
+)
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = """
@@ -34,7 +40,7 @@ limits: {key_rpm: 250, key_concurrency: 50}
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def empty_dir(tmp_path, monkeypatch):
     """An empty directory with an empty environment of ours."""
     import os
 
@@ -44,56 +50,59 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def providers(found):
-    from gatewayz.providers.registry import providers_from, rows
-
-    return providers_from(rows(), found.environment, found.settings.providers)
+def providers(loaded):
+    return providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
 
 
 @pytest.mark.parametrize("with_keys", [False, True])
-def test_the_sample_works_as_it_stands(place, monkeypatch, with_keys):
-    (place / "gatewayz.yaml").write_text(SAMPLE)
+def test_the_sample_works_as_it_stands(empty_dir, monkeypatch, with_keys):
+    (empty_dir / "gatewayz.yaml").write_text(SAMPLE)
     if with_keys:
         for name in ("OPENAI_API_KEY", "GROQ_A", "GROQ_B"):
             monkeypatch.setenv(name, f"sk-{name}")
-    found = loaded()
-    table = providers(found)
+    loaded = load_settings()
+    table = providers(loaded)
     assert (table["openai"].off == "") == with_keys
-    assert [held.weight for held in table["groq"].credentials] == ([2, 1] if with_keys else [])
+    assert [credential.weight for credential in table["groq"].credentials] == (
+        [2, 1] if with_keys else []
+    )
     assert "switched off" in table["fireworks"].off
     assert table["my-vllm"].off == ""
     assert table["my-vllm"].free
-    assert lists_from(found.settings).own[0].model.offers[0].price.output == 10_000_000
-    assert found.settings.routing.chain == ("onerouter", "openai")
-    assert found.settings.limits.key_rpm == 250
+    [model] = catalog_sources_from_settings(loaded.settings).operator_models
+    price = model.model.offers[0].price
+    assert price is not None
+    assert price.output == 10_000_000
+    assert loaded.settings.routing.chain == ("onerouter", "openai")
+    assert loaded.settings.limits.key_rpm == 250
 
 
-def test_none_is_needed(place):
-    found = loaded()
-    assert found.source == "defaults"
-    assert found.settings.web.port == 8080
+def test_none_is_needed(empty_dir):
+    loaded = load_settings()
+    assert loaded.source == "defaults"
+    assert loaded.settings.web.port == 8080
 
 
-def test_the_order_is_file_dotenv_environment_flags(place, monkeypatch):
-    (place / "gatewayz.yaml").write_text("web: {port: 1, host: file}\ndata_dir: file\n")
-    (place / ".env").write_text("GATEWAYZ_WEB__PORT=2\nGATEWAYZ_DATA_DIR=dotenv\n")
-    assert (loaded().settings.web.port, loaded().settings.web.host) == (2, "file")
+def test_the_order_is_file_dotenv_environment_flags(empty_dir, monkeypatch):
+    (empty_dir / "gatewayz.yaml").write_text("web: {port: 1, host: file}\ndata_dir: file\n")
+    (empty_dir / ".env").write_text("GATEWAYZ_WEB__PORT=2\nGATEWAYZ_DATA_DIR=dotenv\n")
+    assert (load_settings().settings.web.port, load_settings().settings.web.host) == (2, "file")
     monkeypatch.setenv("GATEWAYZ_WEB__PORT", "3")
-    assert (loaded().settings.web.port, loaded().settings.data_dir) == (3, "dotenv")
-    assert loaded(flags={"web": {"port": 4, "host": None}}).settings.web.port == 4
-    other = place / "other.yaml"
+    assert (load_settings().settings.web.port, load_settings().settings.data_dir) == (3, "dotenv")
+    assert load_settings(flags={"web": {"port": 4, "host": None}}).settings.web.port == 4
+    other = empty_dir / "other.yaml"
     other.write_text("web: {host: other}\n")
-    assert loaded(str(other)).settings.web.host == "other"
+    assert load_settings(str(other)).settings.web.host == "other"
     monkeypatch.setenv("GATEWAYZ_CONFIG", str(other))
-    assert loaded().settings.web.host == "other"
+    assert load_settings().settings.web.host == "other"
     monkeypatch.setenv("GATEWAYZ_ROUTING__BREAKER__FAILURES", "9")
     monkeypatch.setenv("GATEWAYZ_ROUTING__CHAIN", "[a, b]")
-    assert loaded().settings.routing.breaker.failures == 9
-    assert loaded().settings.routing.chain == ("a", "b")
+    assert load_settings().settings.routing.breaker.failures == 9
+    assert load_settings().settings.routing.chain == ("a", "b")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("web: {prot: 1}", "web.prot: no such setting; did you mean 'port'"),
         ("wbe: {}", "wbe: no such setting; did you mean 'web'"),
@@ -106,7 +115,7 @@ def test_the_order_is_file_dotenv_environment_flags(place, monkeypatch):
         ),
         (
             "models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: '-2'}}]}]",
-            "must be 0 or more",
+            "must be from 0",
         ),
         ("routing: {attempts: 0}", "routing.attempts"),
         ("routing: {breaker: {failure: 3}}", "did you mean 'failures'"),
@@ -114,15 +123,15 @@ def test_the_order_is_file_dotenv_environment_flags(place, monkeypatch):
         ("web: {", "cannot be read as YAML"),
     ],
 )
-def test_errors_are_sentences_that_say_where_and_what(place, text, says):
-    (place / "gatewayz.yaml").write_text(text)
+def test_errors_are_sentences_that_say_where_and_what(empty_dir, text, message):
+    (empty_dir / "gatewayz.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
-        loaded()
-    assert says in caught.value.message
+        load_settings()
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("providers: {opnai: {key: x}}", "did you mean 'openai'"),
         ("providers: {openai: {quirks: {drops: []}}}", "did you mean 'drop'"),
@@ -130,41 +139,41 @@ def test_errors_are_sentences_that_say_where_and_what(place, text, says):
         ("providers: {Mine.x: {dialect: openai_chat, base_url: 'http://x'}}", "lower-case"),
     ],
 )
-def test_errors_in_providers_are_sentences_too(place, text, says):
-    (place / "gatewayz.yaml").write_text(text)
+def test_errors_in_providers_are_sentences_too(empty_dir, text, message):
+    (empty_dir / "gatewayz.yaml").write_text(text)
     with pytest.raises(Fault) as caught:
-        providers(loaded())
-    assert says in caught.value.message
+        providers(load_settings())
+    assert message in caught.value.message
 
 
-def test_secrets_are_hidden_when_settings_are_shown(place):
-    (place / "gatewayz.yaml").write_text(
+def test_secrets_are_hidden_when_settings_are_shown(empty_dir):
+    (empty_dir / "gatewayz.yaml").write_text(
         "providers: {openai: {key: sk-canary, credentials: [{key: sk-canary}]}}\n"
     )
-    assert "canary" not in shown(loaded().settings)
+    assert "canary" not in render_settings(load_settings().settings)
 
 
 def test_every_setting_is_described_and_none_is_left_over():
-    assert {path for path, _, _ in fields()} == set(DESCRIPTIONS)
+    assert {path for path, _, _ in iter_settings()} == set(DESCRIPTIONS)
 
 
 @pytest.mark.parametrize(
-    ("file", "made"),
+    ("file", "render"),
     [
-        ("settings.md", reference),
-        ("settings.schema.json", schema),
-        ("metrics.md", metrics_reference),
+        ("settings.md", render_settings_reference),
+        ("settings.schema.json", render_settings_schema),
+        ("metrics.md", render_metrics_reference),
         ("providers.md", providers_reference),
     ],
 )
-def test_the_reference_is_what_the_code_says(file, made):
-    assert (ROOT / "docs/reference" / file).read_text() == made(), (
+def test_the_reference_is_what_the_code_says(file, render):
+    assert (ROOT / "docs/reference" / file).read_text() == render(), (
         f"write docs/reference/{file} anew: make docs"
     )
 
 
 def test_the_schema_accepts_the_sample():
-    described = json.loads(schema())
+    described = json.loads(render_settings_schema())
     assert set(yaml.safe_load(SAMPLE)) <= set(described["$defs"]["Settings"]["properties"])
 
 
@@ -173,7 +182,7 @@ def test_every_metric_is_named_after_its_owner():
 
 
 @pytest.mark.parametrize(
-    ("url", "workers", "says"),
+    ("url", "workers", "message"),
     [
         ("", 3, "2 processes can share a SQLite file, not 3"),
         ("sqlite:///x.db", 3, "`gatewayz move --to URL`"),
@@ -181,13 +190,25 @@ def test_every_metric_is_named_after_its_owner():
         ("", 0, "must be 1 or more"),
     ],
 )
-def test_as_many_workers_as_can_share_the_database(url, workers, says):
-    with pytest.raises(Fault, match="web.workers: ") as refused:
-        loaded("", {"database": {"url": url}, "web": {"workers": workers}})
-    assert says in refused.value.message
+def test_as_many_workers_as_can_share_the_database(url, workers, message):
+    with pytest.raises(Fault, match="web.workers: ") as caught:
+        load_settings("", {"database": {"url": url}, "web": {"workers": workers}})
+    assert message in caught.value.message
     assert (
-        loaded(
+        load_settings(
             "", {"database": {"url": "postgresql://h/d"}, "web": {"workers": 9}}
         ).settings.web.workers
         == 9
+    )
+
+
+@pytest.mark.parametrize("secret", ["a", "short", "fifteen-letters"])
+def test_a_secret_that_can_be_guessed_is_refused_with_the_way_out(secret, tmp_path):
+    with pytest.raises(Fault) as caught:
+        load_settings("", {"data_dir": str(tmp_path), "secret_key": secret})
+    assert "openssl rand -hex 32" in caught.value.message
+    assert secret not in caught.value.message.split("GATEWAYZ_SECRET_KEY", 1)[1].split(":")[0]
+    # As an older one it still verifies what was made with it.
+    load_settings(
+        "", {"data_dir": str(tmp_path), "secret_key": "x" * 16, "old_secret_keys": [secret]}
     )

@@ -8,47 +8,55 @@ import openai
 import pytest
 
 from gatewayz.core.faults import Fault
-from gatewayz.core.webhooks import MAX_URL, checked_url, secret_from, secret_text, signature
+from gatewayz.core.webhooks import (
+    MAX_URL,
+    secret_from_text,
+    secret_text,
+    signature,
+    validate_webhook_url,
+)
 from tests.contract.test_public_addresses import PRIVATE
-from tests.support.receiver import Posted
+from tests.support.webhook_receiver import WebhookRequest
 
-SECRET = os.urandom(32)
+SECRET = bytes(range(32))
 
 
-def posted(secret=SECRET, body=b'{"type":"x"}', *, id="msg_1", at_s=None):
+def signed_request(secret=SECRET, body=b'{"type":"x"}', *, id="msg_1", at_s=None):
     at_s = int(time.time()) if at_s is None else at_s
     headers = {
         "webhook-id": id,
         "webhook-timestamp": str(at_s),
         "webhook-signature": signature(secret, id, at_s, body),
     }
-    return Posted("POST / HTTP/1.1", headers, body)
+    return WebhookRequest("POST / HTTP/1.1", headers, body)
 
 
 def test_the_signature_is_what_the_specification_says():
     """The example of the specification's own libraries (standardwebhooks, tests)."""
-    secret = secret_from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    secret = secret_from_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_openais_sdk_verifies_it_and_nothing_that_was_changed():
-    right = posted()
-    right.verified(secret_text(SECRET))
+    request = signed_request()
+    request.verify(secret_text(SECRET))
     for changed in (
-        right._replace(body=right.body + b" "),
-        right._replace(headers={**right.headers, "webhook-id": "msg_2"}),
-        right._replace(headers={**right.headers, "webhook-timestamp": str(int(time.time()) + 1)}),
-        posted(os.urandom(32)),
+        request._replace(body=request.body + b" "),
+        request._replace(headers={**request.headers, "webhook-id": "msg_2"}),
+        request._replace(
+            headers={**request.headers, "webhook-timestamp": str(int(time.time()) + 1)}
+        ),
+        signed_request(os.urandom(32)),
     ):
         with pytest.raises(openai.InvalidWebhookSignatureError):
-            changed.verified(secret_text(SECRET))
+            changed.verify(secret_text(SECRET))
     with pytest.raises(openai.InvalidWebhookSignatureError):
-        posted(at_s=int(time.time()) - 3_600).verified(secret_text(SECRET))
+        signed_request(at_s=int(time.time()) - 3_600).verify(secret_text(SECRET))
 
 
 def test_a_secret_is_read_as_it_is_written():
-    assert secret_from(secret_text(SECRET)) == SECRET
+    assert secret_from_text(secret_text(SECRET)) == SECRET
 
 
 @pytest.mark.parametrize(
@@ -65,18 +73,18 @@ def test_a_secret_is_read_as_it_is_written():
     ],
 )
 def test_what_is_no_secret_is_refused_without_being_repeated(text):
-    with pytest.raises(Fault) as refused:
-        secret_from(text)
-    assert refused.value.param == "secret"
-    assert not text or text not in refused.value.message or text == "whsec_"
+    with pytest.raises(Fault) as caught:
+        secret_from_text(text)
+    assert caught.value.param == "secret"
+    assert not text or text not in caught.value.message or text == "whsec_"
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_that_is_not_public_is_refused_unless_it_is_allowed(address):
     url = f"https://[{address.partition('%')[0]}]/x" if ":" in address else f"https://{address}/x"
     with pytest.raises(Fault, match="public address"):
-        checked_url(url, private=False)
-    assert checked_url(url, private=True) == url
+        validate_webhook_url(url, private=False)
+    assert validate_webhook_url(url, private=True) == url
 
 
 @pytest.mark.parametrize(
@@ -102,13 +110,13 @@ def test_an_address_that_is_not_public_is_refused_unless_it_is_allowed(address):
 )
 def test_what_is_no_address_is_refused_whatever_is_allowed(url):
     for private in (False, True):
-        with pytest.raises(Fault) as refused:
-            checked_url(url, private=private)
-        assert refused.value.kind == "bad_request"
+        with pytest.raises(Fault) as caught:
+            validate_webhook_url(url, private=private)
+        assert caught.value.kind == "bad_request"
 
 
 def test_without_tls_only_where_private_addresses_are_allowed():
     with pytest.raises(Fault, match="https"):
-        checked_url("http://hooks.example/", private=False)
-    assert checked_url("http://10.0.0.1:8080/x", private=True)
-    assert checked_url("https://hooks.example:8443/x?y=z", private=False)
+        validate_webhook_url("http://hooks.example/", private=False)
+    assert validate_webhook_url("http://10.0.0.1:8080/x", private=True)
+    assert validate_webhook_url("https://hooks.example:8443/x?y=z", private=False)

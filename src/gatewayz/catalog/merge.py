@@ -1,212 +1,143 @@
-"""The catalogue, put together: the seed, what providers list, what operators set by API, their file; each over the one
-before.
+"""Merging: seed, providers' listings, what operators set by API, their file; each over the former.
 
-Pure: the same lists give the same models. A price that an operator set is never touched by a list.
+Pure: the same sources give the same models. A list never touches a price that an operator set.
 """
 
 from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import NamedTuple
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.catalog.grouping import rules
+from gatewayz.catalog.canonical_ids import family_rules
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.seed import Row, SeedFile, price_of
-from gatewayz.core.money import Price
-from gatewayz.core.requests import Capability, Surface
+from gatewayz.catalog.seed import SeedFile, SeedRow, price_from_row
+from gatewayz.catalog.sources import CatalogSources, OfferKey, OperatorModel, Overrides
+from gatewayz.core.requests import Surface
 from gatewayz.providers.spec import Provider
 
 TEXT = ("text",)
 CHAT: tuple[Surface, ...] = ("chat", "count")
+ALTERNATE_NAME_REASON = "another name for an offer that exists already"
+DEPLOYMENT_REASON = "its ids are deployments that only their owner knows: name yours under models"
+
+OffersByKey = dict[OfferKey, Offer]
 
 
-class Held(Struct, frozen=True):
-    """A listed price that was not believed, and why."""
+def merge_catalog(
+    sources: CatalogSources, providers: Mapping[str, Provider], now_ms: int = 0
+) -> tuple[Model, ...]:
+    """All models, sorted by id. Offers of providers that are unknown here are left out.
 
-    upstream_id: str
-    model: str
-    why: str
-    listed: dict[str, int]
-
-
-class Listing(Struct, frozen=True, kw_only=True):
-    """What one provider listed, gated and grouped: offers, names and dates of models, and what was not believed.
-
-    `again` rows repeated an id, `odd` ones had none that can be used; `doubted` says why no price is believed.
+    Prices of the seed are those of `now_ms`; at 0, those of the day on which it was made.
     """
-
-    provider: str
-    read_s: int
-    offers: tuple[Offer, ...]
-    names: dict[str, str] = {}
-    created: dict[str, int] = {}
-    held: tuple[Held, ...] = ()
-    doubted: str = ""
-    again: int = 0
-    odd: int = 0
-
-
-class Own(Struct, frozen=True, kw_only=True):
-    """A model as the operator set it. `known`: what else is known stays. `markup_bp` goes before the provider's."""
-
-    model: Model
-    known: bool = True
-    enabled: bool = True
-    markup_bp: int | None = None
-    price_ids: dict[tuple[str, str], str] = {}
-    """Place → the native id whose known price holds."""
-
-
-Place = tuple[str, str]
-"""Provider and native id."""
-
-
-class Overrides(Struct, frozen=True, kw_only=True):
-    """What operators set by API, as of a revision. `next_ms` is when the next of its prices begins to hold."""
-
-    models: tuple[Model, ...] = ()
-    hidden_models: frozenset[str] = frozenset()
-    prices: dict[Place, Price] = {}
-    hidden_offers: frozenset[Place] = frozenset()
-    number: int = 0
-    next_ms: int | None = None
-
-
-class Lists(NamedTuple):
-    """Everything that a catalogue is made of. `own` is what the file says."""
-
-    seed: Mapping[str, SeedFile]
-    listings: Mapping[str, Listing]
-    own: tuple[Own, ...]
-    markup_bp: int = 0
-    overrides: Overrides = Overrides()
-    names: Mapping[str, tuple[str, int]] = {}
-
-
-def set_in_file(lists: Lists, model: str, place: Place | None = None) -> str:
-    """What of this the file has set, so that it cannot be set otherwise; empty when nothing."""
-    own = next((one for one in lists.own if one.model.id == model), None)
-    if own is None:
-        return ""
-    if place is None:
-        return f"models.{model}"
-    found = next((offer for offer in own.model.offers if _place(offer) == place), None)
-    return (
-        f"models.{model}.offers.{place[0]}" if found is not None and found.price is not None else ""
+    offers = _offers_from_lists(sources, providers, now_ms)
+    own = {operator_model.model.id: operator_model for operator_model in sources.operator_models}
+    grouped = _group_models(
+        offer
+        for offer in offers.values()
+        if offer.model not in own or own[offer.model].keep_known_offers
     )
+    models = _with_names_and_dates(grouped, sources)
+    for model_id, since_s in _listed_since(sources, providers, models).items():
+        models[model_id] = replace(models[model_id], listed_since_s=since_s)
+    for override in sources.overrides.models:
+        if override.id in models:
+            models[override.id] = _with_names(models[override.id], override)
+    for model_id, operator_model in own.items():
+        models[model_id] = _apply_operator_model(models.get(model_id), operator_model, offers)
 
-
-def priced_in_file(lists: Lists, place: Place) -> str:
-    """Where the file has set the price of an offer; empty when it has not."""
-    return next(
-        (found for own in lists.own if (found := set_in_file(lists, own.model.id, place))), ""
-    )
-
-
-def merged(lists: Lists, providers: Mapping[str, Provider]) -> tuple[Model, ...]:
-    """All models, sorted by id. Offers of providers that are unknown here are left out."""
-    known = _known(lists, providers)
-    own = {one.model.id: one for one in lists.own}
-    models = _models(
-        offer for offer in known.values() if offer.model not in own or own[offer.model].known
-    )
-    dressed = _dressed(models, lists)
-    for given in lists.overrides.models:
-        if given.id in dressed:
-            dressed[given.id] = _named(dressed[given.id], given)
-    for one in lists.own:
-        dressed[one.model.id] = _with_own(dressed.get(one.model.id), one, known)
-    hidden = lists.overrides.hidden_models
+    hidden = sources.overrides.hidden_models
     shown = [
         model
-        for model in dressed.values()
+        for model in models.values()
         if (own[model.id].enabled if model.id in own else model.id not in hidden)
     ]
     return tuple(
-        _marked_up(model, own.get(model.id), providers, lists.markup_bp)
-        for model in sorted(shown, key=_id)
+        _apply_markup(model, own.get(model.id), providers, sources.markup_bp)
+        for model in sorted(shown, key=_model_id)
     )
 
 
-def _id(model: Model) -> str:
+def _listed_since(
+    sources: CatalogSources, providers: Mapping[str, Provider], models: Mapping[str, Model]
+) -> dict[str, int]:
+    """Since when lists name the models that nobody else knows."""
+    known = {
+        row.model
+        for provider, file in sources.seed.items()
+        if provider in providers
+        for row in file.rows
+    }
+    known.update(model.id for model in sources.overrides.models)
+    since: dict[str, int] = {}
+    for listing in sources.listings.values():
+        for offer in listing.offers:
+            if offer.model in known or offer.model not in models:
+                continue
+            memory = listing.memory.get(offer.upstream_id)
+            first_s = memory.first_s if memory is not None else listing.read_s
+            since[offer.model] = min(first_s, since.get(offer.model, first_s))
+    return since
+
+
+def _model_id(model: Model) -> str:
     return model.id
 
 
-def _dressed(models: Mapping[str, Model], lists: Lists) -> dict[str, Model]:
-    """Models with their names and dates: those of the package, else as a provider lists them."""
-    names = {
-        model: name for listing in lists.listings.values() for model, name in listing.names.items()
-    }
-    created = {
-        model: when
-        for listing in lists.listings.values()
-        for model, when in listing.created.items()
-    }
-    dressed = {}
-    for model in models.values():
-        name, when = lists.names.get(model.id, ("", 0))
-        told = {
-            "name": name or names.get(model.id, ""),
-            "created_s": when or created.get(model.id, 0),
-        }
-        dressed[model.id] = replace(model, **told)
-    return dressed
+def _offer_key(offer: Offer) -> OfferKey:
+    return offer.provider, offer.upstream_id
 
 
-Known = dict[Place, Offer]
-
-
-def _known(lists: Lists, providers: Mapping[str, Provider]) -> Known:
-    """Every offer that lists know, by provider and native id; a provider's own list over the seed."""
-    known: Known = {}
-    for provider, file in lists.seed.items():
+def _offers_from_lists(
+    sources: CatalogSources, providers: Mapping[str, Provider], now_ms: int
+) -> OffersByKey:
+    """Every offer that lists know; a provider's own list over the seed, overrides over both."""
+    offers: OffersByKey = {}
+    for provider, file in sources.seed.items():
         if provider in providers:
-            sources = {
-                name: _Told(intern(f"{name}-{one.version}"), one.read)
-                for name, one in file.sources.items()
-            }
-            for row in file.rows:
-                known[provider, row.id] = _offer(provider, row, sources[row.source], file)
-    for provider, listing in lists.listings.items():
+            offers |= _offers_from_seed(provider, file, now_ms)
+    for provider, listing in sources.listings.items():
         for offer in listing.offers if provider in providers else ():
-            before = known.get((provider, offer.upstream_id))
-            known[provider, offer.upstream_id] = offer if before is None else over(before, offer)
-    return _overridden(known, lists.overrides, providers)
+            key = (provider, offer.upstream_id)
+            before = offers.get(key)
+            offers[key] = offer if before is None else _overlay_offer(before, offer)
+    return _apply_overrides(offers, sources.overrides, providers)
 
 
-def _overridden(known: Known, overrides: Overrides, providers: Mapping[str, Provider]) -> Known:
-    for offer in (offer for model in overrides.models for offer in model.offers):
-        place = _place(offer)
-        if offer.provider in providers:
-            known[place] = _own_over(known[place], offer) if place in known else offer
-    for place, price in overrides.prices.items():
-        if place in known:
-            known[place] = replace(known[place], price=price, held="")
-    return {place: offer for place, offer in known.items() if place not in overrides.hidden_offers}
-
-
-class _Told(NamedTuple):
+class _VersionedSource(NamedTuple):
     version: str
-    read: str
+    read_on: str
 
 
-SPARE = "another name for an offer that stands already"
-DEPLOYED = "its ids are deployments that only their owner knows: name yours under models"
+def _offers_from_seed(provider: str, file: SeedFile, now_ms: int) -> OffersByKey:
+    versions = {
+        name: _VersionedSource(intern(f"{name}-{source.version}"), source.read)
+        for name, source in file.sources.items()
+    }
+    return {
+        (provider, row.id): _offer_from_row(provider, row, versions[row.source], file, now_ms)
+        for row in file.rows
+    }
 
 
-def _offer(provider: str, row: Row, told: _Told, file: SeedFile) -> Offer:
+def _offer_from_row(
+    provider: str, row: SeedRow, source: _VersionedSource, file: SeedFile, now_ms: int
+) -> Offer:
     price = None
     if (row.price and not row.held) or row.free:
-        price = price_of(row, told.version, intern(f"{told.version} of {row.since or told.read}"))
+        origin = intern(f"{source.version} of {row.since or source.read_on}")
+        price = price_from_row(row, source.version, origin, now_ms)
+    pinned_only_reason = ALTERNATE_NAME_REASON if row.spare else ""
+    if not file.listed:
+        pinned_only_reason = DEPLOYMENT_REASON
     return Offer(
         model=row.model,
         provider=provider,
         upstream_id=row.id,
         price=price,
-        held=row.held,
-        only_pinned=DEPLOYED if not file.listed else SPARE if row.spare else "",
+        quarantine_reason=row.held,
+        pinned_only_reason=pinned_only_reason,
         context=row.context,
         max_output=row.max_output,
         serves=_with_count(row.serves) if row.serves else CHAT,
@@ -218,113 +149,142 @@ def _offer(provider: str, row: Row, told: _Told, file: SeedFile) -> Offer:
 
 
 def _with_count(serves: tuple[Surface, ...]) -> tuple[Surface, ...]:
-    """Who chats can be counted for."""
+    """Whoever chats can be counted for."""
     return (*serves, "count") if "chat" in serves else serves
 
 
-def over(before: Offer, offer: Offer) -> Offer:
+def _apply_overrides(
+    offers: OffersByKey, overrides: Overrides, providers: Mapping[str, Provider]
+) -> OffersByKey:
+    for offer in (offer for model in overrides.models for offer in model.offers):
+        key = _offer_key(offer)
+        if offer.provider in providers:
+            offers[key] = _overlay_own_offer(offers[key], offer) if key in offers else offer
+    for key, price in overrides.prices.items():
+        if key in offers:
+            offers[key] = replace(offers[key], price=price, quarantine_reason="")
+    return {key: offer for key, offer in offers.items() if key not in overrides.hidden_offers}
+
+
+def _overlay_offer(before: Offer, offer: Offer) -> Offer:
     """`offer`, with what it leaves open taken from `before`."""
+    is_judged = offer.price is not None or bool(offer.quarantine_reason)
+    new_features = tuple(word for word in offer.features if word not in before.features)
     return replace(
         offer,
         model=before.model,
-        only_pinned=before.only_pinned,
-        price=offer.price if offer.price is not None or offer.held else before.price,
-        held=offer.held or ("" if offer.price is not None else before.held),
+        pinned_only_reason=before.pinned_only_reason,
+        price=offer.price if is_judged else before.price,
+        quarantine_reason=offer.quarantine_reason if is_judged else before.quarantine_reason,
         context=offer.context or before.context,
         max_output=offer.max_output or before.max_output,
         can=offer.can if offer.can is not None else before.can,
         serves=offer.serves or before.serves,
         inputs=offer.inputs if offer.inputs != TEXT else before.inputs,
         outputs=offer.outputs if offer.outputs != TEXT else before.outputs,
-        features=before.features
-        + tuple(word for word in offer.features if word not in before.features),
+        features=before.features + new_features,
         parameters=offer.parameters or before.parameters,
         quantization=offer.quantization or before.quantization,
     )
 
 
-def _models(offers: Iterable[Offer]) -> dict[str, Model]:
-    standing: dict[str, list[Offer]] = {}
-    spare: dict[str, list[Offer]] = {}
+def _overlay_own_offer(before: Offer, offer: Offer) -> Offer:
+    """An offer that somebody named: it keeps its model and is a candidate like any other."""
+    return replace(_overlay_offer(before, offer), model=offer.model, pinned_only_reason="")
+
+
+def _group_models(offers: Iterable[Offer]) -> dict[str, Model]:
+    """Offers by the model that they are of, each list sorted."""
+    candidates: dict[str, list[Offer]] = {}
+    pinned_only: dict[str, list[Offer]] = {}
     for offer in offers:
-        kept = spare if offer.only_pinned else standing
-        kept.setdefault(offer.model, []).append(offer)
-    aliases = rules().aliases
-    return {
-        name: Model(
+        group = pinned_only if offer.pinned_only_reason else candidates
+        group.setdefault(offer.model, []).append(offer)
+
+    aliases = family_rules().aliases
+    models = {}
+    for name in candidates.keys() | pinned_only.keys():
+        own = candidates.get(name, [])
+        models[name] = Model(
             id=name,
             aliases=aliases.get(name, ()),
-            context=max((offer.context or 0 for offer in standing.get(name, ())), default=0)
-            or None,
-            offers=tuple(sorted(standing.get(name, ()), key=_place)),
-            spare=tuple(sorted(spare.get(name, ()), key=_place)),
+            context=max((offer.context or 0 for offer in own), default=0) or None,
+            offers=tuple(sorted(own, key=_offer_key)),
+            pinned_only_offers=tuple(sorted(pinned_only.get(name, ()), key=_offer_key)),
         )
-        for name in standing.keys() | spare.keys()
-    }
+    return models
 
 
-def _named(model: Model, given: Model) -> Model:
-    """The model with the names that were given to it, those that it had before it included."""
-    aliases = tuple(dict.fromkeys((*given.aliases, *model.aliases)))
+def _with_names_and_dates(models: Mapping[str, Model], sources: CatalogSources) -> dict[str, Model]:
+    """Models with their names and dates: those of the package, else as a provider lists them."""
+    listed_names: dict[str, str] = {}
+    listed_dates: dict[str, int] = {}
+    for listing in sources.listings.values():
+        listed_names |= listing.names
+        listed_dates |= listing.created
+
+    dressed = {}
+    for model in models.values():
+        name, created_s = sources.names.get(model.id, ("", 0))
+        dressed[model.id] = replace(
+            model,
+            name=name or listed_names.get(model.id, ""),
+            created_s=created_s or listed_dates.get(model.id, 0),
+        )
+    return dressed
+
+
+def _with_names(model: Model, own: Model) -> Model:
+    """The model under the names of `own`, and those that it had before."""
     return replace(
         model,
-        name=given.name or model.name,
-        aliases=aliases,
-        context=given.context or model.context,
+        name=own.name or model.name,
+        aliases=tuple(dict.fromkeys((*own.aliases, *model.aliases))),
+        context=own.context or model.context,
     )
 
 
-def _place(offer: Offer) -> Place:
-    return offer.provider, offer.upstream_id
-
-
-def _with_own(model: Model | None, own: Own, known: Known) -> Model:
+def _apply_operator_model(
+    model: Model | None, operator_model: OperatorModel, known: OffersByKey
+) -> Model:
     """The operator's model: its offers first, then what else is known."""
-    offers = {}
-    for offer in own.model.offers:
-        price_id = own.price_ids.get((offer.provider, offer.upstream_id), offer.upstream_id)
+    own = operator_model.model
+    offers: OffersByKey = {}
+    for offer in own.offers:
+        key = _offer_key(offer)
+        price_id = operator_model.price_ids.get(key, offer.upstream_id)
         before = known.get((offer.provider, price_id))
-        offers[_place(offer)] = offer if before is None else _own_over(before, offer)
+        offers[key] = offer if before is None else _overlay_own_offer(before, offer)
     if model is None:
-        return replace(own.model, offers=tuple(offers.values()))
-    given = own.model
-    for offer in model.offers if own.known else ():
-        offers.setdefault(_place(offer), offer)
-    named = _named(model, replace(given, name=given.name if given.name != given.id else ""))
-    return replace(named, offers=tuple(offers.values()))
+        return replace(own, offers=tuple(offers.values()))
+
+    for offer in model.offers if operator_model.keep_known_offers else ():
+        offers.setdefault(_offer_key(offer), offer)
+    # A name that only repeats the id says less than the one that lists know.
+    named = _with_names(model, replace(own, name=own.name if own.name != own.id else ""))
+    return replace(named, offers=tuple(offers.values()), listed_since_s=0)
 
 
-def _own_over(before: Offer, offer: Offer) -> Offer:
-    return replace(over(before, offer), model=offer.model, only_pinned="")
-
-
-def _marked_up(
-    model: Model, own: Own | None, providers: Mapping[str, Provider], markup_bp: int
+def _apply_markup(
+    model: Model,
+    operator_model: OperatorModel | None,
+    providers: Mapping[str, Provider],
+    markup_bp: int,
 ) -> Model:
     """The nearest markup holds: the model's, else the provider's, else the house's."""
-    mine = own.markup_bp if own is not None else None
+    of_model = operator_model.markup_bp if operator_model is not None else None
 
-    def marked(offer: Offer) -> Offer:
-        theirs = providers[offer.provider].markup_bp if offer.provider in providers else None
-        rate = mine if mine is not None else theirs if theirs is not None else markup_bp
-        if not rate or offer.price is None or offer.price.free:
+    def with_markup(offer: Offer) -> Offer:
+        of_provider = providers[offer.provider].markup_bp if offer.provider in providers else None
+        rate_bp = next((rate for rate in (of_model, of_provider) if rate is not None), markup_bp)
+        if not rate_bp or offer.price is None or offer.price.free:
             return offer
-        return replace(offer, price=replace(offer.price, markup_bp=rate))
+        return replace(offer, price=replace(offer.price, markup_bp=rate_bp))
 
-    if not (mine or markup_bp or any(provider.markup_bp for provider in providers.values())):
+    if not (of_model or markup_bp or any(provider.markup_bp for provider in providers.values())):
         return model
     return replace(
-        model, offers=tuple(map(marked, model.offers)), spare=tuple(map(marked, model.spare))
+        model,
+        offers=tuple(map(with_markup, model.offers)),
+        pinned_only_offers=tuple(map(with_markup, model.pinned_only_offers)),
     )
-
-
-def capabilities(inputs: tuple[str, ...], parameters: tuple[str, ...]) -> frozenset[Capability]:
-    """What an offer can do, from the inputs and parameters that its provider lists: `CHOICES` is never listed."""
-    found = {Capability.CHOICES}
-    found |= {capability for word, capability in INPUTS.items() if word in inputs}
-    found |= {capability for word, capability in PARAMETERS.items() if word in parameters}
-    return frozenset(found)
-
-
-INPUTS = {"image": Capability.IMAGES, "audio": Capability.AUDIO, "file": Capability.FILES}
-PARAMETERS = {"tools": Capability.TOOLS, "structured_outputs": Capability.JSON_SCHEMA}

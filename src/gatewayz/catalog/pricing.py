@@ -1,24 +1,32 @@
 """What a call may cost at the most, and what to write to price a model that has no price."""
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
+from gatewayz.catalog.dear_buckets import missing_bucket
 from gatewayz.catalog.offers import Offer
 from gatewayz.core.money import Nanos, Price, cost
 from gatewayz.core.requests import Request, Surface
-from gatewayz.core.usage import SERVICES, Usage
+from gatewayz.core.usage import SERVICES, Usage, service_from_word
+from gatewayz.dialects.kit.costly_fields import CostlyUse
 
 PROMPT_MARGIN = 1.15
 PROMPT_EXTRA_TOKENS = 64
+"""What is added to an estimate of a prompt, as a share and as tokens of its frame."""
 
 
-def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None = None) -> Nanos:
-    """The most that this call is expected to cost at any of the offers: an estimate that is held, not a proof.
+def cost_ceiling(
+    request: Request, offers: tuple[Offer, ...], markup_bp: int | None = None
+) -> Nanos:
+    """The most that this call is expected to cost at any of the offers, in nanodollars.
 
-    `markup_bp` is the account's own, where it has one.
+    It is an estimate that is held, not a proof. `markup_bp` is the account's own, where it has one.
     """
-    prompt, service = _prompt(request), service_asked(request)
+    prompt, service = _estimate_prompt_tokens(request), service_tier_of(request)
     caps = {offer.max_output for offer in offers}
-    worst = {cap: replace(request.worst(prompt, cap), service=service) for cap in caps}
+    worst = {cap: replace(request.worst_case_usage(prompt, cap), service=service) for cap in caps}
+
     amounts = [
         cost(worst[offer.max_output], offer.price, markup_bp)
         for offer in offers
@@ -27,44 +35,104 @@ def ceiling(request: Request, offers: tuple[Offer, ...], markup_bp: int | None =
     return max(amounts, default=Nanos(0))
 
 
-def expected(request: Request, offer: Offer) -> Usage:
+def worst_case_usage(request: Request, offer: Offer) -> Usage:
     """The most that this call is expected to use at the offer."""
     return replace(
-        request.worst(_prompt(request), offer.max_output), service=service_asked(request)
+        request.worst_case_usage(_estimate_prompt_tokens(request), offer.max_output),
+        service=service_tier_of(request),
     )
 
 
-def _prompt(request: Request) -> int:
+def _estimate_prompt_tokens(request: Request) -> int:
     return round(request.prompt_tokens() * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS
 
 
-def service_asked(request: Request) -> str:
+def service_tier_of(request: Request) -> str:
     """The service tier that the client asks for, where it has a price of its own."""
-    asked = request.extra.get("service_tier")
-    return asked if asked in SERVICES else ""
+    return service_from_word(request.extra.get("service_tier"))
 
 
-def why_unpriced(price: Price, request: Request) -> str:
-    """What of the request this price says nothing of; empty when nothing. Cheaper tiers may be sold at its rates."""
-    service = service_asked(request)
-    if price.free:
+def complete_usage(usage: Usage, request: Request, price: Price | None) -> Usage:
+    """The usage with what providers leave out: the request itself, where that has a price, and the
+    tokens of images that are sold by the token, as a marked estimate.
+    """
+    if price is None:
+        return usage
+    if price.requests and not usage.requests:
+        usage = replace(usage, requests=1)
+    sold_by_token = price.image_output and not price.images and not price.pixels
+    if not usage.images or usage.completion or not sold_by_token:
+        return usage
+    worst = request.worst_case_usage(request.prompt_tokens(), None)
+    return replace(
+        usage,
+        input=usage.input if usage.prompt else worst.input,
+        image_output=worst.image_output * usage.images // request.choices,
+        estimated=True,
+    )
+
+
+def usual_cost(price: Price | None) -> float:
+    """What a thousand tokens in and out, or one image, cost at a price, to compare offers.
+
+    In pico-dollars, without markup; what has no price comes last.
+    """
+    if price is None:
+        return float("inf")
+    return (
+        1_000 * (price.input + price.output)
+        + price.images
+        + 1_000_000 * price.pixels
+        + price.requests
+    )
+
+
+def why_unpriced(offer: Offer, used: frozenset[str]) -> str:
+    """What of the request the offer's price says nothing about; empty when nothing.
+
+    `used` are its `buckets_in_use`.
+    """
+    price = offer.price
+    if price is None or price.free:
         return ""
-    if service == "priority" and all(tier.service != service for tier in price.tiers):
-        return f"unpriced at the service tier {service}"
-    return "its web searches are unpriced" if request.searches and not price.searches else ""
+    bucket = missing_bucket(offer, price, used)
+    return f"unpriced: its price names no {bucket}, which this request uses" if bucket else ""
 
 
-EXAMPLES: dict[Surface, str] = {
+def first_unpriced_use(
+    offer: Offer, uses: tuple[CostlyUse, ...], field_costs: Mapping[str, str]
+) -> CostlyUse | None:
+    """The first costly field of a request that the offer's price says nothing about.
+
+    `field_costs` is what the provider's row says of such fields. A cheaper service tier without a
+    price is sold at the standard rates.
+    """
+    price = offer.price
+    if price is None or price.free:
+        return None
+    for use in uses:
+        unit = field_costs.get(use.name, use.cost.unit)
+        if unit != "free" and not _names_unit(price, unit):
+            return use
+    return None
+
+
+def _names_unit(price: Price, unit: str) -> bool:
+    """Whether the price has a rate for a bucket, or for a service tier."""
+    if unit in SERVICES:
+        return any(tier.service == unit for tier in price.tiers)
+    return bool(unit) and bool(getattr(price, unit))
+
+
+PRICE_EXAMPLES: dict[Surface, str] = {
     "chat": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
     "count": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
-    "embedding": '{input: "0.02"}}]}]   # USD per million tokens',
+    "embedding": '{input: "0.02", output: "0"}}]}]   # USD per million tokens',
     "image": '{images: "0.04"}}]}]   # USD an image; or pixels, per million',
 }
 
 
-def how_to_price(offer: Offer, surface: Surface = "chat") -> str:
+def price_config_example(offer: Offer, surface: Surface = "chat") -> str:
     """The configuration that would price this offer, ready to paste."""
-    return (
-        f"models: [{{id: {offer.model}, offers: [{{provider: {offer.provider}, upstream_id: {offer.upstream_id}, "
-        f"price: {EXAMPLES[surface]}"
-    )
+    place = f"provider: {offer.provider}, upstream_id: {offer.upstream_id}"
+    return f"models: [{{id: {offer.model}, offers: [{{{place}, price: {PRICE_EXAMPLES[surface]}"

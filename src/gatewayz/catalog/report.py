@@ -1,17 +1,19 @@
-"""What can be called and what cannot, and why: the questions of operators, answered from the shelf."""
+"""What can be called and what cannot, and why: operators' questions, answered by the catalogue."""
 
 from collections.abc import Iterable
 
 from msgspec import Struct
 
-from gatewayz.catalog.naming import Shelf
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.dear_buckets import missing_bucket
 from gatewayz.catalog.offers import Model, Offer
+from gatewayz.catalog.pricing import usual_cost
 from gatewayz.core.money import Price, rates_of
-from gatewayz.providers.asking import dialect_for
+from gatewayz.providers.model_ids import dialect_for
 
 
-class Report(Struct, frozen=True, kw_only=True):
-    """Numbers of a catalogue; `reasons` count the offers that cannot be called or sold, by why."""
+class CatalogReport(Struct, frozen=True, kw_only=True):
+    """Counts of a catalogue; `reasons` has the offers that cannot be called or sold, by why."""
 
     models: int
     offers: int
@@ -24,16 +26,14 @@ class Report(Struct, frozen=True, kw_only=True):
     quarantined: tuple[Offer, ...]
 
 
-def why_not_callable(offer: Offer, shelf: Shelf) -> str:
+def why_not_callable(offer: Offer, catalog: Catalog) -> str:
     """Why a call by the model's name cannot go to this offer now; empty when it can."""
-    provider = shelf.providers[offer.provider]
-    locked = shelf.shut_out(offer.model, provider)
-    if provider.off or locked:
-        return (
-            f"off: {provider.off}"
-            if provider.off
-            else f"{locked}, unless {provider.id} is asked for by name"
-        )
+    provider = catalog.providers[offer.provider]
+    locked = catalog.why_excluded(offer.model, provider)
+    if provider.off:
+        return f"off: {provider.off}"
+    if locked:
+        return f"{locked}, unless {provider.id} is asked for by name"
     surfaces = offer.serves or ("chat",)
     if not any(dialect_for(provider, offer.upstream_id, surface) for surface in surfaces):
         return f"{provider.id} serves no {' or '.join(surfaces)} requests"
@@ -41,38 +41,48 @@ def why_not_callable(offer: Offer, shelf: Shelf) -> str:
 
 
 def why_not_sold(offer: Offer) -> str:
-    """Why nobody but the house may call this offer; empty when it has a price, or is free."""
-    if offer.held:
-        return f"unpriced: its listed price is quarantined ({offer.held})"
+    """Why only the house may call this offer; empty when it has a price, or is free."""
+    if offer.quarantine_reason:
+        return f"unpriced: its listed price is quarantined ({offer.quarantine_reason})"
     if offer.price is None:
         return "unpriced: nobody lists a price; set models[].offers[].price"
-    sold = offer.price.free or any(rates_of(offer.price, 0))
-    return "" if sold else "unpriced: its price is zero, and it is not free"
+    if not (offer.price.free or any(rates_of(offer.price, 0))):
+        return "unpriced: its price is zero, and it is not free"
+    # What every call of the model uses; what only some use is refused to those.
+    missing = "" if offer.price.free else missing_bucket(offer, offer.price, frozenset())
+    return f"unpriced: its price names no {missing}" if missing else ""
 
 
-def callable_offers(model: Model, shelf: Shelf) -> tuple[Offer, ...]:
-    return tuple(offer for offer in model.offers if not why_not_callable(offer, shelf))
+def callable_offers(model: Model, catalog: Catalog) -> tuple[Offer, ...]:
+    """The offers to which a call may go, as a plan would take them when nobody prefers one."""
+
+    def plan_order(offer: Offer) -> tuple[float, ...]:
+        return (*catalog.rank(model.id, catalog.providers[offer.provider]), usual_cost(offer.price))
+
+    found = [offer for offer in model.offers if not why_not_callable(offer, catalog)]
+    return tuple(sorted(found, key=plan_order))
 
 
-def callable_models(shelf: Shelf) -> list[Model]:
-    """The models that somebody serves now."""
-    return [model for model in shelf.models.values() if callable_offers(model, shelf)]
+def callable_models(catalog: Catalog) -> list[Model]:
+    """The models that a provider serves that is on."""
+    return [model for model in catalog.models.values() if callable_offers(model, catalog)]
 
 
-def report(shelf: Shelf) -> Report:
-    """The numbers of this shelf."""
-    models = list(shelf.models.values())
+def build_report(catalog: Catalog) -> CatalogReport:
+    """The counts of this catalogue."""
+    models = list(catalog.models.values())
     reasons: dict[str, int] = {}
-    held: list[Offer] = []
+    quarantined: list[Offer] = []
     for model in models:
         for offer in model.offers:
-            why = why_not_callable(offer, shelf) or why_not_sold(offer).partition(" (")[0]
+            why = why_not_callable(offer, catalog) or why_not_sold(offer).partition(" (")[0]
             if why:
                 reasons[why] = reasons.get(why, 0) + 1
-            if offer.held:
-                held.append(offer)
-    usable = [callable_offers(model, shelf) for model in models]
-    return Report(
+            if offer.quarantine_reason:
+                quarantined.append(offer)
+
+    usable = [callable_offers(model, catalog) for model in models]
+    return CatalogReport(
         models=len(models),
         offers=sum(len(model.offers) for model in models),
         callable_models=sum(1 for offers in usable if offers),
@@ -80,7 +90,7 @@ def report(shelf: Shelf) -> Report:
         failover_models=sum(1 for model in models if len(_sellers(model.offers)) > 1),
         callable_failover_models=sum(1 for offers in usable if len(_sellers(offers)) > 1),
         reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        quarantined=tuple(held),
+        quarantined=tuple(quarantined),
     )
 
 
@@ -88,20 +98,24 @@ def _sellers(offers: Iterable[Offer]) -> set[str]:
     return {offer.provider for offer in offers if not why_not_sold(offer)}
 
 
-def shown_price(price: Price | None) -> str:
-    """A price for people: USD per million tokens in and out, or each image, megapixel or request."""
+def format_price(price: Price | None) -> str:
+    """A price for people: USD per million tokens in / out, or for an image, megapixel or request.
+
+    Example: `2.5 / 10`, `0.04 an image`, `free`, `unpriced`
+    """
     if price is None:
         return "unpriced"
     if price.free:
         return "free"
-    told = (
-        [f"{price.input / 1e6:g} / {price.output / 1e6:g}"] if price.input or price.output else []
-    )
-    told += [f"{pico / scale:g} {unit}" for pico, scale, unit in _flat(price) if pico]
-    return ", ".join(told) or "zero"
+    parts = []
+    if price.input or price.output:
+        parts.append(f"{price.input / 1e6:g} / {price.output / 1e6:g}")
+    parts += [f"{pico / scale:g} {unit}" for pico, scale, unit in _flat_rates(price) if pico]
+    return ", ".join(parts) or "zero"
 
 
-def _flat(price: Price) -> tuple[tuple[int, float, str], ...]:
+def _flat_rates(price: Price) -> tuple[tuple[int, float, str], ...]:
+    """Pico-dollars, their scale, and what they buy."""
     return (
         (price.images, 1e12, "an image"),
         (price.pixels, 1e6, "a megapixel"),

@@ -8,20 +8,24 @@ import typer
 from typer.core import TyperGroup
 
 from gatewayz import __version__
+from gatewayz.cli.options import Config, DataDir, Json
 from gatewayz.core.faults import Fault
 
 GROUPS = {
-    "accounts": "gatewayz.cli.accounts",
-    "users": "gatewayz.cli.users",
-    "keys": "gatewayz.cli.keys",
-    "budgets": "gatewayz.cli.budgets",
-    "webhooks": "gatewayz.cli.webhooks",
-    "credits": "gatewayz.cli.credits",
-    "calls": "gatewayz.cli.calls",
-    "prices": "gatewayz.cli.prices",
-    "audit": "gatewayz.cli.audit",
+    "accounts": "gatewayz.cli.admin.accounts",
+    "users": "gatewayz.cli.admin.users",
+    "keys": "gatewayz.cli.admin.keys",
+    "budgets": "gatewayz.cli.admin.budgets",
+    "webhooks": "gatewayz.cli.admin.webhooks",
+    "credits": "gatewayz.cli.admin.credits",
+    "calls": "gatewayz.cli.admin.calls",
+    "prices": "gatewayz.cli.admin.prices",
+    "audit": "gatewayz.cli.admin.audit",
 }
-"""Groups of commands on the store, and the modules that hold them as `app`."""
+"""Group of commands on the store → the module that holds them as `app`.
+
+By name, because importing them all would make every command wait for SQLAlchemy.
+"""
 
 
 class Groups(TyperGroup):
@@ -50,10 +54,7 @@ models = typer.Typer(
 app.add_typer(models, name="models")
 app.add_typer(providers, name="providers")
 
-Config = typer.Option("", "--config", "-c", help="The configuration file.")
-DataDir = typer.Option(None, "--data-dir", help="Where the gateway keeps what it keeps.")
-Names = typer.Argument(None, help="Providers; without one, all that are on and have a list.")
-Json = typer.Option(False, "--json", help="Print JSON.")
+Names = typer.Argument(None, help="Providers; where none are named, all that are on.")
 
 
 @app.command()
@@ -62,29 +63,29 @@ def serve(
     port: int = typer.Option(
         None, "--port", "-p", help="The port to listen on; 0 takes a free one."
     ),
-    workers: int = typer.Option(None, "--workers", "-w", help="Processes that serve together."),
+    workers: int = typer.Option(None, "--workers", "-w", help="Processes that serve one port."),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
     """Start the gateway."""
-    from gatewayz.cli.starting import serve as run
+    from gatewayz.cli.serve.serve import serve as run
 
     flags = {"web": {"host": host, "port": port, "workers": workers}, "data_dir": data_dir}
     raise typer.Exit(run(config, flags))
 
 
 @app.command(hidden=True)
-def worker(line: int) -> None:
+def worker(descriptor: int) -> None:
     """Serve as one of several workers; only the supervisor of `serve` calls this."""
-    from gatewayz.cli.serving import work
+    from gatewayz.cli.serve.process import serve_worker
 
-    raise typer.Exit(work(line))
+    raise typer.Exit(serve_worker(descriptor))
 
 
 @app.command()
 def demo() -> None:
-    """Show a call that fails over, on this machine alone."""
-    from gatewayz.cli.demo import demo as run
+    """Show a call that fails over, without a provider's key."""
+    from gatewayz.cli.serve.demo import demo as run
 
     raise typer.Exit(run())
 
@@ -92,7 +93,7 @@ def demo() -> None:
 @app.command()
 def doctor(config: str = Config, data_dir: str = DataDir) -> None:
     """Say what is wrong with this installation, and what to do."""
-    from gatewayz.cli.doctor import doctor as run
+    from gatewayz.cli.doctor.doctor import doctor as run
 
     raise typer.Exit(run(config, {"data_dir": data_dir}))
 
@@ -108,9 +109,18 @@ def settings(
     ),
 ) -> None:
     """Show the settings that hold, with secrets hidden."""
-    from gatewayz.cli.showing import show_settings
+    from gatewayz.cli.doctor.settings import (
+        show_settings,
+        show_settings_reference,
+        show_settings_schema,
+    )
 
-    show_settings(config, "schema" if schema else "reference" if reference else "")
+    if schema:
+        show_settings_schema()
+    elif reference:
+        show_settings_reference()
+    else:
+        show_settings(config)
 
 
 @app.command()
@@ -118,7 +128,7 @@ def simulator(
     host: str = typer.Option("127.0.0.1", "--host"), port: int = typer.Option(8899, "--port", "-p")
 ) -> None:
     """Run the simulated provider as a process of its own."""
-    from gatewayz.cli.serving import simulate
+    from gatewayz.cli.serve.simulator import simulate
 
     simulate(host, port)
 
@@ -133,24 +143,20 @@ def migrate(
     pooler: bool = typer.Option(False, "--pooler", help="That URL is a transaction pooler's."),
 ) -> None:
     """Bring the database's schema up to date; a start does so by itself."""
-    from gatewayz.cli.storing import migrate as run
+    from gatewayz.cli.store.migrate import migrate as run
 
-    run(
-        config,
-        {"data_dir": data_dir},
-        sys.stdin.read().strip() if url_from_stdin else "",
-        pooler=pooler,
-    )
+    url = sys.stdin.read().strip() if url_from_stdin else ""
+    run(config, {"data_dir": data_dir}, url, pooler=pooler)
 
 
 @app.command()
 def backup(
-    file: str = typer.Argument(help="The file to write; it must not be there yet."),
+    file: str = typer.Argument(help="The file to write; it must not exist yet."),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
-    """Write everything that is kept into one file, while the gateway goes on."""
-    from gatewayz.cli.keeping import backup as run
+    """Write the whole database into one file, while the gateway goes on."""
+    from gatewayz.cli.store.backup import backup as run
 
     raise typer.Exit(run(config, {"data_dir": data_dir}, file))
 
@@ -158,12 +164,12 @@ def backup(
 @app.command()
 def restore(
     file: str = typer.Argument(help="A file that `gatewayz backup` wrote."),
-    replace: bool = typer.Option(False, "--replace", help="Throw away what the database holds."),
+    replace: bool = typer.Option(False, "--replace", help="Delete what the database holds."),
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
     """Fill the database from a backup, of either kind of database."""
-    from gatewayz.cli.keeping import restore as run
+    from gatewayz.cli.store.restore import restore as run
 
     raise typer.Exit(run(config, {"data_dir": data_dir}, file, replace=replace))
 
@@ -176,12 +182,11 @@ def move(
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
-    """Take everything to another database, such as from SQLite to PostgreSQL."""
-    from gatewayz.cli.keeping import move as run
+    """Copy everything to another database, such as from SQLite to PostgreSQL."""
+    from gatewayz.cli.store.move import move as run
 
-    raise typer.Exit(
-        run(config, {"data_dir": data_dir}, sys.stdin.read().strip() if to == "-" else to)
-    )
+    url = sys.stdin.read().strip() if to == "-" else to
+    raise typer.Exit(run(config, {"data_dir": data_dir}, url))
 
 
 @app.command()
@@ -202,21 +207,20 @@ def models_list(
 ) -> None:
     """List the models that can be asked for."""
     if context.invoked_subcommand is None:
-        from gatewayz.cli.models import show_models
-        from gatewayz.settings import loaded
+        from gatewayz.cli.admin.models import show_models
+        from gatewayz.settings import load_settings
 
-        show_models(
-            loaded(config, {"data_dir": data_dir}), query, provider, every=every, as_json=json
-        )
+        loaded = load_settings(config, {"data_dir": data_dir})
+        show_models(loaded, query, provider, every=every, as_json=json)
 
 
 @models.command("report")
 def models_report(config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
     """Count models, offers, prices, and what is not callable and why."""
-    from gatewayz.cli.models import show_report
-    from gatewayz.settings import loaded
+    from gatewayz.cli.admin.models import show_report
+    from gatewayz.settings import load_settings
 
-    show_report(loaded(config, {"data_dir": data_dir}), as_json=json)
+    show_report(load_settings(config, {"data_dir": data_dir}), as_json=json)
 
 
 @models.command("sync")
@@ -225,8 +229,8 @@ def models_sync(
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
-    """Read the providers' own lists of models and prices now, and keep them."""
-    from gatewayz.cli.models import sync_models
+    """Read the providers' own lists of models and prices now, and save them."""
+    from gatewayz.cli.admin.models import sync_models
 
     raise typer.Exit(sync_models(config, {"data_dir": data_dir}, tuple(names or ())))
 
@@ -235,7 +239,7 @@ def models_sync(
 def providers_list(context: typer.Context, config: str = Config, json: bool = Json) -> None:
     """List providers: state, key variable, base URL, why off."""
     if context.invoked_subcommand is None:
-        from gatewayz.cli.showing import show_providers
+        from gatewayz.cli.doctor.providers import show_providers
 
         show_providers(config, as_json=json)
 
@@ -249,9 +253,9 @@ def providers_test(
     config: str = Config,
 ) -> None:
     """Make one real call to a provider."""
-    from gatewayz.cli.probing import probe
+    from gatewayz.cli.doctor.provider_test import test_provider
 
-    raise typer.Exit(probe(config, name, model))
+    raise typer.Exit(test_provider(config, name, model))
 
 
 def main() -> None:

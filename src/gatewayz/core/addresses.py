@@ -1,4 +1,6 @@
-"""Which addresses are of the public internet: where a request may go whose host others than the operator have named."""
+"""Which addresses are on the public internet: a request whose host others than the operator named
+may go nowhere else.
+"""
 
 import ipaddress
 
@@ -8,11 +10,13 @@ NOT_PUBLIC = tuple(
         ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10"),
     )
 )
-"""IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo), which may be any; the old site-local one."""
+"""IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo), which may be any; the old
+site-local one.
+"""
 
 
 def is_public(text: str) -> bool:
-    """Whether this is an address that everybody on the internet can reach."""
+    """Whether everybody on the internet can reach this address; a zone (`%eth0`) is ignored."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped is not None:

@@ -15,15 +15,27 @@ _PAIRS = tuple(high + low for high in CROCKFORD for low in CROCKFORD)
 
 
 def new_ulid() -> str:
-    """A ULID: 48 bits of milliseconds, 80 random bits, 26 characters, sortable (github.com/ulid/spec)."""
+    """A ULID: 48 bits of milliseconds, 80 random bits, 26 characters (github.com/ulid/spec)."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
-class Wire(Struct, frozen=True):
-    """An HTTP request as a value, ours or a client's. `url` is a path on the way in and absolute on the way out.
+def first_ulid(at_ms: int) -> str:
+    """The least ULID of a moment: ids made at it or later are not below, those made before are."""
+    value = max(at_ms, 0) << 80
+    return "".join([CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5)])
 
-    `public`: it may only go to addresses of the public internet, because others than the operator named its host.
+
+class HttpRequest(Struct, frozen=True):
+    """An HTTP request as a value, ours or a client's.
+
+    `url` is a path on the way in and absolute on the way out.
+
+    `public`: it may only go to addresses of the public internet, because others than the operator
+    named its host.
+
+    Example: `HttpRequest("POST", "https://api.openai.com/v1/chat/completions", (("Accept",
+    "*/*"),), b"{…}")`
     """
 
     method: str
@@ -34,13 +46,18 @@ class Wire(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """Who calls: account, key, and what they may do. `billing` is `house` for an operator's own use.
+    """Who calls: account, key, and what they may do.
 
-    `budgets` are the subjects whose budgets a call counts against; one that ends in `/` stands for the call's own end
-    user. `granted` are the account's limits, in the place of the installation's; `limits` the key's own, which can only
-    be lower. `addresses` are the networks that the key may be used from (none: from anywhere); `markup_bp` the
-    account's own markup in basis points, in the place of the offers'. `origins` are those of the pages that a token
-    may be used from; a token calls as its key does, and has its key's id.
+    `billing` is `house` for an operator's own use.
+
+    `budgets` are the subjects whose budgets a call counts against; one that ends in `/` stands for
+    the call's own end user. `account_limits` take the place of the installation's, `key_limits` can
+    only be lower. `addresses` are the networks that the key may be used from (none: from anywhere);
+    `markup_bp` is the account's own markup in basis points, in the place of the offers'. `origins`
+    are those of the pages that a token may be used from; a token calls as its key does, and has its
+    key's id.
+
+    Example: `Principal("acme", "01JX…", billing="prepaid", key_limits=(("key_rpm", 60),))`
     """
 
     account: str
@@ -51,18 +68,24 @@ class Principal(Struct, frozen=True):
     user: str = ""
     role: str = ""
     budgets: tuple[str, ...] = ()
-    limits: tuple[tuple[str, int], ...] = ()
-    granted: tuple[tuple[str, int], ...] = ()
+    key_limits: tuple[tuple[str, int], ...] = ()
+    account_limits: tuple[tuple[str, int], ...] = ()
     addresses: tuple[str, ...] = ()
     markup_bp: int | None = None
     origins: tuple[str, ...] = ()
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One client request. Times are monotonic seconds; `deadline` bounds everything, `received_ms` tells the date.
+    """One client request.
 
-    `idempotency_key` is the client's name for it, and `fingerprint` what another request by that name must share.
-    `tags` and `user` are how its client labels it; a user that is named beside the request stands for the request's.
+    Times are monotonic seconds; `deadline` bounds everything, `received_ms` is the date.
+
+    `idempotency_key` is the client's name for it, and `fingerprint` what another request by that
+    name must share. `tags` and `user` are how its client labels it; a user that is named beside the
+    request takes the place of the request's.
+
+    Example: `Call(id="01JX…", endpoint="/v1/chat/completions", request=chat, principal=acme,
+    received_at=41.5, received_ms=1_764_000_000_000, deadline=641.5)`
     """
 
     id: str
@@ -82,7 +105,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
     @property
     def end_user(self) -> str:
-        """For whom the client makes this call; empty when it does not say."""
+        """The person for whom the client makes this call; empty when it does not say."""
         return self.user or self.request.user
 
     @property
@@ -95,7 +118,11 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One candidate tried. Milliseconds since the call came in; `fault` is empty when it served."""
+    """One candidate tried. Milliseconds since the call came in; `fault` is empty when it served.
+
+    Example: `Attempt(provider="openai", model="openai/gpt-4o", upstream_id="gpt-4o", status=503,
+    fault="upstream_overloaded")`
+    """
 
     provider: str
     model: str
@@ -111,10 +138,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """All that came of a call: who served it, what it used and cost, how it ended. `fault` is empty for success.
+    """All that came of a call: who served it, what it used and cost, how it ended.
 
-    `unpriced`: it was served, for an account that is never refused, without anybody knowing a price. `reasons` are the
-    plan's: why each offer stood where it stood.
+    `fault` is empty for success.
+
+    `unpriced`: it was served, for an account that is never refused, without anybody knowing a
+    price. `reasons` are the plan's: why each offer stood where it stood.
+
+    Example: `Outcome(served="openai", usage=Usage(input=12, output=3), cost=Nanos(60_000),
+    stop="stop")`
     """
 
     served: str = ""

@@ -1,7 +1,7 @@
 """A conversation: messages made of parts, and the tools on offer.
 
-`extra` holds fields of the dialect that the request came from and that the canon does not name; they go on to an
-upstream of that dialect only.
+`extra` holds fields of the dialect that the request came from and that the canon does not name;
+they go on to an upstream of that dialect only.
 """
 
 from typing import Any, Literal
@@ -12,7 +12,11 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class Text(Struct, frozen=True, tag=True):
-    """`sealed` is the tagged state that a provider put on its words, to come back with them."""
+    """Words.
+
+    `sealed` is the tagged state that a provider attached to them, to come back with them
+    (`seal.py`).
+    """
 
     text: str
     extra: dict[str, Any] = {}
@@ -45,13 +49,15 @@ class File(Struct, frozen=True, tag=True):
 
 
 class Reasoning(Struct, frozen=True, tag=True):
-    """What the model thought in an earlier turn; `details` are provider-bound and hold tagged seals."""
+    """What the model thought in an earlier turn; `details` are its provider's and hold seals."""
 
     text: str = ""
     details: tuple[dict[str, Any], ...] = ()
 
 
 class Refusal(Struct, frozen=True, tag=True):
+    """What the model said instead of an answer."""
+
     text: str
 
 
@@ -66,6 +72,8 @@ class ToolCall(Struct, frozen=True, tag=True):
 
 
 class ToolResult(Struct, frozen=True, tag=True):
+    """What a tool answered to the call of this id."""
+
     call_id: str
     parts: "tuple[Text | Image | File | Opaque, ...]"
     failed: bool = False
@@ -83,6 +91,11 @@ Part = Text | Image | Audio | File | Reasoning | Refusal | ToolCall | ToolResult
 
 
 class Message(Struct, frozen=True):
+    """What one side said.
+
+    Example: `Message("user", (Text("What is this?"), Image("https://…/cat.png")))`
+    """
+
     role: Role
     parts: tuple[Part, ...]
     name: str = ""
@@ -102,7 +115,8 @@ class Tool(Struct, frozen=True):
 class OpaqueTool(Struct, frozen=True):
     """A tool that only `dialect` understands (custom grammars, server tools), as it came.
 
-    `searches`: web searches that it is expected to make at the most; they have a price of their own.
+    `searches`: web searches that it is expected to make at the most; they have a price of their
+    own.
     """
 
     dialect: str
@@ -111,7 +125,8 @@ class OpaqueTool(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """`named` goes with a `name`; `opaque` holds a form that only the dialect in `dialect` understands.
+    """`named` goes with a `name`; `opaque` holds a form that only the dialect in `dialect`
+    understands.
 
     `allowed` are the names among which `auto` and `required` choose; empty for all tools.
     """

@@ -1,8 +1,10 @@
-"""Events: the one stream grammar that every answer is spelled in. They hold no cycles, so the collector skips them.
+"""Events: the one stream grammar that every answer is written in.
 
-Blocks carry a number and several may be open at once (parallel tool calls stream as they come); a choice carries the
-number of the alternative answer. `extra` belongs to the dialect that the event was read from (logprobs, audio,
-annotations) and is dropped by encoders of other dialects.
+They hold no cycles, so the collector skips them.
+
+Blocks carry a number and several may be open at once (parallel tool calls stream as they come); a
+choice carries the number of the alternative answer. `extra` belongs to the dialect that the event
+was read from (logprobs, audio, annotations) and is dropped by encoders of other dialects.
 """
 
 from collections.abc import Sequence
@@ -28,8 +30,8 @@ class Stop(StrEnum):
 class Kind(StrEnum):
     """What a block holds.
 
-    An image's text is its URL, in one delta (bytes travel as a data URL); a vector's its floats as base64 of
-    little-endian float32; a count's the number.
+    An image's text is its URL, in one delta (bytes travel as a data URL); a vector's is JSON in the
+    form that the client asked for, an array of floats or a text in base64; a count's the number.
     """
 
     TEXT = "text"
@@ -41,7 +43,9 @@ class Kind(StrEnum):
     VECTOR = "vector"
     COUNT = "count"
     OPAQUE = "opaque"
-    """Only the upstream's dialect knows it; it stands whole in the `extra` of a delta, as `block`."""
+    """Only the upstream's dialect knows it; it stands whole in the `extra` of a delta, as
+    `block`.
+    """
 
 
 class Started(Struct, frozen=True, gc=False):
@@ -87,10 +91,15 @@ class ChoiceEnded(Struct, frozen=True, gc=False):
 
 
 class UsageReported(Struct, frozen=True, gc=False):
-    """Usage so far; the last report holds, reports are never summed. `cost_usd` is the provider's own figure.
+    """Usage so far; the last report holds, reports are never summed.
 
-    `cost` is ours, in nano-dollars: the engine puts it in when the price is known, encoders show it beside the usage.
-    `final`: the engine has seen the end of the answer, so it may be shown at once.
+    `cost_usd` is the provider's own figure.
+
+    `cost` is ours, in nano-dollars: the engine puts it in when the price is known, encoders show it
+    beside the usage. `final`: the engine has seen the end of the answer, so it may be shown at
+    once.
+
+    Example: `UsageReported(Usage(input=12, output=3), cost=60_000, final=True)`
     """
 
     usage: Usage
@@ -124,16 +133,28 @@ Event = (
 class Frame(Struct, frozen=True, gc=False):
     """Events that were read together, and the bytes they were read from where those may be sent on.
 
-    `source` is one JSON text of the upstream's dialect with every repair already made; only the client's id and model
-    are still to be put in. `whole` marks a complete body, as against one chunk of a stream.
+    `source` is one JSON text of the upstream's dialect with every repair already made; only the
+    client's id and model are still to be put in. `whole` marks a complete body, as against one
+    chunk of a stream.
+
+    Example: `Frame((BlockDelta(0, "Hel"),), b'{"choices":[{"delta":{"content":"Hel"}}]}')`
     """
 
     events: tuple[Event, ...]
     source: bytes | None = None
     whole: bool = False
 
+    @property
+    def usage(self) -> UsageReported | None:
+        """The report of this frame that holds: its last one."""
+        for event in reversed(self.events):
+            if type(event) is UsageReported:
+                return event
+        return None
+
 
 FINISHED = Frame((Finished(),))
+"""The end of a complete answer, where nothing else is to be said with it."""
 
 
 def is_end(frames: Sequence[Frame]) -> bool:

@@ -1,4 +1,7 @@
-"""Facts: things that happened, for observers. A closed union; no fact holds a prompt, an answer or a secret."""
+"""Facts: things that happened, for observers.
+
+A closed union; no fact holds a prompt, an answer or a secret.
+"""
 
 from msgspec import Struct
 
@@ -6,7 +9,7 @@ from gatewayz.core.calls import Attempt, Outcome
 
 
 class CallEnded(Struct, frozen=True, kw_only=True):
-    """A call is over. Written once per call, whatever came of it."""
+    """A call is over. Emitted once per call, whatever came of it."""
 
     id: str
     endpoint: str
@@ -40,7 +43,7 @@ class BreakerMoved(Struct, frozen=True, kw_only=True):
 
 
 class CallRefused(Struct, frozen=True, kw_only=True):
-    """A request was refused before it became a call: no key, bad body, too fast."""
+    """A request was refused before it became a call: no key, a bad body."""
 
     id: str
     endpoint: str
@@ -49,26 +52,35 @@ class CallRefused(Struct, frozen=True, kw_only=True):
 
 
 class Warned(Struct, frozen=True, kw_only=True):
-    """Something that an operator should look at."""
+    """Something that an operator should look at.
+
+    Example: `Warned(subject="store", message="The store does not answer.")`
+    """
 
     subject: str
     message: str
 
 
 class ListingRead(Struct, frozen=True, kw_only=True):
-    """A provider's own list of models was read, or could not be: then `fault` is its kind, and the last one holds."""
+    """A provider's own list of models was read, or could not be: then `fault` is its kind, and the
+    last list holds.
+    """
 
     provider: str
     models: int = 0
     prices: int = 0
     quarantined: int = 0
     doubted: str = ""
+    unread: tuple[str, ...] = ()
+    """Fields of its prices that nobody reads."""
     fault: str = ""
     message: str = ""
 
 
-class NoticeTried(Struct, frozen=True, kw_only=True):
-    """A notice was sent to an account's webhook: `delivered`, to be `retried`, or `failed` for good (`why`)."""
+class NotificationAttempted(Struct, frozen=True, kw_only=True):
+    """A notification was sent to an account's webhook: `delivered`, to be `retried`, or `failed`
+    for good (`why`).
+    """
 
     account: str
     id: str
@@ -78,4 +90,12 @@ class NoticeTried(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-Fact = CallEnded | AttemptEnded | BreakerMoved | CallRefused | Warned | ListingRead | NoticeTried
+Fact = (
+    CallEnded
+    | AttemptEnded
+    | BreakerMoved
+    | CallRefused
+    | Warned
+    | ListingRead
+    | NotificationAttempted
+)

@@ -1,8 +1,9 @@
 """Faults: our only exception, one closed table of kinds named by what the reader must do.
 
-The table says for each kind: the status a client sees, what happens before the commit point, what the breaker makes
-of it, and how the hold ends: `release` is paid by nobody. Verdicts: `next` another candidate, `wait` another one now
-and this one after its `Retry-After`, `larger` a candidate with a larger context, `stop` the client's own affair.
+The table says for each kind: the status a client sees, what happens before the commit point, what
+the breaker makes of it, and how the hold ends: `release` is paid by nobody. Verdicts: `next`
+another candidate, `wait` another one now and this one after its `Retry-After`, `larger` a candidate
+with a larger context, `stop` the client's own affair.
 """
 
 from typing import Literal
@@ -12,10 +13,19 @@ from msgspec import Struct
 Verdict = Literal["next", "wait", "larger", "stop"]
 BreakerEffect = Literal["none", "count", "trip_credential", "trip_offer", "hide", "cool"]
 Ending = Literal["release", "settle"]
+Blame = Literal["request", "provider", "gateway"]
+"""Whose doing a failure of an attempt may be. What came back may be what the request's body has
+caused; a connection that could not be made is the provider's doing; the rest is our own.
+"""
 
 
 class FaultRule(Struct, frozen=True):
-    """What follows from a kind of fault. `free`: the attempt was refused, it does not count against `attempts`."""
+    """What follows from a kind of fault.
+
+    `free`: the attempt was refused, it does not count against `attempts`.
+
+    Example: `FaultRule(503, "next", "trip_credential", free=True)`
+    """
 
     status: int
     verdict: Verdict = "stop"
@@ -32,6 +42,7 @@ FAULTS: dict[str, FaultRule] = {
     "forbidden": FaultRule(403),
     "unknown_model": FaultRule(404),
     "unknown_route": FaultRule(404),
+    "not_found": FaultRule(404),
     "wrong_method": FaultRule(405),
     "unpriced": FaultRule(503),
     "insufficient_credit": FaultRule(402),
@@ -39,8 +50,8 @@ FAULTS: dict[str, FaultRule] = {
     "rate_limited": FaultRule(429),
     "in_flight": FaultRule(409),
     "replay_unavailable": FaultRule(409),
-    "other_request": FaultRule(422),
-    "set_in_file": FaultRule(409),
+    "idempotency_mismatch": FaultRule(422),
+    "config_locked": FaultRule(409),
     "upstream_auth": FaultRule(503, "next", "trip_credential", free=True),
     "upstream_forbidden": FaultRule(503, "next", "trip_offer", free=True),
     "upstream_unpaid": FaultRule(503, "next", "trip_credential", free=True),
@@ -62,15 +73,21 @@ FAULTS: dict[str, FaultRule] = {
 
 MAX_MESSAGE = 600
 """Characters of a message that anyone is shown."""
+MAX_PARAM = 200
+"""Characters of the name of a field: it is the client's own."""
 
 
 class Fault(Exception):
     """Something that the reader must act on; `kind` is a key of `FAULTS`.
 
-    `param` names the field that the client got wrong; `upstream` holds a provider's own words.
+    `param` names the field that the client got wrong; `upstream` holds a provider's own words;
+    `blame` says whose doing it may be, for a kind that counts against an offer.
+
+    Example: `Fault("rate_limited", "Rate limit reached (key_rpm: 60); retry in 0.8 s.",
+    retry_after_s=0.8)`
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each of them is named where a fault is raised
         self,
         kind: str,
         message: str,
@@ -78,7 +95,8 @@ class Fault(Exception):
         retry_after_s: float | None = None,
         param: str = "",
         provider: str = "",
-        upstream: "UpstreamWords | None" = None,
+        upstream: "UpstreamError | None" = None,
+        blame: Blame = "request",
     ) -> None:
         if kind not in FAULTS:
             raise KeyError(kind)
@@ -86,20 +104,32 @@ class Fault(Exception):
         self.kind = kind
         self.message = message[:MAX_MESSAGE]
         self.retry_after_s = retry_after_s
-        self.param = param
+        self.param = param[:MAX_PARAM]
         self.provider = provider
         self.upstream = upstream
+        self.blame = blame
 
     @property
     def rule(self) -> FaultRule:
         return FAULTS[self.kind]
 
+    @property
+    def is_suspected(self) -> bool:
+        """Whether it counts against an offer, unless the request itself has caused it."""
+        return self.blame == "request" and self.rule.breaker == "count"
+
     def __repr__(self) -> str:
         return f"Fault({self.kind!r}, {self.message!r})"
 
 
-class UpstreamWords(Struct, frozen=True):
-    """What a provider said when it refused: its status, and type, code, param and message where it gave them."""
+class UpstreamError(Struct, frozen=True):
+    """What a provider said when it refused: its status, and type, code, param and message where it
+    gave them.
+
+    `unsupported_parameter` is the one that the words name as unknown to the provider.
+
+    Example: `UpstreamError("openai_chat", 400, code="context_length_exceeded", param="messages")`
+    """
 
     dialect: str
     status: int
@@ -109,3 +139,4 @@ class UpstreamWords(Struct, frozen=True):
     message: str = ""
     raw: bytes = b""
     retry_after_s: float | None = None
+    unsupported_parameter: str = ""

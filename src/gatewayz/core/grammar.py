@@ -1,7 +1,8 @@
 """The grammar of a stream, as a table: what may follow what.
 
-new → Started → (blocks, usage, ended choices)* → Finished or Failed. A block is used between its start and its end,
-belongs to a choice that has not ended, and never opens twice. Every block is closed before the stream finishes.
+new → Started → (blocks, usage, ended choices)* → Finished or Failed. A block is used between its
+start and its end, belongs to a choice that has not ended, and never opens twice. Every block is
+closed before the stream finishes.
 """
 
 from collections.abc import Iterable
@@ -34,16 +35,16 @@ class Grammar:
             return "an event after the end"
         if self.state == "new" and not isinstance(event, Started | Failed):
             return "an event before the start"
-        return self._follow(event)
+        return self._advance(event)
 
-    def _follow(self, event: Event) -> str:
+    def _advance(self, event: Event) -> str:
         match event:
             case Started():
                 wrong = "a second start" if self.state == "running" else ""
                 self.state = "running"
                 return wrong
             case BlockStarted(block=block, choice=choice):
-                return self._opened(block, choice)
+                return self._open_block(block, choice)
             case BlockDelta(block=block):
                 return "" if block in self._open else "a delta of a block that is not open"
             case BlockEnded(block=block):
@@ -53,7 +54,7 @@ class Grammar:
                     else "an end of a block that is not open"
                 )
             case ChoiceEnded(choice=choice):
-                return self._choice_ended(choice)
+                return self._end_choice(choice)
             case UsageReported():
                 return ""
             case Finished():
@@ -63,7 +64,7 @@ class Grammar:
                 self.state = "done"
                 return ""
 
-    def _opened(self, block: int, choice: int) -> str:
+    def _open_block(self, block: int, choice: int) -> str:
         if block in self._seen:
             return "a block opened twice"
         if choice in self._ended:
@@ -72,7 +73,7 @@ class Grammar:
         self._open[block] = choice
         return ""
 
-    def _choice_ended(self, choice: int) -> str:
+    def _end_choice(self, choice: int) -> str:
         if choice in self._ended:
             return "a choice ended twice"
         self._ended.add(choice)

@@ -1,7 +1,7 @@
 """Money is an integer: amounts in nano-dollars, prices in pico-dollars per unit.
 
-`cost` is a dot product over the usage buckets at the rates that hold for the call's prompt and service tier, rounded up
-once per call, so a cost above zero is always charged.
+`cost` is a dot product over the usage buckets at the rates that hold for the call's prompt and
+service tier, rounded up once per call, so a cost above zero is always charged.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,15 @@ Nanos = NewType("Nanos", int)
 _counts, _prices = attrgetter(*BUCKETS), attrgetter(*BUCKETS)
 
 NANOS_PER_USD = 10**9
+PICO_PER_USD = 10**12
+PICO_PER_NANO = 1_000
 MAX_USD = 10**9
 """The largest amount that moves at once; more is a slip of the hand."""
-PICO_PER_NANO = 1_000
 BASIS_POINTS = 10_000
 MAX_PICO_PER_UNIT = 10**12
-"""A bound against unit mistakes for prices per image, request, second or search; tokens: `MAX_PICO_PER_TOKEN`."""
+"""A bound against unit mistakes for prices per image, request, second or search; tokens:
+`MAX_PICO_PER_TOKEN`.
+"""
 MAX_PICO_PER_TOKEN = 10**9
 
 FALLBACKS = {
@@ -40,10 +43,18 @@ FALLBACKS = {
     "image_output": "output",
 }
 """The bucket whose price holds where a price list does not name one."""
+DEARER_BUCKETS = ("cache_write", "cache_write_1h", "audio_input", "audio_output", "image_output")
+"""Buckets that cost a multiple of their fallback at many models: where a price list does not name
+one of them, requests that use it are not admitted.
+"""
 
 
 class Tier(Struct, frozen=True):
-    """Other rates, in the order of `BUCKETS`: for prompts of more than `above` tokens, or for a service tier."""
+    """Other rates, in the order of `BUCKETS`: for prompts of more than `above` tokens, or for a
+    service tier.
+
+    Example: `Tier(above=200_000, rates=(5_000_000, …))`
+    """
 
     above: int = 0
     service: str = ""
@@ -56,10 +67,14 @@ class Tier(Struct, frozen=True):
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """Pico-dollars per unit, one field a bucket of `Usage`. $1 per million tokens is 1,000,000.
+    """Pico-dollars per unit, one field for each bucket of `Usage`. $1 per million tokens is
+    1,000,000.
 
-    `tiers` are sorted by service and threshold; the last that fits a call holds for all of it. `markup_bp` is what we
-    add, in basis points. A call keeps the price that it was admitted with.
+    `tiers` are sorted by service and threshold; the last that fits a call holds for all of it.
+    `markup_bp` is what we add, in basis points. `unpriced_buckets` are the `DEARER_BUCKETS` that
+    its list does not name. A call keeps the price that it was admitted with.
+
+    Example: `Price(input=2_500_000, output=10_000_000)` is $2.50 and $10.00 per million tokens.
     """
 
     input: int = 0
@@ -83,13 +98,19 @@ class Price(Struct, frozen=True, kw_only=True):
     version: str = ""
     source: str = ""
     valid_from_ms: int = 0
+    unpriced_buckets: tuple[str, ...] = ()
 
 
 FREE = Price(free=True, version="free")
 
 
 def cost(usage: Usage, price: Price, markup_bp: int | None = None) -> Nanos:
-    """What `usage` costs at `price`, rounded up once; `markup_bp` takes the place of the price's own."""
+    """What `usage` costs at `price`, rounded up once; `markup_bp` takes the place of the price's
+    own.
+
+    Example: `cost(Usage(input=12, output=3), Price(input=2_500_000, output=10_000_000))` is 60,000
+    nano-dollars.
+    """
     rates = rates_of(price, usage.prompt, usage.service) if price.tiers else _prices(price)
     pico = sum([count * rate for count, rate in zip(_counts(usage), rates, strict=True) if count])
     markup = price.markup_bp if markup_bp is None else markup_bp
@@ -105,24 +126,33 @@ def rates_of(price: Price, prompt: int, service: str = "") -> tuple[int, ...]:
     return rates
 
 
-Listed = Mapping[str, int]
+BucketRates = Mapping[str, int]
 """Pico-dollars per unit by bucket, as a price list names them: not every bucket."""
 
 
-def price_from_pico(listed: Listed, tiers: Mapping[tuple[str, int], Listed] | None = None) -> Price:
-    """A whole price. Buckets that are not listed take the price of their fallback; in a tier, keyed by service and
-    threshold, they keep their proportion to it. Every service has every threshold. Faults: `bad_request` for a tier
-    in which a longer prompt is cheaper.
+def price_from_pico(
+    listed: BucketRates, tiers: Mapping[tuple[str, int], BucketRates] | None = None
+) -> Price:
+    """A whole price.
+
+    Buckets that are not listed take the price of their fallback; in a tier, keyed by service and
+    threshold, they keep their proportion to it. Every service has every threshold. Faults:
+    `bad_request` for a tier in which a longer prompt is cheaper.
     """
     base = dict(listed)
     for bucket, source in FALLBACKS.items():
         base.setdefault(bucket, base.get(source, 0))
-    given = {key: _in_tier(base, own) for key, own in (tiers or {}).items()}
-    full = {bucket: base.get(bucket, 0) for bucket in BUCKETS}
-    return replace(Price(), **base, tiers=_every_tier(tuple(full.values()), given) if given else ())
+    standard = tuple(base.get(bucket, 0) for bucket in BUCKETS)
+    rates_by_tier = {key: _tier_rates(base, rates) for key, rates in (tiers or {}).items()}
+    return replace(
+        Price(),
+        **base,
+        tiers=_complete_tiers(standard, rates_by_tier) if rates_by_tier else (),
+        unpriced_buckets=tuple(bucket for bucket in DEARER_BUCKETS if bucket not in listed),
+    )
 
 
-def _in_tier(base: Listed, listed: Listed) -> tuple[int, ...]:
+def _tier_rates(base: BucketRates, listed: BucketRates) -> tuple[int, ...]:
     rates = {bucket: listed.get(bucket, base.get(bucket, 0)) for bucket in BUCKETS}
     for bucket, source in FALLBACKS.items():
         if bucket not in listed and base.get(source):
@@ -130,19 +160,20 @@ def _in_tier(base: Listed, listed: Listed) -> tuple[int, ...]:
     return tuple(rates.values())
 
 
-def _every_tier(
-    base: tuple[int, ...], given: Mapping[tuple[str, int], tuple[int, ...]]
+def _complete_tiers(
+    base: tuple[int, ...], rates_by_tier: Mapping[tuple[str, int], tuple[int, ...]]
 ) -> tuple[Tier, ...]:
     standard = {0: base} | {
-        above: rates for (service, above), rates in given.items() if not service
+        above: rates for (service, above), rates in rates_by_tier.items() if not service
     }
-    services = sorted({service for service, _ in given})
+    services = sorted({service for service, _ in rates_by_tier})
+    thresholds = sorted({above for _, above in rates_by_tier} | {0})
     tiers: list[Tier] = []
     for service in services:
-        below = given.get((service, 0), base)
-        for above in sorted({above for _, above in given} | {0}):
+        below = rates_by_tier.get((service, 0), base)
+        for above in thresholds:
             # A threshold that only another service names is taken at the dearer of what is known.
-            own = given.get((service, above))
+            own = rates_by_tier.get((service, above))
             rates = own or tuple(map(max, below, standard.get(above, below) if above else below))
             if any(map(gt, below, rates)):
                 raise Fault("bad_request", f"above {above} tokens a price is lower than below")
@@ -152,10 +183,10 @@ def _every_tier(
     return tuple(tiers)
 
 
-def repriced(before: Price, listed: Listed) -> Price:
-    """The price with other figures: what `listed` does not name keeps its proportion, and so do the tiers."""
+def reprice(before: Price, listed: BucketRates) -> Price:
+    """The price with other figures: what `listed` does not name keeps its proportion, tiers too."""
     old = _prices(before)
-    new = _in_tier(dict(zip(BUCKETS, old, strict=True)), listed)
+    new = _tier_rates(dict(zip(BUCKETS, old, strict=True)), listed)
     tiers = tuple(
         replace(
             tier,
@@ -166,18 +197,13 @@ def repriced(before: Price, listed: Listed) -> Price:
         )
         for tier in before.tiers
     )
-    return replace(before, **dict(zip(BUCKETS, new, strict=True)), tiers=tiers)
+    unpriced = tuple(bucket for bucket in before.unpriced_buckets if bucket not in listed)
+    return replace(
+        before, **dict(zip(BUCKETS, new, strict=True)), tiers=tiers, unpriced_buckets=unpriced
+    )
 
 
-def price_from_usd(listed: Mapping[str, str], version: str = "") -> Price:
-    """A price from decimal text: USD per million tokens or pixels; images, requests, seconds, searches in USD each.
-
-    Buckets that are not listed take the price of their fallback. Faults: `bad_request` names the figure.
-    """
-    return replace(price_from_pico(listed_from_usd(listed)), version=version)
-
-
-def listed_from_usd(listed: Mapping[str, str]) -> dict[str, int]:
+def rates_from_usd(listed: Mapping[str, str]) -> dict[str, int]:
     """The figures of a price list as integers. Faults: `bad_request` names the figure."""
     for bucket in listed:
         if bucket not in BUCKETS:
@@ -196,21 +222,47 @@ def pico_from_usd(bucket: str, text: str) -> int:
         raise Fault(
             "bad_request", f"the price of {bucket} is not a decimal number: {text!r}"
         ) from None
-    token = bucket in MILLION_BUCKETS
-    scaled = usd * (10**6 if token else 10**12)
-    limit = MAX_PICO_PER_TOKEN if token else MAX_PICO_PER_UNIT
+    per_million = bucket in MILLION_BUCKETS
+    scale = 10**6 if per_million else PICO_PER_USD
+    limit = MAX_PICO_PER_TOKEN if per_million else MAX_PICO_PER_UNIT
+    scaled = usd * scale
     if not scaled.is_finite() or scaled != scaled.to_integral_value() or not 0 <= scaled <= limit:
         raise Fault(
-            "bad_request", f"the price of {bucket} must be 0 or more, finite and sane: {text!r}"
+            "bad_request",
+            f"the price of {bucket} must be from 0 to {limit // scale} US dollars, "
+            f"in whole pico-dollars a unit: {text!r}",
         )
     return int(scaled)
 
 
+def usd_from_pico(pico: int) -> str:
+    """Pico-dollars as decimal text, exactly.
+
+    Example: `usd_from_pico(2_500_000)` is `"0.0000025"`.
+    """
+    dollars, rest = divmod(pico, PICO_PER_USD)
+    return f"{dollars}.{rest:012d}".rstrip("0").rstrip(".")
+
+
 def usd_text(amount: Nanos) -> str:
-    """The amount in US dollars as plain decimal text of at most nine decimals."""
+    """The amount in US dollars as plain decimal text of at most nine decimals.
+
+    Example: `usd_text(Nanos(60_000))` is `"0.00006"`.
+    """
     sign = "-" if amount < 0 else ""
     whole, rest = divmod(abs(amount), 10**9)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+
+
+def money_fields(**amounts: int) -> dict[str, str | int]:
+    """Each amount in nano-dollars as text, and beside it as the whole number that it is.
+
+    Example: money_fields(cost=1_500_000) is {"cost": "0.0015", "cost_nanos": 1_500_000}
+    """
+    fields: dict[str, str | int] = {}
+    for name, nanos in amounts.items():
+        fields |= {name: usd_text(Nanos(nanos)), f"{name}_nanos": nanos}
+    return fields
 
 
 def nanos_from_usd(text: str) -> Nanos:
@@ -219,7 +271,7 @@ def nanos_from_usd(text: str) -> Nanos:
         nanos = Decimal(text) * NANOS_PER_USD
     except InvalidOperation:
         raise Fault(
-            "bad_request", f"{text[:40]!r} is no amount in US dollars, such as 12.50."
+            "bad_request", f"{text[:40]!r} is not an amount in US dollars, such as 12.50."
         ) from None
     if (
         not nanos.is_finite()
@@ -227,6 +279,7 @@ def nanos_from_usd(text: str) -> Nanos:
         or abs(nanos) > MAX_USD * NANOS_PER_USD
     ):
         raise Fault(
-            "bad_request", f"{text[:40]!r} is no amount of at most nine decimals and ${MAX_USD}."
+            "bad_request",
+            f"{text[:40]!r} is not an amount of at most nine decimals and ${MAX_USD}.",
         )
     return Nanos(int(nanos))

@@ -22,7 +22,7 @@ from gatewayz.core.usage import Usage
 
 
 class Block(Struct, frozen=True):
-    """A finished block."""
+    """A finished block. Example: `Block(Kind.TEXT, "Hello there")`"""
 
     kind: Kind
     text: str
@@ -42,7 +42,14 @@ class Choice(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """A whole answer; `usage` is `None` when the provider told nothing, `cost` in nano-dollars when it has no price."""
+    """A whole answer.
+
+    `usage` is `None` where the provider reported none; `cost` is in nano-dollars, `None` for no
+    price.
+
+    Example: `Reply(id="x", model="gpt-4o", choices=(Choice((Block(Kind.TEXT, "Hi"),), Stop.END,
+    "stop"),))`
+    """
 
     id: str
     model: str
@@ -53,54 +60,52 @@ class Reply(Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
 
 
-class _Open(Struct):
+class _OpenBlock(Struct):
     start: BlockStarted
     pieces: list[str]
     extra: dict[str, Any] | None = None
     sealed: str = ""
 
 
-class Folder:
+class ReplyBuilder:
     """Collects events; `reply` is what they add up to so far. A `Failed` event raises its fault."""
 
     def __init__(self) -> None:
         self._head = Started()
-        self._blocks: dict[int, _Open] = {}
+        self._blocks: dict[int, _OpenBlock] = {}
         self._stops: dict[int, ChoiceEnded] = {}
         self._usage = UsageReported(Usage())
-        self._told = False
+        self._has_usage = False
 
     def add(self, event: Event) -> None:
         match event:
             case BlockDelta(block=block, text=text, extra=extra):
-                held = self._blocks[block]
-                held.pieces.append(text)
+                open_block = self._blocks[block]
+                open_block.pieces.append(text)
                 if extra:
-                    held.extra = merged(held.extra or {}, extra)
+                    open_block.extra = merge_extra(open_block.extra or {}, extra)
             case Started():
                 self._head = event
             case BlockStarted(block=block):
-                self._blocks[block] = _Open(event, [])
+                self._blocks[block] = _OpenBlock(event, [])
             case BlockEnded(block=block, sealed=sealed):
                 self._blocks[block].sealed = sealed
             case ChoiceEnded(choice=choice):
                 self._stops[choice] = event
             case UsageReported():
-                self._usage, self._told = event, True
+                self._usage, self._has_usage = event, True
             case Failed(fault=fault):
                 raise fault
             case Finished():
                 pass
 
     def reply(self) -> Reply:
-        numbers = sorted(
-            {*self._stops, *(held.start.choice for held in self._blocks.values())}
-        ) or [0]
+        numbers = {*self._stops, *(block.start.choice for block in self._blocks.values())}
         return Reply(
             id=self._head.id,
             model=self._head.model,
-            choices=tuple(self._choice(number) for number in numbers),
-            usage=self._usage.usage if self._told else None,
+            choices=tuple(self._choice(number) for number in sorted(numbers) or [0]),
+            usage=self._usage.usage if self._has_usage else None,
             cost_usd=self._usage.cost_usd,
             cost=self._usage.cost,
             extra=self._head.extra,
@@ -109,21 +114,21 @@ class Folder:
     def _choice(self, number: int) -> Choice:
         end = self._stops.get(number, ChoiceEnded(number, Stop.END))
         blocks = tuple(
-            _finished(held) for held in self._blocks.values() if held.start.choice == number
+            _build_block(block) for block in self._blocks.values() if block.start.choice == number
         )
         return Choice(blocks, end.stop, end.raw, end.extra)
 
 
 def fold(events: Iterable[Event]) -> Reply:
     """A whole stream as one reply; raises the fault of a stream that failed."""
-    folder = Folder()
+    builder = ReplyBuilder()
     for event in events:
-        folder.add(event)
-    return folder.reply()
+        builder.add(event)
+    return builder.reply()
 
 
 def unfold(reply: Reply) -> Iterator[Event]:
-    """A reply spelled as a stream: this is how a JSON body joins the one path."""
+    """A reply as a stream: this is how a JSON body joins the one path."""
     yield Started(reply.id, reply.model, reply.extra)
     number = 0
     for index, choice in enumerate(reply.choices):
@@ -143,26 +148,28 @@ CONCATENATED = frozenset({"data", "transcript", "text", "signature", "summary"})
 """Text fields of `extra` that stream in pieces; of the others the last one holds."""
 
 
-def merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    """Two pieces of `extra` as one: objects merge, lists append, streamed texts join, otherwise the later one holds."""
+def merge_extra(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    """Two pieces of `extra` as one: objects merge, lists append, streamed texts join, otherwise the
+    later one holds.
+    """
     result = dict(left)
     for key, value in right.items():
-        have = result.get(key)
-        if isinstance(have, dict) and isinstance(value, dict):
-            result[key] = merged(have, value)
-        elif _appends(key, have, value):
-            result[key] = have + value
+        before = result.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            result[key] = merge_extra(before, value)
+        elif _is_appended(key, before, value):
+            result[key] = before + value
         else:
             result[key] = value
     return result
 
 
-def _appends(key: str, have: Any, value: Any) -> bool:
-    if isinstance(have, list):
+def _is_appended(key: str, before: Any, value: Any) -> bool:
+    if isinstance(before, list):
         return isinstance(value, list)
-    return key in CONCATENATED and isinstance(have, str) and isinstance(value, str)
+    return key in CONCATENATED and isinstance(before, str) and isinstance(value, str)
 
 
-def _finished(held: _Open) -> Block:
-    start = held.start
-    return Block(start.kind, "".join(held.pieces), start.id, start.name, held.sealed, held.extra)
+def _build_block(block: _OpenBlock) -> Block:
+    start, text = block.start, "".join(block.pieces)
+    return Block(start.kind, text, start.id, start.name, block.sealed, block.extra)

@@ -1,6 +1,8 @@
-"""Webhooks as Standard Webhooks defines them (github.com/standard-webhooks): where they may go, how they are signed.
+"""Webhooks as Standard Webhooks defines them (github.com/standard-webhooks): where they may go, how
+they are signed.
 
-What is signed is `id.timestamp.body`, byte for byte, by HMAC-SHA256 under a secret that only sender and receiver know.
+What is signed is `id.timestamp.body`, byte for byte, by HMAC-SHA256 under a secret that only sender
+and receiver know.
 """
 
 import base64
@@ -16,58 +18,62 @@ from gatewayz.core.faults import Fault
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-LEAST_BYTES, MOST_BYTES = 24, 64
+MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 """Of a secret, as the specification bounds it."""
 MAX_URL = 2_048
-URL = re.compile(rf"https?://[!-~]{{1,{MAX_URL}}}")
+URL_PATTERN = re.compile(rf"https?://[!-~]{{1,{MAX_URL}}}")
 """Printable ASCII without spaces: what goes into the head of a request cannot break it."""
 
 
 def secret_text(secret: bytes) -> str:
-    """A secret as it is written."""
+    """A secret as it is shown: `whsec_` and base64."""
     return PREFIX + base64.b64encode(secret).decode()
 
 
-def secret_from(text: str) -> bytes:
-    """The secret that is written. Faults: `bad_request`, without what was written."""
+def secret_from_text(text: str) -> bytes:
+    """The secret's bytes. Faults: `bad_request`, without quoting the text."""
     try:
         secret = base64.b64decode(text.removeprefix(PREFIX).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         secret = b""
-    if not text.startswith(PREFIX) or not LEAST_BYTES <= len(secret) <= MOST_BYTES:
-        why = (
-            f"a webhook's secret is {PREFIX} and the base64 of {LEAST_BYTES} to {MOST_BYTES} bytes"
+    if not text.startswith(PREFIX) or not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+        raise Fault(
+            "bad_request",
+            f"secret: a webhook's secret is {PREFIX} followed by "
+            f"{MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes in base64.",
+            param="secret",
         )
-        raise Fault("bad_request", f"secret: {why}.", param="secret")
     return secret
 
 
 def signature(secret: bytes, message: str, at_s: int, body: bytes) -> str:
-    """What `webhook-signature` says of a message that is sent at this moment."""
+    """The header `webhook-signature` of a message sent at `at_s`, seconds since the epoch."""
     signed = f"{message}.{at_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
 
 
-def checked_url(url: str, *, private: bool) -> str:
-    """The address, if a webhook may go there; `private`: also without TLS, and to addresses that are not public.
+def validate_webhook_url(url: str, *, private: bool) -> str:
+    """The URL, if a webhook may go there; `private`: also without TLS, and to addresses that are
+    not public.
 
-    Names are resolved, and what they resolve to is checked, whenever something is sent. Faults: `bad_request`.
+    Names are resolved, and what they resolve to is checked, whenever something is sent. Faults:
+    `bad_request`.
     """
-    if len(url) > MAX_URL or not URL.fullmatch(url):
-        raise _refused(
-            f"an address begins with https:// and has at most {MAX_URL} characters, none of them a space"
+    if len(url) > MAX_URL or not URL_PATTERN.fullmatch(url):
+        raise _invalid_url(
+            f"it must begin with https:// and have at most {MAX_URL} characters, without spaces"
         )
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        numbered = parts.port is None or parts.port > 0
+        has_valid_port = parts.port is None or parts.port > 0
     except ValueError:
-        raise _refused("it is no address") from None
-    if not host or not numbered or "@" in parts.netloc or parts.fragment:
-        raise _refused("an address has a host, and neither a name nor a password nor a fragment")
+        raise _invalid_url("it is not a URL") from None
+    if not host or not has_valid_port or "@" in parts.netloc or parts.fragment:
+        raise _invalid_url("it must have a host, and no user name, password or fragment")
     if not private and (parts.scheme != "https" or not _maybe_public(host)):
-        raise _refused(
-            "it must be https, at a public address; notices.private_addresses allows others"
+        raise _invalid_url(
+            "it must be https, at a public address; notifications.private_addresses allows others"
         )
     return url
 
@@ -80,5 +86,5 @@ def _maybe_public(host: str) -> bool:
     return is_public(host)
 
 
-def _refused(why: str) -> Fault:
+def _invalid_url(why: str) -> Fault:
     return Fault("bad_request", f"url: {why}.", param="url")

@@ -1,25 +1,26 @@
-"""Which dialect is spoken where: client roles by path, upstream roles by name."""
+"""The dialects: client roles by the path that clients call, upstream roles by name."""
 
 from typing import Any
 
-from gatewayz.dialects.anthropic_messages.roles import (
+from gatewayz.dialects.anthropic.roles import (
     AnthropicCountClient,
     AnthropicMessagesClient,
     AnthropicMessagesUpstream,
 )
-from gatewayz.dialects.base import ClientRole, UpstreamRole
-from gatewayz.dialects.fal_images.roles import FalImagesUpstream
-from gatewayz.dialects.gemini.embeddings import GeminiEmbeddingsUpstream, VertexEmbeddingsUpstream
+from gatewayz.dialects.fal.roles import FalImagesUpstream
+from gatewayz.dialects.gemini.embeddings import GeminiEmbeddingsUpstream
 from gatewayz.dialects.gemini.images import GeminiImagesUpstream
 from gatewayz.dialects.gemini.roles import GeminiUpstream
-from gatewayz.dialects.openai_chat.roles import OpenAIChatClient, OpenAIChatUpstream
-from gatewayz.dialects.openai_completions.roles import OpenAICompletionsClient
-from gatewayz.dialects.openai_embeddings.roles import (
+from gatewayz.dialects.kit.base import ClientRole, UpstreamRole
+from gatewayz.dialects.openai.chat.roles import OpenAIChatClient, OpenAIChatUpstream
+from gatewayz.dialects.openai.completions.roles import OpenAICompletionsClient
+from gatewayz.dialects.openai.embeddings.roles import (
     OpenAIEmbeddingsClient,
     OpenAIEmbeddingsUpstream,
 )
-from gatewayz.dialects.openai_images.roles import OpenAIImagesClient, OpenAIImagesUpstream
-from gatewayz.dialects.vertex_predict.roles import VertexPredictUpstream
+from gatewayz.dialects.openai.images.roles import OpenAIImagesClient, OpenAIImagesUpstream
+from gatewayz.dialects.vertex.embeddings import VertexEmbeddingsUpstream
+from gatewayz.dialects.vertex.roles import VertexPredictUpstream
 
 CLIENTS: dict[str, ClientRole] = {
     "/v1/chat/completions": OpenAIChatClient(),

@@ -1,253 +1,389 @@
 """Attempts: candidates tried in the plan's order until one commits.
 
-Nothing is promised before the first block (for a JSON client: before the whole reply), so a provider that says 200 and
-dies is still a failover. After the commit a failure is the end: a `Failed` frame, never another provider's text.
+Nothing is promised before the first block (for a JSON client: before the whole reply), so a
+provider that says 200 and dies is still a failover. After the commit a failure is the end: a
+`Failed` frame, never another provider's text.
 """
 
+import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import NoReturn
+
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Attempt, Call
 from gatewayz.core.clock import Clock
-from gatewayz.core.events import (
-    FINISHED,
-    BlockStarted,
-    ChoiceEnded,
-    Failed,
-    Finished,
-    Frame,
-    Started,
-    Stop,
-    is_end,
-)
+from gatewayz.core.events import Failed, Frame, is_end
 from gatewayz.core.facts import AttemptEnded
 from gatewayz.core.faults import Fault
-from gatewayz.engine.attempt import Asker
-from gatewayz.engine.errand import Heard
-from gatewayz.engine.health import Health, Ticket
-from gatewayz.engine.tally import Tally
+from gatewayz.core.redaction import Redactor
+from gatewayz.core.secrets import Secret
+from gatewayz.core.text_bounds import MAX_DROPPED_NAME_CHARS, MAX_DROPPED_NAMES, shorten_all
+from gatewayz.engine.background import ShieldedTasks
+from gatewayz.engine.call_state import CallProgress, CallState
+from gatewayz.engine.commit_point import (
+    content_filter_end,
+    fault_of_end,
+    frame_bytes,
+    has_commit_point,
+    raise_before_commit,
+    raise_no_content,
+)
+from gatewayz.engine.deadline import Deadline
+from gatewayz.engine.health import AttemptPermit, Health
+from gatewayz.engine.steps import AttemptInfo, StepResources, StepRunner
 from gatewayz.ports.facts import Bus
-from gatewayz.providers.classify import classify
+from gatewayz.ports.tokens import AccessTokens
+from gatewayz.ports.transport import Transport
+from gatewayz.providers.error_classes import classify, clean_fault
+from gatewayz.providers.request import RequestOptions, build_request
+from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential
+from gatewayz.routing.breaker import LeaseOwner
 from gatewayz.routing.plan import Candidate, Plan
-from gatewayz.routing.rules import RoutingRules
-from gatewayz.routing.verdict import Tried, client_fault, named_parameter, verdict
+from gatewayz.routing.rules import Deadlines, RoutingRules
+from gatewayz.routing.verdict import RetryState, fault_for_client, parameter_to_drop, verdict
 
-MAX_HELD_FRAMES = 4_096
+MAX_BUFFERED_FRAMES = 4_096
 """Frames without content before the commit; a provider that sends more is broken."""
-
-
-class Pursuit:
-    """What one call has tried so far."""
-
-    def __init__(self, call: Call, tally: Tally) -> None:
-        self.call = call
-        self.tally = tally
-        self.faults: list[Fault] = []
-        self.counted = 0
-        self.tried = 0
-        self.without: tuple[str, ...] = ()
-        self.larger_than = 0
+MAX_BUFFERED_BYTES = 96 * 2**20
+"""Memory of frames before the commit: of a whole answer, all of it."""
+CONNECTION_REUSE_S = 0.25
+"""How long the end of a finished answer is waited for, so that its connection can be used again."""
+NO_CREDENTIAL = Credential(id="no credential", key=Secret(""))
 
 
 class Attempts:
     """Tries candidates."""
 
     def __init__(
-        self, asker: Asker, health: Health, rules: RoutingRules, clock: Clock, bus: Bus
+        self,
+        upstream: "UpstreamClient",
+        health: Health,
+        rules: RoutingRules,
+        clock: Clock,
+        bus: Bus,
     ) -> None:
-        self._asker = asker
+        self._upstream = upstream
         self._health = health
         self._rules = rules
         self._clock = clock
         self._bus = bus
 
-    async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
-        """Batches of the candidate that committed. Raises the fault for the client when none did."""
-        pursuit = Pursuit(call, tally)
-        plan = tally.plan or Plan(model=call.request.model, candidates=())
-        queue = list(plan.candidates)
-        if plan.last_resort is not None:
-            queue = [plan.last_resort]
-        while queue and not tally.left and not self._out_of_time(pursuit):
+    async def answer(self, state: CallState) -> AsyncGenerator[list[Frame], None]:
+        """Batches of the candidate that committed; the client's fault is raised when none did."""
+        call, progress = state.call, state.progress
+        plan = state.plan or Plan(model=call.request.model, candidates=())
+        queue = list(plan.candidates) if plan.last_resort is None else [plan.last_resort]
+
+        try:
+            while (attempt := self._next_attempt(queue, plan, state)) is not None:
+                candidate, dropped = attempt.candidate, progress.dropped_parameters
+                progress.current_candidate = candidate
+                try:
+                    answer = self._upstream.answer(call, candidate, attempt.info, dropped)
+                    async with aclosing(answer) as batches:
+                        async for frames in batches:
+                            if progress.candidate is not None and not is_end(frames):
+                                yield frames
+                            elif ready := self._advance(attempt, frames, state):
+                                yield ready
+                except Fault as fault:
+                    if end := self._fail(attempt, fault, state):
+                        yield end
+                finally:
+                    progress.current_candidate = None
+                    self._record_broken_off(attempt, state)
+
+                if progress.candidate is not None:
+                    return
+                self._decide_next(candidate, queue, progress)
+        finally:
+            self._record_suspects(progress)
+        raise _fault_without_answer(plan, progress)
+
+    def _next_attempt(
+        self, queue: list[Candidate], plan: Plan, state: CallState
+    ) -> "_AttemptUnderWay | None":
+        """The next candidate that its breakers admit, while there is one and somebody waits."""
+        admit = self._health.admit if plan.last_resort is None else self._health.admit_last_resort
+        while queue and not state.client_left:
+            if self._clock.now() >= state.call.deadline:
+                state.progress.faults.append(Fault("upstream_timeout", "The call's time ran out."))
+                return None
             candidate = queue.pop(0)
-            if self._skipped(candidate, pursuit):
+            if self._should_skip(candidate, state.progress):
                 continue
-            ask = self._health.admit if plan.last_resort is None else self._health.last_resort
-            ticket = ask(candidate, call.id)
-            if ticket is None:
-                continue
-            async with aclosing(self._tried(candidate, ticket, pursuit)) as batches:
-                async for frames in batches:
-                    yield frames
-            if tally.candidate is not None:
-                return
-            self._next(candidate, queue, pursuit)
-        if pursuit.faults:
-            raise client_fault(pursuit.faults)
-        raise Fault(
-            "unavailable",
-            "Every provider of this model is out for now.",
-            retry_after_s=plan.retry_after_s or 1.0,
-        )
+            permit = admit(candidate, LeaseOwner(state.call.id, state.call.principal.account))
+            if permit is not None:
+                return _AttemptUnderWay(candidate, permit, self._clock.now())
+        return None
 
-    def _out_of_time(self, pursuit: Pursuit) -> bool:
-        late = self._clock.now() >= pursuit.call.deadline
-        if late:
-            pursuit.faults.append(Fault("upstream_timeout", "The call's time ran out."))
-        return late
-
-    def _skipped(self, candidate: Candidate, pursuit: Pursuit) -> bool:
-        if pursuit.faults and not self._health.may_fail_over(pursuit.tried - 1):
+    def _should_skip(self, candidate: Candidate, progress: CallProgress) -> bool:
+        failovers = len(progress.attempts) - 1
+        if progress.faults and not self._health.retry_budget.spend(failovers):
             return True
         context = candidate.offer.context
-        return bool(pursuit.larger_than) and (context is None or context <= pursuit.larger_than)
+        return bool(progress.min_context) and (context is None or context <= progress.min_context)
 
-    def _next(self, candidate: Candidate, queue: list[Candidate], pursuit: Pursuit) -> None:
+    def _advance(
+        self, attempt: "_AttemptUnderWay", frames: list[Frame], state: CallState
+    ) -> list[Frame]:
+        """What may leave now of a batch that comes before the commit, or ends the answer.
+
+        Raises the fault of an answer that fails before the commit.
+        """
+        candidate, progress = attempt.candidate, state.progress
+        ended = is_end(frames)
+        fault = fault_of_end(frames) if ended else None
+
+        if progress.candidate is None:
+            raise_before_commit(fault, state.call, frames)
+            attempt.buffered += frames
+            if not has_commit_point(state.call, frames):
+                attempt.buffered_bytes += sum(map(frame_bytes, frames))
+                few = MAX_BUFFERED_FRAMES if state.call.request.streamed else math.inf
+                if len(attempt.buffered) > few or attempt.buffered_bytes > MAX_BUFFERED_BYTES:
+                    raise_no_content(candidate)
+                return []
+            frames, attempt.buffered = attempt.buffered, []
+            progress.candidate = candidate
+            self._record_suspects(progress)
+            progress.dropped = shorten_all(
+                attempt.info.dropped, MAX_DROPPED_NAMES, MAX_DROPPED_NAME_CHARS
+            )
+            progress.first_event_at = attempt.first_event_at = self._clock.now()
+
+        if ended:
+            # The row stands before the settlement, which stores it.
+            self._record(attempt, state, fault)
+        return frames
+
+    def _record_suspects(self, progress: CallProgress) -> None:
+        """Tells health of the failures that the request itself may have caused.
+
+        Where two providers have failed on it, it has: they are not told of each other's.
+        """
+        progress.failed_providers.update(permit.offer[0] for permit, _ in progress.suspects)
+        for permit, fault in progress.suspects:
+            if len(progress.failed_providers) > 1:
+                self._health.forgive(permit)
+            else:
+                self._health.record(permit, fault, None)
+        progress.suspects = []
+
+    def _fail(self, attempt: "_AttemptUnderWay", fault: Fault, state: CallState) -> list[Frame]:
+        """The client's end when an attempt breaks; nothing where another candidate may follow."""
+        progress = state.progress
+        if attempt.recorded:
+            # It broke after its end: that stands.
+            return []
+        self._record(attempt, state, fault)
+        if progress.candidate is not None:
+            return [Frame((Failed(fault),))]
+        if fault.kind == "filtered" and state.call.request.has_stop_reason:
+            progress.candidate = attempt.candidate
+            return content_filter_end()
+        progress.faults.append(fault)
+        return []
+
+    def _decide_next(
+        self, candidate: Candidate, queue: list[Candidate], progress: CallProgress
+    ) -> None:
         """Decides what follows the fault that the last attempt ended in."""
-        fault = pursuit.faults[-1]
-        match verdict(fault, Tried(pursuit.counted, pursuit.without), self._rules.attempts):
+        fault = progress.faults[-1]
+        tried = RetryState(progress.failed_attempts, progress.dropped_parameters)
+        match verdict(fault, tried, self._rules.attempts):
             case "stop":
                 queue.clear()
-            case "again":
-                pursuit.without = (named_parameter(fault),)
+            case "retry":
+                progress.dropped_parameters = (parameter_to_drop(fault),)
                 queue.insert(0, candidate)
             case "larger":
-                pursuit.larger_than = max(pursuit.larger_than, candidate.offer.context or 1)
+                progress.min_context = max(progress.min_context, candidate.offer.context or 1)
 
-    async def _tried(
-        self, candidate: Candidate, ticket: Ticket, pursuit: Pursuit
-    ) -> AsyncGenerator[list[Frame], None]:
-        """One attempt; its fault, if nothing was promised, is left in the pursuit."""
-        one = _Tried(candidate, ticket, self._clock.now())
-        pursuit.tally.asked = candidate
-        try:
-            async with aclosing(self._committed(candidate, one.heard, pursuit)) as batches:
-                async for frames in batches:
-                    one.first_at = one.first_at if one.first_at is not None else self._clock.now()
-                    if is_end(frames):
-                        # The row stands before the settlement, which keeps it.
-                        self._closed(one, pursuit, _ending(frames))
-                    yield frames
-        except Fault as fault:
-            self._closed(one, pursuit, fault)
-            if fault.kind == "filtered" and pursuit.call.request.stops:
-                pursuit.tally.candidate = candidate
-                yield _filtered()
-            else:
-                pursuit.faults.append(fault)
-        finally:
-            pursuit.tally.asked = None
+    def _record_broken_off(self, attempt: "_AttemptUnderWay", state: CallState) -> None:
+        """Records an attempt that somebody else has ended, before its end or a fault."""
+        if not attempt.recorded:
             # An answer that we broke off was served as far as we wanted it.
-            self._closed(
-                one,
-                pursuit,
-                None if pursuit.tally.stopped else Fault("client_gone", "The client left."),
-            )
+            gone = None if state.stopped else Fault("client_gone", "The client left.")
+            self._record(attempt, state, gone)
 
-    async def _committed(
-        self, candidate: Candidate, heard: Heard, pursuit: Pursuit
-    ) -> AsyncGenerator[list[Frame], None]:
-        """Holds frames back until there is something to promise; afterwards a failure is a frame."""
-        call, tally = pursuit.call, pursuit.tally
-        held: list[Frame] = []
-        try:
-            async with aclosing(
-                self._asker.answer(call, candidate, heard, pursuit.without)
-            ) as batches:
-                async for frames in batches:
-                    fault = _failure(frames, candidate) if is_end(frames) else None
-                    if tally.candidate is not None:
-                        yield frames if fault is None else [*frames[:-1], Frame((Failed(fault),))]
-                        continue
-                    _unless_promised(fault, call, frames)
-                    held += frames
-                    if _promises(call, frames):
-                        tally.candidate, tally.dropped = candidate, heard.dropped
-                        tally.first_event_at = self._clock.now()
-                        if fault is not None:
-                            held[-1] = Frame((Failed(fault),))
-                        yield held
-                        held = []
-                    elif call.request.streamed and len(held) > MAX_HELD_FRAMES:
-                        _without_content(candidate)
-        except Fault as fault:
-            if tally.candidate is None or tally.finished:
-                raise
-            yield [Frame((Failed(fault),))]
+    def _record(self, attempt: "_AttemptUnderWay", state: CallState, fault: Fault | None) -> None:
+        """Tells health and the observers what became of an attempt, and writes its row."""
+        attempt.recorded = True
+        call, progress = state.call, state.progress
+        candidate, info = attempt.candidate, attempt.info
+        first_event_at, began_at = attempt.first_event_at, attempt.began_at
+        first_event_ms = None if first_event_at is None else (first_event_at - began_at) * 1000
+        if fault is not None and fault.is_suspected:
+            progress.suspects.append((attempt.permit, fault))
+            if progress.candidate is not None:
+                self._record_suspects(progress)
+        else:
+            self._health.record(attempt.permit, fault, first_event_ms, sent=bool(info.status))
 
-    def _closed(self, one: "_Tried", pursuit: Pursuit, fault: Fault | None) -> None:
-        """Tells health and writes the attempt's row, the first time it is called for an attempt."""
-        if one.closed:
-            return
-        one.closed = True
-        first_event_ms = None if one.first_at is None else (one.first_at - one.began) * 1000
-        self._health.record(one.ticket, fault, first_event_ms, sent=bool(one.heard.status))
-        tally, offer, held = pursuit.tally, one.candidate.offer, one.candidate.credential
-        failover = pursuit.tried > 0
-        pursuit.tried += 1
-        pursuit.counted += fault is not None and not fault.rule.free
         row = Attempt(
-            provider=one.candidate.provider.id,
-            model=offer.model,
-            upstream_id=offer.upstream_id,
-            credential=held.id if held is not None else "",
-            started_ms=tally.elapsed_ms(one.began),
+            provider=candidate.provider.id,
+            model=candidate.offer.model,
+            upstream_id=candidate.offer.upstream_id,
+            credential=candidate.credential.id if candidate.credential is not None else "",
+            started_ms=state.ms_since_received(began_at),
             first_event_ms=None if first_event_ms is None else round(first_event_ms),
-            ended_ms=tally.elapsed_ms(self._clock.now()),
-            status=one.heard.status,
+            ended_ms=state.ms_since_received(self._clock.now()),
+            status=info.status,
             fault=fault.kind if fault is not None else "",
             message=fault.message if fault is not None else "",
-            upstream_request=one.heard.upstream_request,
+            upstream_request=info.upstream_request,
         )
-        tally.attempts.append(row)
-        call = pursuit.call
+        failover = bool(progress.attempts)
+        progress.attempts.append(row)
+        progress.failed_attempts += fault is not None and not fault.rule.free
         self._bus.emit(
             AttemptEnded(call=call.id, endpoint=call.endpoint, attempt=row, failover=failover)
         )
 
 
-class _Tried:
-    """One attempt under way."""
+class _AttemptUnderWay:
+    """One candidate being tried; `buffered` are the frames that wait for the commit.
 
-    def __init__(self, candidate: Candidate, ticket: Ticket, began: float) -> None:
+    `began_at` and `first_event_at` are monotonic seconds.
+    """
+
+    def __init__(self, candidate: Candidate, permit: AttemptPermit, began_at: float) -> None:
         self.candidate = candidate
-        self.ticket = ticket
-        self.began = began
-        self.heard = Heard()
-        self.first_at: float | None = None
-        self.closed = False
+        self.permit = permit
+        self.began_at = began_at
+        self.info = AttemptInfo()
+        self.buffered: list[Frame] = []
+        self.buffered_bytes = 0
+        self.first_event_at: float | None = None
+        self.recorded = False
 
 
-def _ending(frames: list[Frame]) -> Fault | None:
-    last = frames[-1].events[-1]
-    return last.fault if isinstance(last, Failed) else None
+class UpstreamClient:
+    """Asks one candidate over the transport, under its deadlines.
+
+    What a provider says of a failure leaves here cleaned by the `redactor`, and nobody above has
+    seen it otherwise.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        tokens: AccessTokens,
+        deadlines: Deadlines,
+        clock: Clock,
+        tasks: ShieldedTasks,
+        redactor: Redactor,
+    ) -> None:
+        self._resources = StepResources(transport, clock, tasks, redactor)
+        self._redactor = redactor
+        self._tokens = tokens
+        self._deadlines = deadlines
+        self._clock = clock
+        self._loop_time = asyncio.get_running_loop().time
+
+    async def answer(
+        self, call: Call, candidate: Candidate, info: AttemptInfo, dropped: tuple[str, ...] = ()
+    ) -> AsyncGenerator[list[Frame], None]:
+        """Batches as they come; the last ends with `Finished` or `Failed`, or a fault is raised.
+
+        `dropped` are parameters that this provider is not sent. Faults: those of `AccessTokens`,
+        `StepRunner` and `Transport`; `upstream_timeout` when nothing comes in time.
+        """
+        name, idle_s = candidate.provider.id, self._deadlines.idle_s
+        wait_s = self._deadlines.first_event_s_for(call.request)
+        # The call's deadline is on our clock, the timer on the loop's.
+        total = self._loop_time() + call.deadline - self._clock.now()
+        until = min(self._loop_time() + wait_s, total)
+        why = f"{name} sent nothing within {wait_s:g} s"
+        went_silent = f"{name} went silent for {idle_s:g} s"
+
+        with Deadline(until, why) as deadline:
+            try:
+                steps, frames = await self._begin(call, candidate, info, dropped)
+            except Fault as fault:
+                raise self._clean(fault, call, info) from None
+            async with steps:
+                while not is_end(frames):
+                    # Whoever takes the frames has deadlines of its own; the provider's clock stands
+                    # still meanwhile.
+                    deadline.pause()
+                    yield frames
+                    # Keep-alives move nothing: only content does.
+                    if frames[-1].events or any(frame.events for frame in frames):
+                        until, why = min(self._loop_time() + idle_s, total), went_silent
+                    deadline.move(until, why)
+                    try:
+                        frames = await steps.next_frames()
+                    except Fault as fault:
+                        raise self._clean(fault, call, info) from None
+
+                deadline.pause()
+                yield self._clean_end(frames, call, candidate, info)
+                deadline.move(self._loop_time() + CONNECTION_REUSE_S, "")
+                await steps.drain()
+
+    def _clean(self, fault: Fault, call: Call, info: AttemptInfo) -> Fault:
+        return clean_fault(fault, self._redactor, call.request, info.secret.reveal())
+
+    def _clean_end(
+        self, frames: list[Frame], call: Call, candidate: Candidate, info: AttemptInfo
+    ) -> list[Frame]:
+        """The end of an answer; of one that failed, with the provider's own words understood."""
+        fault = fault_of_end(frames)
+        if fault is None:
+            return frames
+        if fault.upstream is not None:
+            fault = classify(candidate.provider, fault.upstream)
+        return [*frames[:-1], Frame((Failed(self._clean(fault, call, info)),))]
+
+    async def _begin(
+        self, call: Call, candidate: Candidate, info: AttemptInfo, dropped: tuple[str, ...]
+    ) -> tuple[StepRunner, list[Frame]]:
+        """The steps and their first frames, with a token where the credential is no key itself."""
+        credential = candidate.credential
+        if candidate.provider.auth not in TOKEN_AUTH_FORMS:
+            return await self._begin_with(credential, call, candidate, info, dropped)
+
+        credential = credential or NO_CREDENTIAL
+        token = await self._tokens.get_token(credential)
+        ready = replace(credential, key=token)
+        try:
+            return await self._begin_with(ready, call, candidate, info, dropped)
+        except Fault as fault:
+            if fault.kind != "upstream_auth" or not self._tokens.invalidate(credential, token):
+                raise
+        # The token may have been revoked before its time: a fresh one is tried, once.
+        ready = replace(credential, key=await self._tokens.get_token(credential))
+        return await self._begin_with(ready, call, candidate, info, dropped)
+
+    async def _begin_with(
+        self,
+        credential: Credential | None,
+        call: Call,
+        candidate: Candidate,
+        info: AttemptInfo,
+        dropped: tuple[str, ...],
+    ) -> tuple[StepRunner, list[Frame]]:
+        provider, offer = candidate.provider, candidate.offer
+        if credential is not None:
+            info.secret = credential.key
+        options = RequestOptions(call.trace, dropped, offer.max_output)
+        request = build_request(call.request, provider, credential, offer.upstream_id, options)
+        steps = StepRunner(request, provider, info, self._resources)
+        try:
+            return steps, await steps.next_frames()
+        except BaseException as error:
+            # Nobody else knows these steps yet: their connection is broken here.
+            await steps.__aexit__(type(error), error, error.__traceback__)
+            raise
 
 
-def _failure(frames: list[Frame], candidate: Candidate) -> Fault | None:
-    """The fault that the end of an answer is, with the provider's own words understood; nothing for success."""
-    fault = _ending(frames)
-    if fault is None:
-        return None
-    return classify(candidate.provider, fault.upstream) if fault.upstream is not None else fault
-
-
-def _promises(call: Call, frames: list[Frame]) -> bool:
-    """Whether these frames hold what commits the call: a block for a stream, the finish for a whole answer."""
-    wanted = (BlockStarted, Finished) if call.request.streamed else (Finished,)
-    return any(type(event) in wanted for frame in frames for event in frame.events)
-
-
-def _unless_promised(fault: Fault | None, call: Call, frames: list[Frame]) -> None:
-    """Raises the fault that a batch ends in, unless the batch also holds what commits the call."""
-    if fault is not None and not _promises(call, frames[:-1]):
-        raise fault
-
-
-def _without_content(candidate: Candidate) -> NoReturn:
-    raise Fault("upstream_broken", f"{candidate.provider.name} sent frames without content.")
-
-
-def _filtered() -> list[Frame]:
-    """The provider's filter stopped the answer before it began: the dialect's own way to say so."""
-    return [Frame((Started(), ChoiceEnded(0, Stop.FILTER, "content_filter"))), FINISHED]
+def _fault_without_answer(plan: Plan, progress: CallProgress) -> Fault:
+    """What the client is told when no candidate has committed."""
+    if progress.faults:
+        return fault_for_client(progress.faults)
+    message = "No provider of this model can be asked now; wait and try again."
+    return Fault("unavailable", message, retry_after_s=plan.retry_after_s or 1.0)

@@ -1,7 +1,7 @@
 """Deadlines: one timer for an attempt, moved without touching the event loop.
 
-`asyncio.timeout` costs 8 microseconds each; an answer of a thousand events must not pay that a thousand times. Here
-moving the deadline is an assignment, and the timer looks again when it fires.
+`asyncio.timeout` costs 8 microseconds each; an answer of a thousand events must not pay that a
+thousand times. Here moving the deadline is an assignment, and the timer looks again when it fires.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ from gatewayz.core.faults import Fault
 
 
 class Deadline:
-    """Cancels the task inside the block when the loop's clock passes its time; the block raises `upstream_timeout`.
+    """Cancels the task inside the block when the loop's clock passes its time; the block raises
+    `upstream_timeout`.
 
-    `move` sets the time and what the fault will say; `pause` takes the time away while somebody else is waited for.
+    `at` is in the loop's seconds, `why` is what the fault will say.
     """
 
     def __init__(self, at: float, why: str) -> None:
@@ -28,11 +29,13 @@ class Deadline:
         self._task: asyncio.Task[object] | None = None
 
     def move(self, at: float, why: str) -> None:
+        """Sets another time and another reason; costs no timer unless the time comes sooner."""
         self._at, self._why = at, why
         if at < self._armed_for:
             self._arm()
 
     def pause(self) -> None:
+        """Takes the time away while somebody else is waited for."""
         self._at = math.inf
 
     def __enter__(self) -> Self:
@@ -48,7 +51,8 @@ class Deadline:
     ) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        # A cancellation that came from elsewhere at the same time must go on: only ours is taken back.
+        # A cancellation that came from elsewhere at the same time must go on: only ours is taken
+        # back.
         if (
             self._passed
             and self._task is not None

@@ -1,4 +1,26 @@
-"""The gateway: admits a call, streams its answer, settles it exactly once. There is no second handler."""
+"""The gateway: admits a call, streams its answer, settles it exactly once.
+
+There is no second handler.
+
+The life of a call, by function names (`docs/architecture.md` tells the same walk with what each
+step promises):
+
+    Inference.serve                         a request has come in
+      Gateway.principal_from_headers        whose key it is
+      ClientRole.decode                     what it asks for
+      Gateway.answer                        yields the answer in batches of frames
+        Limiter.take, Settlement.claim      it is within its limits, and repeats no earlier call
+        Planner.plan                        which candidates may serve it, in what order
+        Books.hold                          what it may cost is reserved
+        Attempts.answer                     candidates are tried until one commits
+          UpstreamClient.answer             one of them is asked, under its deadlines
+            StepRunner.next_frames          its role's steps: requests, responses, decoded
+              Transport.send, Exchange.chunks    the socket
+        CallState.watch                     usage is counted, our cost put beside it
+        Books.extend                        more is reserved while an answer without a limit goes on
+        Settlement.settle                   what it cost is booked, once, before the end is yielded
+      ResponseWriter.write_answer           frames become bytes for the client
+"""
 
 import asyncio
 import hashlib
@@ -8,37 +30,42 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from gatewayz.catalog.pricing import ceiling
+from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.facts import CallEnded
 from gatewayz.core.faults import Fault
 from gatewayz.engine.attempts import Attempts
-from gatewayz.engine.charging import allowance
-from gatewayz.engine.drains import Drains
-from gatewayz.engine.gate import Gate
+from gatewayz.engine.authenticator import Authenticator
+from gatewayz.engine.background import ShieldedTasks
+from gatewayz.engine.call_state import CallState
+from gatewayz.engine.charge import allowance_from_hold
 from gatewayz.engine.health import Health
-from gatewayz.engine.keeping import again
-from gatewayz.engine.settling import Settling
-from gatewayz.engine.tally import Tally
-from gatewayz.limits.rules import place_of
-from gatewayz.ports.books import Books, Hold
+from gatewayz.engine.replay import replay
+from gatewayz.engine.settlement import Settlement, outcome_from_state
+from gatewayz.engine.usage_drains import UsageDrains
+from gatewayz.limits.rules import client_network
+from gatewayz.ports.books import Books
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.limiter import Decision, Limiter
-from gatewayz.ports.replays import Kept, Replays
+from gatewayz.ports.replays import Replays, StoredReply
 from gatewayz.routing.plan import Planner
 
 MAX_AFFINITIES = 50_000
+"""Conversations whose offer is remembered; the one that spoke longest ago is forgotten first."""
 
 
 class Gateway:
-    """The one pipeline; it knows ports, never adapters."""
+    """The one pipeline; it knows ports, never adapters.
+
+    `tasks` hold what must end even if its caller leaves.
+    """
 
     def __init__(  # noqa: PLR0913 - it is wired once, in assemble
         self,
         *,
-        gate: Gate,
+        authenticator: Authenticator,
         limiter: Limiter,
         planner: Planner,
         books: Books,
@@ -47,8 +74,9 @@ class Gateway:
         health: Health,
         clock: Clock,
         bus: Bus,
+        tasks: ShieldedTasks,
     ) -> None:
-        self._gate = gate
+        self._authenticator = authenticator
         self._limiter = limiter
         self._planner = planner
         self._books = books
@@ -56,163 +84,200 @@ class Gateway:
         self._health = health
         self._clock = clock
         self._bus = bus
-        self._settling = Settling(books, replays, clock, bus)
-        self.drains = Drains()
+        self._tasks = tasks
+        self._settlement = Settlement(books, replays, clock, bus, tasks)
         self._affinities: OrderedDict[str, str] = OrderedDict()
+        self.usage_drains = UsageDrains()
 
-    async def who(self, headers: Mapping[str, str], address: str) -> Principal:
+    async def principal_from_headers(self, headers: Mapping[str, str], address: str) -> Principal:
         """Who calls, from headers with lower-case names, from which address.
 
-        Faults: `unauthenticated`, `bad_request`, `forbidden`, `unavailable`; `rate_limited` for an address that tries
-        one key after the other.
+        Faults: `unauthenticated`, `bad_request`, `forbidden`, `unavailable`; `rate_limited` for an
+        address that tries one key after the other.
         """
         try:
-            return await self._gate.who(headers, address)
+            return await self._authenticator.principal_from_headers(headers, address)
         except Fault as fault:
             if fault.kind == "unauthenticated":
-                self.turn_page(f"refused:{place_of(address)}")
+                self.count_request(f"refused:{client_network(address)}")
             raise
 
-    def turn_page(self, subject: str) -> None:
-        """Counts something that is no call: a page, or a refused key. Faults: `rate_limited`."""
-        decision = self._limiter.page(subject)
+    def count_request(self, subject: str, account: str = "", units: int = 1) -> None:
+        """Counts a request of `subject` that is no call: to the API, or with a refused key.
+
+        `units` is what it costs beside the others; keys of one account share a bucket too.
+
+        Faults: `rate_limited`.
+        """
+        decision = self._limiter.count_request(subject, account, units)
         if not decision.allowed:
-            raise _too_fast(decision)
+            raise _rate_limit_fault(decision)
 
-    def goes_on(self, tally: Tally, task: "asyncio.Task[Any]") -> bool:
-        """Whether a call whose client has left is heard on, unseen, because its provider bills for all of it."""
-        if not self.drains.begin(tally, task):
-            return False
-        if tally.decision is not None:
-            self._limiter.give_back(tally.decision)
-        return True
+    async def answer(self, state: CallState) -> AsyncGenerator[list[Frame], None]:
+        """The call's answer in batches.
 
-    async def answer(self, call: Call, tally: Tally) -> AsyncGenerator[list[Frame], None]:
-        """The call's answer in batches. Raises a fault while nothing was yielded; later a failure is a frame.
+        Raises a fault while nothing was yielded; later a failure is a frame.
 
         What ends the answer is yielded alone, after the settlement.
         """
+        call, meter = state.call, state.meter
         try:
-            kept = await self._admitted(call, tally)
-            if kept is None:
-                tally.hold = await self._held(call, tally)
-            source = self._attempts.answer(call, tally) if kept is None else again(kept, call)
+            stored = await self._admit(state)
+            if stored is None:
+                await self._plan_and_hold(state)
+            source = replay(stored, call) if stored is not None else self._attempts.answer(state)
+
             async with aclosing(source) as batches:
-                async for heard in batches:
-                    frames = tally.watch(heard)
-                    if is_end(frames):
-                        async for part in self._ending(call, tally, frames):
-                            yield part
-                        continue
-                    yield frames
-                    if tally.heard >= tally.room and not await self._may_go_on(call, tally):
-                        end = tally.stop()
-                        break
-            if tally.stopped:
-                async for part in self._ending(call, tally, tally.watch(end)):
-                    yield part
+                async for batch in batches:
+                    frames = state.watch(batch)
+                    if not is_end(frames):
+                        yield frames
+                        if meter.output_bytes < state.extend_at_bytes or await self._extend(state):
+                            continue
+                        # Nobody pays for more: the provider is stopped before we say how the answer
+                        # ends.
+                        state.stopped = True
+                        await batches.aclose()
+                        frames = state.watch(meter.break_off(state.offer))
+
+                    content, end = _split_end(frames, call)
+                    if content:
+                        yield content
+                    await self._settle(state)
+                    yield end
         except Fault as fault:
-            tally.fault = tally.fault or fault
+            state.interrupt(fault)
             raise
         finally:
+            self._note_client_gone(state)
             try:
-                await self._settling.over(call, tally)
+                await self._settlement.finish(state)
             finally:
-                self._ended(call, tally)
+                self._finish_call(state)
 
-    async def _admitted(self, call: Call, tally: Tally) -> Kept | None:
-        """Lets the call in; the answer that is given again when its client has asked for it before."""
-        self._health.call_begun()
-        decision = await self._limiter.take(call.id, call.principal)
-        tally.decision = decision
-        if not decision.allowed:
-            raise _too_fast(decision)
-        return await self._settling.claim(call, tally) if call.idempotency_key else None
+    def start_drain(self, state: CallState, task: "asyncio.Task[Any]") -> bool:
+        """Whether the answer is read on, unseen, though its client has left, because its provider
+        bills for all of it.
 
-    async def _held(self, call: Call, tally: Tally) -> Hold:
-        """Plans the call, and holds what it may cost."""
-        tally.admitted = True
-        conversation = _conversation(call)
-        tally.plan = self._planner.plan(
-            call.request, call.principal, self._health, self._affinities.get(conversation, "")
-        )
-        offers = tuple(candidate.offer for candidate in tally.plan.candidates)
-        return await self._books.hold(call, ceiling(call.request, offers, call.principal.markup_bp))
-
-    async def _may_go_on(self, call: Call, tally: Tally) -> bool:
-        """Whether what is held covers more of the answer; extends the hold where it does not."""
-        hold, allowed = tally.hold, tally.allowance
-        if hold is None or tally.candidate is None or tally.left:
-            return True
-        if allowed is None:
-            allowed = allowance(call, hold, tally.candidate)
-        if allowed is not None and tally.heard >= allowed.room:
-            try:
-                tally.hold = await self._books.extend(hold, allowed.amount)
-            except Fault:
-                return False
-            allowed = allowed.extended()
-        tally.allowance, tally.room = allowed, allowed.room if allowed is not None else math.inf
+        Otherwise `task`, which serves the call, is to be cancelled.
+        """
+        self._note_client_gone(state)
+        if not self.usage_drains.start(state, task):
+            return False
+        state.client_left = True
+        if state.decision is not None:
+            self._limiter.release(state.decision)
         return True
 
-    async def _ending(
-        self, call: Call, tally: Tally, frames: list[Frame]
-    ) -> AsyncGenerator[list[Frame], None]:
-        before, end = _parted(frames, call)
-        if before:
-            yield before
-        fault = await self._settling.settled(call, tally)
+    def interrupt(self, state: CallState, fault: Fault) -> None:
+        """Says why a call that is about to be cancelled ends; the first reason counts."""
+        state.interrupt(fault)
+
+    async def finish(self) -> None:
+        """Waits until every settlement under way is done, and everything is sent that was owed."""
+        await self._tasks.finish()
+
+    async def _admit(self, state: CallState) -> StoredReply | None:
+        """Lets the call in; a reply when its client has asked for the same before."""
+        call = state.call
+        self._health.retry_budget.count_call()
+        decision = state.decision = await self._limiter.take(call.id, call.principal)
+        if not decision.allowed:
+            raise _rate_limit_fault(decision)
+        if not call.idempotency_key:
+            return None
+        # Rights come before a replay: the answer may have been given to a key that has more.
+        try:
+            self._planner.check_access(call.request, call.principal)
+        except Fault:
+            state.admitted = True
+            raise
+        return await self._settlement.claim(state)
+
+    async def _plan_and_hold(self, state: CallState) -> None:
+        """Plans the call, and holds what it may cost."""
+        call = state.call
+        state.admitted = True
+        state.conversation = _conversation_id(call)
+        affinity = self._affinities.get(state.conversation, "")
+        state.plan = self._planner.plan(call.request, call.principal, self._health, affinity)
+        offers = tuple(candidate.offer for candidate in state.plan.candidates)
+        ceiling = cost_ceiling(call.request, offers, call.principal.markup_bp)
+        state.hold = await self._books.hold(call, ceiling)
+
+    async def _extend(self, state: CallState) -> bool:
+        """Whether what is held covers more of the answer; extends the hold where it does not."""
+        hold, allowance, candidate = state.hold, state.allowance, state.progress.candidate
+        if hold is None or candidate is None or state.client_left:
+            return True
+
+        if allowance is None:
+            allowance = allowance_from_hold(state.call, hold, candidate)
+        if allowance is not None and state.meter.output_bytes >= allowance.extend_at_bytes:
+            try:
+                state.hold = await self._books.extend(hold, allowance.amount)
+            except Fault:
+                return False
+            allowance = allowance.extend()
+
+        state.allowance = allowance
+        state.extend_at_bytes = allowance.extend_at_bytes if allowance is not None else math.inf
+        return True
+
+    async def _settle(self, state: CallState) -> None:
+        """Settles the call. Faults: `unavailable` when its money could not be made safe."""
+        fault = await self._settlement.settle(state)
         if fault is not None:
             raise fault
-        yield end
 
-    def _ended(self, call: Call, tally: Tally) -> None:
-        """What every call comes to, however it ended: its slot is free, its fact is told."""
-        self.drains.over(tally)
-        if tally.decision is not None:
-            self._limiter.give_back(tally.decision)
-        if tally.finished and tally.candidate is not None:
-            self._remember(
-                _conversation(call), f"{tally.served}/{tally.candidate.offer.upstream_id}"
-            )
-        self._bus.emit(_fact(call, tally.settled or tally.outcome(self._clock.now())))
+    def _note_client_gone(self, state: CallState) -> None:
+        if not state.meter.finished and state.fault is None:
+            state.interrupt(Fault("client_gone", "The client left before the answer was complete."))
 
-    def _remember(self, conversation: str, offer: str) -> None:
+    def _finish_call(self, state: CallState) -> None:
+        """What every call comes to, however it ended: its slot is free, observers are told."""
+        call, offer = state.call, state.offer
+        self.usage_drains.finish(call.id)
+        if state.decision is not None:
+            self._limiter.release(state.decision)
+        if state.meter.finished and offer is not None:
+            self._remember_affinity(state.conversation, f"{state.served}/{offer.upstream_id}")
+        outcome = state.settled_outcome or outcome_from_state(state, self._clock.now())
+        self._bus.emit(_call_ended_fact(call, outcome))
+
+    def _remember_affinity(self, conversation: str, offer_key: str) -> None:
         if not conversation:
             return
-        self._affinities[conversation] = offer
+        self._affinities[conversation] = offer_key
         self._affinities.move_to_end(conversation)
         while len(self._affinities) > MAX_AFFINITIES:
             self._affinities.popitem(last=False)
 
-    async def finished(self) -> None:
-        """Waits until every settlement under way is done."""
-        await self._settling.endings.finished()
+
+def _rate_limit_fault(decision: Decision) -> Fault:
+    wait_s = decision.retry_after_s
+    message = f"Rate limit reached ({decision.rule}: {decision.limit}); retry in {wait_s:.1f} s."
+    return Fault("rate_limited", message, retry_after_s=wait_s)
 
 
-def _too_fast(decision: Decision) -> Fault:
-    message = f"Rate limit reached ({decision.rule}: {decision.limit}); retry in {decision.retry_after_s:.1f} s."
-    return Fault("rate_limited", message, retry_after_s=decision.retry_after_s)
-
-
-def _parted(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
-    """What may leave at once, and the end that leaves after the settlement; a whole answer is all end."""
+def _split_end(frames: list[Frame], call: Call) -> tuple[list[Frame], list[Frame]]:
+    """What may leave now, and the end that leaves after the settlement: of a whole answer, all."""
     if not call.request.streamed:
         return [], frames
     last = frames[-1]
     if len(last.events) == 1 or (last.source is not None and not last.whole):
         return frames[:-1], frames[-1:]
-    # A provider that answered a stream with one body: what it says is no end yet.
+    # A provider that answered a stream with one body: its content is no end yet.
     return [*frames[:-1], Frame(last.events[:-1])], [Frame(last.events[-1:])]
 
 
-def _conversation(call: Call) -> str:
+def _conversation_id(call: Call) -> str:
     """Which conversation this is: the session, or what the conversation began with; empty for none.
 
     Tenants never share one.
     """
     request = call.request
-    beginning = request.session or request.beginning()
+    beginning = request.session or request.conversation_prefix()
     if not beginning:
         return ""
     return hashlib.blake2b(
@@ -220,7 +285,7 @@ def _conversation(call: Call) -> str:
     ).hexdigest()
 
 
-def _fact(call: Call, outcome: Outcome) -> CallEnded:
+def _call_ended_fact(call: Call, outcome: Outcome) -> CallEnded:
     return CallEnded(
         id=call.id,
         endpoint=call.endpoint,

@@ -1,4 +1,7 @@
-"""Orders: what the books can be asked to do. Each is carried out once, in a transaction with many others."""
+"""Orders: what the books can be asked to do.
+
+Each is carried out once, in a transaction with many others. Amounts are nano-dollars.
+"""
 
 from typing import Any, Literal
 
@@ -8,8 +11,12 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 
 
-class Hold(Struct, frozen=True, kw_only=True):
-    """Reserve `amount` for a call; refused when the wallet or a budget has less."""
+class HoldOrder(Struct, frozen=True, kw_only=True):
+    """Reserve `amount` for a call; refused when the wallet or a budget has less.
+
+    `owner` is the process that holds; `budgets` are the subjects whose budgets count.
+    Example: HoldOrder(call="01JE…", account="acme", amount=Nanos(4200), budgets=("key:01JD…",))
+    """
 
     call: str
     account: str
@@ -20,7 +27,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     deadline_ms: int = 0
 
 
-class Extend(Struct, frozen=True, kw_only=True):
+class ExtendOrder(Struct, frozen=True, kw_only=True):
     """Reserve as much more for a call that holds already."""
 
     call: str
@@ -28,10 +35,12 @@ class Extend(Struct, frozen=True, kw_only=True):
     amount: Nanos
 
 
-class Settle(Struct, frozen=True, kw_only=True):
-    """End a call: take its cost, give back the rest, keep its record. A second one finds the record and does nothing.
+class SettleOrder(Struct, frozen=True, kw_only=True):
+    """End a call: take its cost, give back the rest, keep its record.
 
-    `rows` are the record's rows by table, `answer` what an idempotent replay needs (`None`: not kept).
+    A second one finds the record and does nothing. `rows` are the record's rows by table, `answer`
+    what an idempotent replay needs (`None`: not kept). The names of the fields are those of lines
+    in the journal on disk, so they never change.
     """
 
     call: str
@@ -43,19 +52,21 @@ class Settle(Struct, frozen=True, kw_only=True):
     budgets: tuple[str, ...] = ()
 
 
-class Release(Struct, frozen=True, kw_only=True):
-    """Give a hold back: its call never was, or whoever held has died (`how`)."""
+class ReleaseOrder(Struct, frozen=True, kw_only=True):
+    """Give a hold back: its call never was (`release`), or has not ended in time (`expire`)."""
 
     call: str
     account: str
     how: Literal["release", "expire"] = "release"
 
 
-class Move(Struct, frozen=True, kw_only=True):
+class MoveOrder(Struct, frozen=True, kw_only=True):
     """Money in or out, named by `id`, which moves once: top-ups, grants, refunds, adjustments.
 
-    `side` is the wallet's; `amount` below zero takes away, clamped to what is there unless `exact`.
-    `refunds`: the call whose charge is given back, never more than it took from this side of the wallet.
+    `side` is the wallet's, `counter` the other account of the ledger; `amount` below zero takes
+    away, clamped to what is there unless `exact`. `refunds`: the call whose charge is given back,
+    never more than it took from this side of the wallet.
+    Example: MoveOrder(id="topup:bank:7", account="acme", kind="topup", counter="cash:bank", …)
     """
 
     id: str
@@ -70,22 +81,23 @@ class Move(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Sweep(Struct, frozen=True, kw_only=True):
+class ExpireGrantsOrder(Struct, frozen=True, kw_only=True):
     """Take back what is left of grants that have ended. Every other order does so first, too."""
 
     account: str
 
 
-Order = Hold | Extend | Settle | Release | Move | Sweep
+Order = HoldOrder | ExtendOrder | SettleOrder | ReleaseOrder | MoveOrder | ExpireGrantsOrder
 
 
-class Done(Struct, frozen=True, kw_only=True):
-    """What became of an order: `fresh` if it did something, `moved` how much, `fault` why it was refused.
+class OrderResult(Struct, frozen=True, kw_only=True):
+    """What became of an order.
 
-    `budget` is the subject whose budget refused it for good.
+    `applied` says whether it did something, `moved` how much, `fault` why it was refused. `budget`
+    is the subject whose budget refused it for good.
     """
 
-    fresh: bool = True
+    applied: bool = True
     moved: Nanos = Nanos(0)
     fault: Fault | None = None
     budget: str = ""

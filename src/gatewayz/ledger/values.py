@@ -1,8 +1,8 @@
 """The values of the ledger: wallets, budgets, holds, and transfers with two sides.
 
-Accounts of the ledger are names: `wallet:ID:paid`, `wallet:ID:promo`, `held:ID`, `income:usage`, `cash:SOURCE`,
-`expense:promo|house|writeoff|adjust`. A transfer moves an amount from its debit to its credit, so all of them sum to
-zero whatever is booked.
+Accounts of the ledger are names: `wallet:ID:paid`, `wallet:ID:promo`, `held:ID`, `income:usage`,
+`cash:SOURCE`, `expense:promo|house|writeoff|adjust`. A transfer moves an amount from its debit to
+its credit, so all of them sum to zero whatever is booked. Amounts are nano-dollars.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gatewayz.core.clock import DAY_MS
 from gatewayz.core.money import Nanos
 
 Billing = Literal["prepaid", "credit", "house"]
@@ -19,21 +20,34 @@ INCOME = "income:usage"
 PROMO_EXPENSE, HOUSE_EXPENSE = "expense:promo", "expense:house"
 WRITEOFF, ADJUSTMENTS = "expense:writeoff", "expense:adjust"
 
+OWNER_SILENT_S = 60
+"""A process that holds and has not beaten for so long has died: its holds are given back."""
+DEADLINE_GRACE_S = 120
+"""A hold this long past the deadline of its call is given back, whoever holds it."""
+REPLAY_MS = DAY_MS
+"""How long an answer can be had again under its idempotency key, and the key means that answer."""
 
-def paid_of(account: str) -> str:
+
+def wallet_paid(account: str) -> str:
+    """The side of a wallet that was paid for."""
     return f"wallet:{account}:paid"
 
 
-def promo_of(account: str) -> str:
+def wallet_promo(account: str) -> str:
+    """The side of a wallet that was given."""
     return f"wallet:{account}:promo"
 
 
-def held_of(account: str) -> str:
+def wallet_held(account: str) -> str:
+    """What is held of a wallet by calls under way."""
     return f"held:{account}"
 
 
 class Transfer(Struct, frozen=True):
-    """One movement. `id` says what it is for, so that the same event never moves twice."""
+    """One movement. `id` says what it is for, so that the same event never moves twice.
+
+    Example: Transfer("01JE…:hd", "acme", "wallet:acme:paid", "held:acme", Nanos(4200), "hold")
+    """
 
     id: str
     account: str
@@ -46,7 +60,10 @@ class Transfer(Struct, frozen=True):
 
 
 class Wallet(Struct, frozen=True, kw_only=True):
-    """What an account can spend. `promo_until_ms`: when the next grant ends, if one does."""
+    """What an account can spend. `promo_until_ms`: when the next grant ends, if one does.
+
+    `floor` is below zero for a credit line. Example: Wallet(account="acme", paid=5_000_000_000)
+    """
 
     account: str
     billing: Billing = "prepaid"
@@ -58,7 +75,7 @@ class Wallet(Struct, frozen=True, kw_only=True):
 
     @property
     def spendable(self) -> int:
-        """What another call may hold: never less than nothing, though a credit line may reach below zero."""
+        """What another call may hold: not below zero, though a credit line may reach there."""
         return max(self.promo + self.paid - self.floor, 0)
 
 
@@ -71,33 +88,36 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """A limit on what a subject may spend in a period that began at `period_ms`."""
+    """A limit on what a subject may spend in a period that began at `period_start_ms`.
+
+    Example: Budget(subject="key:01JE…", account="acme", limit=5_000_000_000, period="day")
+    """
 
     subject: str
     account: str = ""
     limit: int = 0
     period: Period = "total"
-    period_ms: int = 0
+    period_start_ms: int = 0
     spent: int = 0
     held: int = 0
 
     def at(self, now_ms: int) -> "Budget":
         """The budget as of now: a new period begins with nothing spent."""
-        began = period_start(self.period, now_ms)
-        if began <= self.period_ms:
+        began = period_start_ms(self.period, now_ms)
+        if began <= self.period_start_ms:
             return self
         return Budget(
             subject=self.subject,
             account=self.account,
             limit=self.limit,
             period=self.period,
-            period_ms=began,
+            period_start_ms=began,
             spent=0,
             held=self.held,
         )
 
 
-def period_start(period: Period, now_ms: int) -> int:
+def period_start_ms(period: Period, now_ms: int) -> int:
     """When the period of this moment began, in UTC; weeks begin on Monday."""
     if period == "total":
         return 0

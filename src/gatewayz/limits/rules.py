@@ -1,6 +1,7 @@
 """How much a principal may ask for, as data.
 
-The installation's rules hold for everybody; an account's own take their place; a key's own can only be lower.
+The installation's rules hold for everybody; an account's own take their place; a key's own can only
+be lower.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,13 +16,18 @@ from gatewayz.limits.gcra import Bucket
 DAY_S = 86_400.0
 MINUTE_S = 60.0
 MAX_LIMIT = 1_000_000_000
+API_KEYS_AT_ONCE = 4
+"""How many keys of an account may use the API as much as one key may."""
 KEY_LIMITS = ("key_rpm", "key_per_day", "key_concurrency")
 ACCOUNT_LIMITS = (*KEY_LIMITS, "account_rpm", "account_concurrency")
 """The rules that a key can lower, and those that an operator can set for an account."""
 
 
 class LimitRules(Struct, frozen=True, kw_only=True):
-    """Calls per minute and day, at once, and at the same time."""
+    """Calls per minute and day, in a burst, and at the same time; requests of the API per minute.
+
+    Example: `LimitRules(key_rpm=60, key_concurrency=10)`
+    """
 
     key_rpm: int = 250
     account_rpm: int = 1_000
@@ -29,23 +35,25 @@ class LimitRules(Struct, frozen=True, kw_only=True):
     burst: int = 100
     key_concurrency: int = 50
     account_concurrency: int = 500
-    page_rpm: int = 600
+    api_rpm: int = 600
     system_rpm: int = 60_000
     lease_s: float = 2_000.0
     """A concurrency slot frees itself after this time; it is longer than any call may take."""
 
 
 def limit_of(principal: Principal, rules: LimitRules, rule: str) -> int:
-    """What holds for this principal: the account's own rule or the installation's, and the key's own if it is lower."""
-    limit = next(
-        (number for name, number in principal.granted if name == rule), getattr(rules, rule)
+    """What holds for this principal: the account's own limit or the installation's, and the key's
+    if it is lower.
+    """
+    account_limit = next(
+        (limit for name, limit in principal.account_limits if name == rule), getattr(rules, rule)
     )
-    own = next((number for name, number in principal.limits if name == rule), limit)
-    return int(min(limit, own))
+    key_limit = next((limit for name, limit in principal.key_limits if name == rule), account_limit)
+    return int(min(account_limit, key_limit))
 
 
-def buckets_of(principal: Principal, rules: LimitRules, share: float = 1.0) -> tuple[Bucket, ...]:
-    """The buckets of a call; `share` divides the limits among processes that do not share a memory."""
+def call_buckets(principal: Principal, rules: LimitRules, share: float = 1.0) -> tuple[Bucket, ...]:
+    """The buckets of a call; `share` divides the limits among processes that share no memory."""
     key, account = f"key:{principal.key}", f"account:{principal.account}"
     key_per_day = limit_of(principal, rules, "key_per_day")
     key_rpm, account_rpm = (
@@ -60,20 +68,31 @@ def buckets_of(principal: Principal, rules: LimitRules, share: float = 1.0) -> t
     )
 
 
-def page_bucket(subject: str, rules: LimitRules, share: float = 1.0) -> Bucket:
-    """The bucket of everything that is no call: pages, and requests that are refused for their key."""
-    return _bucket(f"{subject}:page", "page_rpm", rules.page_rpm, MINUTE_S, rules.page_rpm, share)
+def api_bucket(subject: str, rules: LimitRules, share: float = 1.0) -> Bucket:
+    """The bucket of what is no call: requests to the API, and those with a refused key."""
+    return _bucket(f"{subject}:page", "api_rpm", rules.api_rpm, MINUTE_S, rules.api_rpm, share)
 
 
-def place_of(address: str) -> str:
-    """Whom an address stands for: itself, or of version 6 the 64 bits that one customer of a network has."""
+def account_api_bucket(account: str, rules: LimitRules, share: float = 1.0) -> Bucket:
+    """The bucket that all keys of an account share for what is no call: more keys buy no more."""
+    rate = rules.api_rpm * API_KEYS_AT_ONCE
+    return _bucket(f"account:{account}:page", "account_api_rpm", rate, MINUTE_S, rate, share)
+
+
+def client_network(address: str) -> str:
+    """The network that one client has: an IPv4 address itself, of an IPv6 address its first 64
+    bits.
+
+    Example: `client_network("2001:db8:1:2:3::4")` is `"2001:db8:1:2::/64"`; `"unknown"` for what is
+    no address.
+    """
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return "unknown"
-    if not isinstance(found, IPv6Address) or found.ipv4_mapped is not None:
+    if not isinstance(parsed, IPv6Address) or parsed.ipv4_mapped is not None:
         return address
-    return f"{IPv6Address(int(found) >> 64 << 64)}/64"
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 def _bucket(key: str, rule: str, rate: int, period_s: float, burst: int, share: float) -> Bucket:
@@ -82,14 +101,15 @@ def _bucket(key: str, rule: str, rate: int, period_s: float, burst: int, share: 
     )
 
 
-def checked_limits(given: Mapping[str, int], known: Collection[str]) -> None:
-    """Faults: `bad_request` names the limit that there is not, or that is none."""
-    for name, number in given.items():
+def validate_limits(limits: Mapping[str, int], known: Collection[str]) -> None:
+    """Faults: `bad_request` names the limit that is unknown, or whose number is out of bounds."""
+    for name, limit in limits.items():
         if name not in known:
             raise Fault(
-                "bad_request", f"There is no limit {name!r} here; there are {', '.join(known)}."
+                "bad_request",
+                f"There is no limit {name!r} here; the limits are {', '.join(known)}.",
             )
-        if not 1 <= number <= MAX_LIMIT:
+        if not 1 <= limit <= MAX_LIMIT:
             raise Fault(
-                "bad_request", f"The limit {name} must be from 1 to {MAX_LIMIT}, not {number}."
+                "bad_request", f"The limit {name} must be from 1 to {MAX_LIMIT}, not {limit}."
             )

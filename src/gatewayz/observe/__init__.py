@@ -1,1 +1,1 @@
-"""Rim: subscribers to facts."""
+"""Observers: what happens to facts, the log and the metrics."""

@@ -1,6 +1,7 @@
-"""The page that Prometheus reads, from what was counted."""
+"""What Prometheus reads, from a snapshot of the metrics."""
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -12,55 +13,55 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from gatewayz import __version__
-from gatewayz.observe.counts import Counts, Labels
-from gatewayz.observe.metrics import BOUNDS_S, FAMILIES
+from gatewayz.observe.metrics import BUCKET_BOUNDS_S, FAMILIES, MetricFamily
+from gatewayz.observe.metrics_snapshot import Labels, MetricsSnapshot
 
-BUILD: dict[str, dict[Labels, float]] = {"gatewayz_build": {(__version__,): 1.0}}
+BUILD_INFO: dict[str, dict[Labels, float]] = {"gatewayz_build": {(__version__,): 1.0}}
 
 
-class _Shown(Collector):
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: MetricsSnapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        for name, (kind, text, labels) in FAMILIES.items():
-            if kind == "counter":
-                yield self._counter(name, text, labels)
-            elif kind == "histogram":
-                yield self._histogram(name, text, labels)
+        for name, family in FAMILIES.items():
+            if family.kind == "counter":
+                yield self._counter(name, family)
+            elif family.kind == "histogram":
+                yield self._histogram(name, family)
             else:
-                yield self._gauge(name, text, labels)
+                yield self._gauge(name, family)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Metric:
-        family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self._counts.counters.get(name, {}).items():
-            family.add_metric(values, count)
-        return family
+    def _counter(self, name: str, family: MetricFamily) -> Metric:
+        metric = CounterMetricFamily(name, family.help, labels=family.labels)
+        for labels, count in self._snapshot.counters.get(name, {}).items():
+            metric.add_metric(labels, count)
+        return metric
 
-    def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Metric:
-        family = HistogramMetricFamily(name, text, labels=labels)
-        for values, (counts, total) in self._counts.histograms.get(name, {}).items():
-            running, buckets = 0, []
-            for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), counts, strict=True):
-                running += count
-                buckets.append((bound, running))
-            family.add_metric(values, buckets, total)
-        return family
+    def _histogram(self, name: str, family: MetricFamily) -> Metric:
+        """Prometheus wants each bucket to hold those below it as well."""
+        metric = HistogramMetricFamily(name, family.help, labels=family.labels)
+        bounds = (*map(str, BUCKET_BOUNDS_S), "+Inf")
+        for labels, (counts, total) in self._snapshot.histograms.get(name, {}).items():
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            metric.add_metric(labels, buckets, total)
+        return metric
 
-    def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Metric:
-        family = GaugeMetricFamily(name, text, labels=labels)
+    def _gauge(self, name: str, family: MetricFamily) -> Metric:
+        metric = GaugeMetricFamily(name, family.help, labels=family.labels)
+        snapshot = self._snapshot
         tables: dict[str, Mapping[Labels, float]] = {
-            **self._counts.gauges,
-            **self._counts.levels,
-            **BUILD,
+            **snapshot.gauges,
+            **snapshot.levels,
+            **BUILD_INFO,
         }
-        for values, number in tables.get(name, {}).items():
-            family.add_metric(values, number)
-        return family
+        for labels, number in tables.get(name, {}).items():
+            metric.add_metric(labels, number)
+        return metric
 
 
-def exposition(counts: Counts) -> bytes:
-    """The page, in Prometheus' text format."""
+def render_metrics(snapshot: MetricsSnapshot) -> bytes:
+    """The snapshot in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Shown(counts))
+    registry.register(_SnapshotCollector(snapshot))
     return generate_latest(registry)

@@ -1,6 +1,7 @@
-"""The log: one JSON line a call, no prompts, no keys. Fields are an allow-list: what is not named is not written.
+"""The log: one JSON line a call, no prompts, no keys.
 
-Lines of a batch leave in one write. Strings pass a second net that hides anything that looks like a key.
+Fields are an allow-list: what is not named is not written. Lines of a batch leave in one write.
+Strings pass a second net that hides anything that looks like a key.
 """
 
 import os
@@ -15,6 +16,7 @@ from threading import Thread
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.facts import (
     AttemptEnded,
@@ -23,20 +25,27 @@ from gatewayz.core.facts import (
     CallRefused,
     Fact,
     ListingRead,
-    NoticeTried,
+    NotificationAttempted,
     Warned,
 )
 from gatewayz.core.money import usd_text
+from gatewayz.core.redaction import Redactor
+from gatewayz.core.text_bounds import shorten
 
 SECRETS = re.compile(rb"(?:gw_(?:live|test)_|sk-|gsk_|xai-|hf_|Bearer )[A-Za-z0-9_\-.]{6,}")
-HIDDEN = b"***"
-MAX_WAITING = 256
-LAST_LINES_S = 2.0
+MASK = b"***"
+MAX_WAITING_BATCHES = 256
+MAX_LINE_BYTES, MAX_FIELD_CHARS = 4_096, 256
+"""A longer line is written with each of its texts cut to so many characters."""
+CLOSE_TIMEOUT_S = 2.0
 STOP = b""
 
 
-class Line(Struct, omit_defaults=True, kw_only=True):
-    """One line of the log; a field that is not set is left out."""
+class LogLine(Struct, omit_defaults=True, kw_only=True):
+    """One line of the log; a field that is not set is left out. Money is decimal text.
+
+    Example: `LogLine(ts="2026-01-31T12:00:00.000+00:00", level="info", event="call", status=200)`
+    """
 
     ts: str
     level: str
@@ -70,13 +79,13 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     worker: int = 0
 
 
-def line_of(fact: Fact, ts: str) -> Line | None:
-    """The line that a fact is worth; successful attempts are in their call's."""
+def line_from_fact(fact: Fact, ts: str) -> LogLine | None:
+    """The line that a fact is worth; successful attempts are in the line of their call."""
     match fact:
         case CallEnded():
             return _call_line(fact, ts)
         case CallRefused(id=call, endpoint=endpoint, fault=fault, status=status):
-            return Line(
+            return LogLine(
                 ts=ts,
                 level="info",
                 event="refused",
@@ -88,7 +97,7 @@ def line_of(fact: Fact, ts: str) -> Line | None:
         case AttemptEnded(call=call, endpoint=endpoint, attempt=attempt):
             if not attempt.fault or attempt.fault == "client_gone":
                 return None
-            return Line(
+            return LogLine(
                 ts=ts,
                 level="warning",
                 event="attempt_failed",
@@ -102,7 +111,7 @@ def line_of(fact: Fact, ts: str) -> Line | None:
                 duration_ms=attempt.ended_ms - attempt.started_ms,
             )
         case BreakerMoved(provider=provider, subject=subject, state=state, why=why):
-            return Line(
+            return LogLine(
                 ts=ts,
                 level="warning",
                 event="breaker",
@@ -113,35 +122,48 @@ def line_of(fact: Fact, ts: str) -> Line | None:
             )
         case ListingRead():
             return _listing_line(fact, ts)
-        case NoticeTried(
+        case NotificationAttempted(
             account=account, id=id, kind=kind, outcome=outcome, status=status, why=why
         ):
-            told = f"{kind}: {outcome}{f', {why}' if why else ''}"
-            level = "info" if outcome == "delivered" else "warning"
-            return Line(
-                ts=ts, level=level, event="notice", request_id=id, account=account, status=status, message=told
-            )  # fmt: skip
+            return LogLine(
+                ts=ts,
+                level="info" if outcome == "delivered" else "warning",
+                event="notification",
+                request_id=id,
+                account=account,
+                status=status,
+                message=f"{kind}: {outcome}{f', {why}' if why else ''}",
+            )
         case Warned(subject=subject, message=message):
-            return Line(ts=ts, level="error", event=subject, message=message)
+            return LogLine(ts=ts, level="error", event=subject, message=message)
 
 
-def _listing_line(fact: ListingRead, ts: str) -> Line:
-    told = f"{fact.models} models, {fact.prices} prices, {fact.quarantined} quarantined"
-    return Line(
+def _shorten_line(line: LogLine) -> LogLine:
+    texts = {
+        name: text
+        for name in line.__struct_fields__
+        if isinstance(text := getattr(line, name), str)
+    }
+    return replace(line, **{name: shorten(text, MAX_FIELD_CHARS) for name, text in texts.items()})
+
+
+def _listing_line(fact: ListingRead, ts: str) -> LogLine:
+    counts = f"{fact.models} models, {fact.prices} prices, {fact.quarantined} quarantined"
+    return LogLine(
         ts=ts,
         level="warning" if fact.fault or fact.doubted else "info",
         event="listing",
         provider=fact.provider,
         fault=fact.fault,
-        message=fact.message or "; ".join(filter(None, (told, fact.doubted))),
+        message=fact.message or "; ".join(filter(None, (counts, fact.doubted))),
     )
 
 
-def _call_line(fact: CallEnded, ts: str) -> Line:
+def _call_line(fact: CallEnded, ts: str) -> LogLine:
     outcome = fact.outcome
     usage = outcome.usage
     failed = outcome.fault and outcome.fault != "client_gone"
-    return Line(
+    return LogLine(
         ts=ts,
         level="warning" if failed else "info",
         event="call",
@@ -174,45 +196,54 @@ def _call_line(fact: CallEnded, ts: str) -> Line:
 
 
 class LogWriter:
-    """Writes the lines of a batch in one go, in a thread of its own: a sink that is stuck holds no call up.
+    """Writes the lines of a batch in one go, in a thread of its own: a stuck sink holds no call up.
 
-    Bounded: beyond `max_waiting` batches that wait for the sink, lines are dropped and counted. `shared`: other
-    processes write there too, so that lines leave in pieces that a pipe takes whole; `worker` is this one's number.
+    Bounded: beyond `max_waiting` batches that wait for the sink, lines are dropped and counted.
+    `shared`: other processes write there too, so lines leave in pieces that a pipe takes whole;
+    `worker` is this one's number.
     """
 
     def __init__(
         self,
         descriptor: int,
-        max_waiting: int = MAX_WAITING,
+        max_waiting: int = MAX_WAITING_BATCHES,
         *,
         shared: bool = False,
         worker: int = 0,
+        redactor: Redactor | None = None,
     ):
         self._descriptor = descriptor
         self._worker = worker
-        self._pieces = pieces_of if shared else _whole
+        self._redact = (redactor or Redactor()).redact
+        self._pieces = split_for_pipe if shared else _one_piece
         self._encode = msgspec.json.Encoder().encode
         self._waiting: Queue[bytes] = Queue(max_waiting)
         self._thread = Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
         self.dropped = 0
 
-    def take(self, facts: Sequence[Fact]) -> None:
+    def on_facts(self, facts: Sequence[Fact]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         lines = []
         for fact in facts:
-            line = line_of(fact, now)
+            line = line_from_fact(fact, now)
             if line is not None:
                 line.worker = self._worker
-                lines.append(self._encode(line))
+                if line.message:
+                    line.message = self._redact(line.message)
+                text = self._encode(line)
+                if len(text) > MAX_LINE_BYTES:
+                    text = self._encode(_shorten_line(line))
+                lines.append(text)
         if not lines:
             return
+
         try:
-            self._waiting.put_nowait(SECRETS.sub(HIDDEN, b"\n".join(lines) + b"\n"))
+            self._waiting.put_nowait(SECRETS.sub(MASK, b"\n".join(lines) + b"\n"))
         except Full:
             self.dropped += len(lines)
 
-    def close(self, wait_s: float = LAST_LINES_S) -> None:
+    def close(self, wait_s: float = CLOSE_TIMEOUT_S) -> None:
         """Writes what still waits, for at most `wait_s`."""
         try:
             self._waiting.put(STOP, timeout=wait_s)
@@ -233,16 +264,16 @@ class LogWriter:
             self.dropped += text.count(b"\n")
 
 
-def _whole(text: bytes) -> tuple[bytes, ...]:
+def _one_piece(text: bytes) -> tuple[bytes, ...]:
     return (text,)
 
 
-def pieces_of(text: bytes, most: int = select.PIPE_BUF) -> Iterator[bytes]:
-    """Whole lines, as many together as a pipe takes without letting another process's between them."""
+def split_for_pipe(text: bytes, limit: int = select.PIPE_BUF) -> Iterator[bytes]:
+    """Whole lines, as many together as a pipe takes without another process's between them."""
     start = end = 0
     while end < len(text):
         after = text.find(b"\n", end) + 1 or len(text)
-        if after - start > most and end > start:
+        if after - start > limit and end > start:
             yield text[start:end]
             start = end
         end = after
@@ -250,10 +281,15 @@ def pieces_of(text: bytes, most: int = select.PIPE_BUF) -> Iterator[bytes]:
         yield text[start:end]
 
 
-def opened_log(
-    target: str, stack: AsyncExitStack, *, shared: bool = False, worker: int = 0
+def open_log(
+    target: str,
+    stack: AsyncExitStack,
+    *,
+    shared: bool = False,
+    worker: int = 0,
+    redactor: Redactor | None = None,
 ) -> LogWriter | None:
-    """The writer for where the log is to go: `stdout`, `stderr`, a file, or `off`. Raises `OSError` for the file."""
+    """The writer for `stdout`, `stderr`, a file, or `off`. Raises `OSError` for the file."""
     if target == "off":
         return None
     if target in {"stdout", "stderr"}:
@@ -261,6 +297,6 @@ def opened_log(
     else:
         descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         stack.callback(os.close, descriptor)
-    writer = LogWriter(descriptor, shared=shared, worker=worker)
+    writer = LogWriter(descriptor, shared=shared, worker=worker, redactor=redactor)
     stack.callback(writer.close)
     return writer

@@ -1,11 +1,13 @@
-"""Metrics: counters and histograms in plain dictionaries; `exposition` shows them in Prometheus' text format.
+"""Metrics: counters and histograms in plain dictionaries; `exposition` renders them for Prometheus.
 
-Own dictionaries, because a labelled counter of the library costs 2.5 microseconds and one of these 0.2. Names follow
-OpenTelemetry's GenAI conventions where these have one. Histograms carry no model; model labels are bounded.
+Own dictionaries, because a labelled counter of the library costs 2.5 microseconds and one of these
+0.2. Names follow OpenTelemetry's GenAI conventions where these have one. Histograms carry no model;
+model labels are bounded.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 from gatewayz.core.facts import (
     AttemptEnded,
@@ -14,95 +16,168 @@ from gatewayz.core.facts import (
     CallRefused,
     Fact,
     ListingRead,
-    NoticeTried,
+    NotificationAttempted,
 )
 from gatewayz.core.money import cost
-from gatewayz.observe.counts import Counts, Histogram, Labels
+from gatewayz.observe.metrics_snapshot import Histogram, Labels, MetricsSnapshot
 
-MAX_MODELS = 200
+MAX_MODEL_LABELS = 200
 """Models that get a label value of their own; the others are `other`."""
-BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+BUCKET_BOUNDS_S = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+)
 
-FAMILIES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "gatewayz_calls": (
-        "counter",
-        "Calls that ended.",
-        ("endpoint", "provider", "model", "status", "fault"),
+
+class MetricFamily(NamedTuple):
+    """A metric with its labels. A level is a gauge that every process reads alike.
+
+    Of several processes' levels the largest is shown, of their gauges the sum.
+    """
+
+    kind: Literal["counter", "histogram", "gauge", "level"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    "gatewayz_calls": MetricFamily(
+        kind="counter",
+        help="Calls that ended.",
+        labels=("endpoint", "provider", "model", "status", "fault"),
     ),
-    "gatewayz_refused": (
-        "counter",
-        "Requests refused before they became calls.",
-        ("endpoint", "fault"),
+    "gatewayz_refused": MetricFamily(
+        kind="counter",
+        help="Requests refused before they became calls.",
+        labels=("endpoint", "fault"),
     ),
-    "gen_ai_server_request_duration_seconds": (
-        "histogram",
-        "Seconds from a call's coming to its end.",
-        ("endpoint", "provider"),
+    "gen_ai_server_request_duration_seconds": MetricFamily(
+        kind="histogram",
+        help="Seconds from a call's coming to its end.",
+        labels=("endpoint", "provider"),
     ),
-    "gen_ai_server_time_to_first_token_seconds": (
-        "histogram",
-        "Seconds from a call's coming to its first content.",
-        ("endpoint", "provider"),
+    "gen_ai_server_time_to_first_token_seconds": MetricFamily(
+        kind="histogram",
+        help="Seconds from a call's coming to its first content.",
+        labels=("endpoint", "provider"),
     ),
-    "gen_ai_client_token_usage": ("counter", "Tokens, by type.", ("provider", "model", "type")),
-    "gatewayz_images": ("counter", "Images that were made.", ("provider", "model")),
-    "gatewayz_cost_usd": ("counter", "What calls cost, in US dollars.", ("provider", "model")),
-    "gatewayz_upstream_cost_usd": (
-        "counter",
-        "What providers say that calls cost them.",
-        ("provider", "model"),
+    "gen_ai_client_token_usage": MetricFamily(
+        kind="counter",
+        help="Tokens, by type.",
+        labels=("provider", "model", "type"),
     ),
-    "gatewayz_compared_cost_usd": (
-        "counter",
-        "What those same calls cost by our prices, without markup: what differs has drifted.",
-        ("provider", "model"),
+    "gatewayz_images": MetricFamily(
+        kind="counter",
+        help="Images that were made.",
+        labels=("provider", "model"),
     ),
-    "gatewayz_unpriced_calls": ("counter", "Calls served without a price.", ("provider",)),
-    "gatewayz_attempts": (
-        "counter",
-        "Attempts, by how they ended.",
-        ("endpoint", "provider", "fault"),
+    "gatewayz_cost_usd": MetricFamily(
+        kind="counter",
+        help="What calls cost, in US dollars.",
+        labels=("provider", "model"),
     ),
-    "gatewayz_failovers": (
-        "counter",
-        "Attempts that followed a failed one.",
-        ("endpoint", "provider"),
+    "gatewayz_upstream_cost_usd": MetricFamily(
+        kind="counter",
+        help="What providers say that calls cost them.",
+        labels=("provider", "model"),
     ),
-    "gatewayz_breaker_moves": ("counter", "Changes of breakers.", ("provider", "state")),
-    "gatewayz_breaker_open": ("gauge", "Breakers that are not closed now.", ("provider",)),
-    "gatewayz_calls_running": ("gauge", "Calls under way now.", ()),
-    "gatewayz_worker_up": ("gauge", "Whether the worker process answers.", ("worker",)),
-    "gatewayz_worker_started_seconds": (
-        "gauge",
-        "When the worker process started, in Unix time.",
-        ("worker",),
+    "gatewayz_compared_cost_usd": MetricFamily(
+        kind="counter",
+        help="What those same calls cost by our prices, without markup: what differs has drifted.",
+        labels=("provider", "model"),
     ),
-    "gatewayz_worker_restarts": (
-        "counter",
-        "Workers that ended unasked and were started again.",
-        ("worker",),
+    "gatewayz_unpriced_calls": MetricFamily(
+        kind="counter",
+        help="Calls served without a price.",
+        labels=("provider",),
     ),
-    "gatewayz_facts_dropped": (
-        "gauge",
-        "Facts that no observer was told, because they came too fast.",
-        (),
+    "gatewayz_attempts": MetricFamily(
+        kind="counter",
+        help="Attempts, by how they ended.",
+        labels=("endpoint", "provider", "fault"),
     ),
-    "gatewayz_listings_read": (
-        "counter",
-        "Readings of providers' own lists, by their end.",
-        ("provider", "fault"),
+    "gatewayz_failovers": MetricFamily(
+        kind="counter",
+        help="Attempts that followed a failed one.",
+        labels=("endpoint", "provider"),
     ),
-    "gatewayz_listing_age_seconds": ("level", "How old the list is that holds.", ("provider",)),
-    "gatewayz_prices_quarantined": ("level", "Listed prices that are not believed.", ("provider",)),
-    "gatewayz_notices": (
-        "counter",
-        "Notices that were sent to webhooks, by what came of it.",
-        ("kind", "outcome"),
+    "gatewayz_breaker_moves": MetricFamily(
+        kind="counter",
+        help="Changes of breakers.",
+        labels=("provider", "state"),
     ),
-    "gatewayz_notices_waiting": ("level", "Notices that wait to be sent, or to be sent again.", ()),
-    "gatewayz_build": ("gauge", "The version that runs.", ("version",)),
+    "gatewayz_breaker_open": MetricFamily(
+        kind="gauge",
+        help="Breakers that are not closed now.",
+        labels=("provider",),
+    ),
+    "gatewayz_calls_running": MetricFamily(
+        kind="gauge",
+        help="Calls under way now.",
+    ),
+    "gatewayz_worker_up": MetricFamily(
+        kind="gauge",
+        help="Whether the worker process answers.",
+        labels=("worker",),
+    ),
+    "gatewayz_worker_started_seconds": MetricFamily(
+        kind="gauge",
+        help="When the worker process started, in Unix time.",
+        labels=("worker",),
+    ),
+    "gatewayz_worker_restarts": MetricFamily(
+        kind="counter",
+        help="Workers that ended unasked and were started again.",
+        labels=("worker",),
+    ),
+    "gatewayz_facts_dropped": MetricFamily(
+        kind="gauge",
+        help="Facts that no observer was told, because they came too fast.",
+    ),
+    "gatewayz_listings_read": MetricFamily(
+        kind="counter",
+        help="Readings of providers' own lists, by their end.",
+        labels=("provider", "fault"),
+    ),
+    "gatewayz_listing_age_seconds": MetricFamily(
+        kind="level",
+        help="How old the list is that holds.",
+        labels=("provider",),
+    ),
+    "gatewayz_prices_quarantined": MetricFamily(
+        kind="level",
+        help="Listed prices that are not believed.",
+        labels=("provider",),
+    ),
+    "gatewayz_notifications": MetricFamily(
+        kind="counter",
+        help="Notifications that were sent to webhooks, by what came of it.",
+        labels=("kind", "outcome"),
+    ),
+    "gatewayz_notifications_waiting": MetricFamily(
+        kind="level",
+        help="Notifications that wait to be sent, or to be sent again.",
+    ),
+    "gatewayz_build": MetricFamily(
+        kind="gauge",
+        help="The version that runs.",
+        labels=("version",),
+    ),
 }
-"""Name → type, help, labels. A level is a gauge that every process reads alike: of several the largest is shown."""
+"""Every metric by its name."""
 
 
 class Metrics:
@@ -110,23 +185,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self._counters: dict[str, dict[Labels, float]] = {
-            name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "counter"
+            name: {} for name, family in FAMILIES.items() if family.kind == "counter"
         }
         self._histograms: dict[str, dict[Labels, Histogram]] = {
-            name: {} for name, (kind, _, _) in FAMILIES.items() if kind == "histogram"
+            name: {} for name, family in FAMILIES.items() if family.kind == "histogram"
         }
         self._gauges: dict[str, Callable[[], dict[Labels, float]]] = {}
         self._models: set[str] = set()
 
-    def gauge(self, name: str, read: Callable[[], dict[Labels, float]]) -> None:
-        """Where the numbers of a gauge come from."""
+    def register_gauge(self, name: str, read: Callable[[], dict[Labels, float]]) -> None:
+        """Sets where the numbers of a gauge come from."""
         self._gauges[name] = read
 
-    def take(self, facts: Sequence[Fact]) -> None:
+    def on_facts(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             match fact:
                 case CallEnded():
-                    self._call(fact)
+                    self._count_call(fact)
                 case AttemptEnded(endpoint=endpoint, attempt=attempt, failover=failover):
                     self._add(
                         "gatewayz_attempts", (endpoint, attempt.provider, attempt.fault or "none")
@@ -137,15 +212,15 @@ class Metrics:
                     self._add("gatewayz_breaker_moves", (provider, state))
                 case ListingRead(provider=provider, fault=fault):
                     self._add("gatewayz_listings_read", (provider, fault or "none"))
-                case NoticeTried(kind=kind, outcome=outcome):
-                    self._add("gatewayz_notices", (kind, outcome))
+                case NotificationAttempted(kind=kind, outcome=outcome):
+                    self._add("gatewayz_notifications", (kind, outcome))
                 case CallRefused(endpoint=endpoint, fault=fault):
                     self._add("gatewayz_refused", (endpoint, fault))
 
-    def _call(self, fact: CallEnded) -> None:
+    def _count_call(self, fact: CallEnded) -> None:
         outcome = fact.outcome
         provider = outcome.served or "none"
-        model = self._model(outcome.model) if outcome.model else "none"
+        model = self._model_label(outcome.model) if outcome.model else "none"
         fault = outcome.fault or "none"
         self._add("gatewayz_calls", (fact.endpoint, provider, model, str(outcome.status), fault))
         self._observe(
@@ -180,10 +255,10 @@ class Metrics:
         if outcome.unpriced:
             self._add("gatewayz_unpriced_calls", (provider,))
 
-    def _model(self, model: str) -> str:
+    def _model_label(self, model: str) -> str:
         if model in self._models:
             return model
-        if len(self._models) >= MAX_MODELS:
+        if len(self._models) >= MAX_MODEL_LABELS:
             return "other"
         self._models.add(model)
         return model
@@ -194,30 +269,32 @@ class Metrics:
 
     def _observe(self, name: str, labels: Labels, value: float) -> None:
         table = self._histograms[name]
-        counts, total = table.get(labels) or ([0] * (len(BOUNDS_S) + 1), 0.0)
-        counts[bisect_left(BOUNDS_S, value)] += 1
+        counts, total = table.get(labels) or ([0] * (len(BUCKET_BOUNDS_S) + 1), 0.0)
+        counts[bisect_left(BUCKET_BOUNDS_S, value)] += 1
         table[labels] = (counts, total + value)
 
-    def counts(self) -> Counts:
-        """Everything as of now; the tables are this object's own, to be read at once."""
-        read = {name: gauge() for name, gauge in self._gauges.items()}
-        levels = {name: table for name, table in read.items() if FAMILIES[name][0] == "level"}
+    def snapshot(self) -> MetricsSnapshot:
+        """Everything as of now; the tables are this object's own, to be used at once."""
+        read = {name: read_gauge() for name, read_gauge in self._gauges.items()}
+        levels = {name: table for name, table in read.items() if FAMILIES[name].kind == "level"}
         gauges = {name: table for name, table in read.items() if name not in levels}
-        return Counts(self._counters, self._histograms, gauges, levels)
+        return MetricsSnapshot(self._counters, self._histograms, gauges, levels)
 
 
-def _reference_row(name: str, kind: str, text: str, labels: tuple[str, ...]) -> str:
-    shown = name + "_total" * (kind == "counter")
-    return f"| `{shown}` | {'gauge' if kind == 'level' else kind} | {', '.join(labels) or '–'} | {text} |"
+def _reference_row(name: str, family: MetricFamily) -> str:
+    shown = name + "_total" * (family.kind == "counter")
+    kind = "gauge" if family.kind == "level" else family.kind
+    return f"| `{shown}` | {kind} | {', '.join(family.labels) or '–'} | {family.help} |"
 
 
-def reference() -> str:
+def render_metrics_reference() -> str:
     """docs/reference/metrics.md, from the table above."""
-    rows = [_reference_row(name, *family) for name, family in FAMILIES.items()]
+    rows = [_reference_row(name, family) for name, family in FAMILIES.items()]
     head = [
         "# Metrics",
         "",
-        "`GET /metrics` shows these in Prometheus' text format, to a key with the scope `metrics` or `operator`.",
+        "`GET /metrics` shows these in Prometheus' text format, to a key with the scope `metrics`",
+        "or `operator`.",
         "",
         "| name | type | labels | what |",
         "|---|---|---|---|",

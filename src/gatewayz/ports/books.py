@@ -9,26 +9,35 @@ from gatewayz.core.money import Nanos
 
 
 class Hold(Struct, frozen=True):
-    """A reservation for one call; only `Books.hold` makes one. `kept`: the books hold it, so it can be extended.
+    """A reservation for one call, in nano-dollars; only `Books.hold` makes one.
 
-    A call that cannot be refused needs none: one that is free, or an account for one's own use without a budget.
+    `recorded`: the books know it, so it can be extended. A call that cannot be refused needs none:
+    one that is free, or of an account for one's own use without a budget.
+
+    Example: `Hold("01JX…", "acme", Nanos(40_960_000))`
     """
 
     call: str
     account: str
     amount: Nanos
-    kept: bool = True
+    recorded: bool = True
 
 
-class Replay(Struct, frozen=True):
-    """What an idempotent answer is kept under, and its events, encoded; `None` when they were too many to keep."""
+class ReplayRecord(Struct, frozen=True):
+    """What is stored of an idempotent answer: its key, and the encrypted answer; `None` when that
+    was too large.
+
+    Example: `ReplayRecord("order-17", b"…")`
+    """
 
     key: str
     answer: bytes | None = None
 
 
 class Books(Protocol):
-    """Every hold has exactly one ending: `settle` writes the call record and moves the money, once per call."""
+    """Every hold has exactly one ending: `settle` writes the call record and moves the money, once
+    per call.
+    """
 
     async def hold(self, call: Call, ceiling: Nanos) -> Hold:
         """Reserves `ceiling`. Faults: `insufficient_credit`, `credit_held`, `unavailable`."""
@@ -39,15 +48,16 @@ class Books(Protocol):
         ...
 
     async def settle(
-        self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None
+        self, call: Call, hold: Hold, outcome: Outcome, replay: ReplayRecord | None = None
     ) -> bool:
-        """Ends the hold with the outcome's cost (zero releases it all); false when it had ended before.
+        """Ends the hold with the outcome's cost (zero releases it all); false when it had ended
+        before.
 
-        Returns when the money is safe: in the store, or in this machine's journal when the store is away. Faults:
-        `unavailable` when neither can take it.
+        Returns when the money is safe: in the store, or in this machine's journal when the store is
+        away. Faults: `unavailable` when neither can take it.
         """
         ...
 
-    async def refused(self, call: Call, outcome: Outcome) -> None:
-        """Keeps the record of a call that ended before anything was held; a store that is away goes without it."""
+    async def record_refused_call(self, call: Call, outcome: Outcome) -> None:
+        """Records a call that ended before anything was held, unless the store is away."""
         ...

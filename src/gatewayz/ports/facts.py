@@ -1,4 +1,4 @@
-"""The port to the observers: a fact is told and forgotten, never waited for."""
+"""The port to the observers: a fact is emitted and forgotten, never waited for."""
 
 from typing import Protocol
 
@@ -8,4 +8,6 @@ from gatewayz.core.facts import Fact
 class Bus(Protocol):
     """Takes facts; never blocks and never raises."""
 
-    def emit(self, fact: Fact) -> None: ...
+    def emit(self, fact: Fact) -> None:
+        """Takes a fact; observers see it a little later."""
+        ...

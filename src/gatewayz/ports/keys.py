@@ -6,8 +6,11 @@ from gatewayz.core.calls import Principal
 
 
 class Keys(Protocol):
-    """Looks keys up."""
+    """Finds the principal of a key."""
 
     async def principal(self, key: str) -> Principal:
-        """Who owns `key`. Faults: `unauthenticated` for unknown or revoked, `unavailable` when nobody can tell."""
+        """Who calls with `key`.
+
+        Faults: `unauthenticated` for unknown or revoked, `unavailable` when nobody can say.
+        """
         ...

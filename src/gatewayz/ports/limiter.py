@@ -8,7 +8,12 @@ from gatewayz.core.calls import Principal
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """A limit's answer. `remaining` and `reset_s` describe the tightest bucket; `lease` names the concurrency slot."""
+    """A limit's answer.
+
+    `remaining` and `reset_s` describe the tightest bucket; `lease` names the concurrency slot.
+
+    Example: `Decision(allowed=False, rule="key_rpm", limit=60, retry_after_s=0.8)`
+    """
 
     allowed: bool
     rule: str = ""
@@ -22,12 +27,16 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Limiter(Protocol):
     """Takes from all buckets of a call at once, or from none."""
 
-    async def take(self, call_id: str, principal: Principal) -> Decision: ...
-
-    def page(self, subject: str) -> Decision:
-        """Takes from the subject's bucket for what is no call."""
+    async def take(self, call_id: str, principal: Principal) -> Decision:
+        """Takes one call from all buckets of the principal, and a concurrency slot."""
         ...
 
-    def give_back(self, decision: Decision) -> None:
-        """Frees the concurrency slot where the call ends."""
+    def count_request(self, subject: str, account: str = "", units: int = 1) -> Decision:
+        """Takes a request of so many units from the subject's bucket for what is no call, and from
+        its account's if it has one.
+        """
+        ...
+
+    def release(self, decision: Decision) -> None:
+        """Frees the concurrency slot when the call ends; a second time does nothing."""
         ...

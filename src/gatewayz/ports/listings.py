@@ -2,16 +2,16 @@
 
 from typing import Protocol
 
-from gatewayz.catalog.merge import Listing
+from gatewayz.catalog.sources import Listing
 
 
-class Listings(Protocol):
-    """Keeps listings over restarts. Neither method raises: what cannot be kept is read again."""
+class SavedListings(Protocol):
+    """Keeps listings over restarts. Neither method raises: what cannot be saved is read again."""
 
     def load(self) -> dict[str, Listing]:
         """The last good listing of every provider, by its id."""
         ...
 
-    def keep(self, listing: Listing) -> None:
-        """Takes the place of what was kept for this provider."""
+    def save(self, listing: Listing) -> None:
+        """Saves the listing in the place of this provider's last one."""
         ...

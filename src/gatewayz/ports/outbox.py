@@ -1,4 +1,6 @@
-"""The port to the outbox: notices that accounts are to be sent, each written once and claimed by one process."""
+"""The port to the outbox: notifications that accounts are to be sent, each written once and claimed
+by one process.
+"""
 
 from typing import Protocol
 
@@ -7,8 +9,12 @@ from msgspec import Struct
 from gatewayz.core.secrets import Secret
 
 
-class Letter(Struct, frozen=True, kw_only=True):
-    """A notice to be sent now. `attempt` counts from one; `body` is the same bytes each time."""
+class WebhookDelivery(Struct, frozen=True, kw_only=True):
+    """A notification to be sent now. `attempt` counts from one; `body` is the same bytes each time.
+
+    Example: `WebhookDelivery(id="msg_01JX…", account="acme", kind="budget.exhausted", body=b"{…}",
+    url="https://acme.example/hooks", secret=Secret("whsec_…"), attempt=1)`
+    """
 
     id: str
     account: str
@@ -20,20 +26,35 @@ class Letter(Struct, frozen=True, kw_only=True):
 
 
 class Outbox(Protocol):
-    """Notices are sent at least once, under one id: a process that dies while it sends has its claim run out."""
+    """Notifications are sent at least once, under one id: a process that dies while it sends has
+    its claim run out.
+    """
 
-    async def look(self) -> int:
-        """Writes down what wallets and budgets have crossed since; how many notices wait. Faults: `unavailable`."""
+    async def enqueue_notifications(self) -> int:
+        """Writes a notification for each threshold that wallets and budgets have crossed since; how
+        many wait now.
+
+        Faults: `unavailable`.
+        """
         ...
 
-    async def claim(self) -> list[Letter]:
-        """Notices that are due, for this process alone, for as long as an attempt may take. Faults: `unavailable`."""
+    async def claim(self) -> list[WebhookDelivery]:
+        """Notifications that are due, for this process alone, for as long as an attempt may take.
+
+        Faults: `unavailable`.
+        """
         ...
 
-    async def delivered(self, letter: Letter, status: int) -> None:
-        """Faults: `unavailable`."""
+    async def mark_delivered(self, delivery: WebhookDelivery, status: int) -> None:
+        """Its receiver took it, with this HTTP status. Faults: `unavailable`."""
         ...
 
-    async def failed(self, letter: Letter, status: int, why: str, wait_s: float | None) -> None:
-        """An attempt that came to nothing; the next one in `wait_s`, or none. Faults: `unavailable`."""
+    async def mark_failed(
+        self, delivery: WebhookDelivery, status: int, why: str, wait_s: float | None
+    ) -> None:
+        """An attempt failed, with status 0 if there was no answer; the next is due in `wait_s`, or
+        none follows.
+
+        Faults: `unavailable`.
+        """
         ...

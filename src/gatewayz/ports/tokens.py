@@ -1,4 +1,6 @@
-"""The port to whoever issues tokens: a credential that is no key itself becomes the secret that goes out."""
+"""The port to whoever issues tokens: a credential that is no key itself becomes the secret that
+goes out.
+"""
 
 from typing import Protocol
 
@@ -6,15 +8,18 @@ from gatewayz.core.secrets import Secret
 from gatewayz.providers.spec import Credential
 
 
-class Tokens(Protocol):
+class AccessTokens(Protocol):
     """Access tokens, kept until shortly before they expire.
 
-    `token` faults: `upstream_auth` (the credential is no use), `upstream_timeout`, `upstream_unreachable`,
-    `upstream_limited`, `upstream_error`, `upstream_broken` (of the issuer, not of the model).
+    `get_token` faults: `upstream_auth` (the credential is no use), `upstream_timeout`,
+    `upstream_unreachable`, `upstream_limited`, `upstream_error`, `upstream_broken` (of the issuer,
+    not of the model).
     """
 
-    async def token(self, credential: Credential) -> Secret: ...
+    async def get_token(self, credential: Credential) -> Secret:
+        """The access token of a credential."""
+        ...
 
-    def refused(self, credential: Credential, token: Secret) -> bool:
+    def invalidate(self, credential: Credential, token: Secret) -> bool:
         """A provider refused the token: whether a fresh one is worth a second try."""
         ...

@@ -1,8 +1,8 @@
-"""Quirks, applied: each named oddity is one function that changes the body of a request before it is sent.
+"""Quirks, applied: each named oddity is one function that changes the body before it is sent.
 
-Most steps know the body that the `openai_chat` role spells: the limit under `max_tokens`, effort under
-`reasoning_effort` and `reasoning`, earlier thinking under `reasoning_content` and `reasoning_details`. Bodies of other
-dialects only have fields added, taken out and renamed.
+Most steps know the body that the `openai_chat` role encodes: the limit under `max_tokens`, effort
+under `reasoning_effort` and `reasoning`, earlier thinking under `reasoning_content` and
+`reasoning_details`. Bodies of other dialects only have fields added, taken out and renamed.
 """
 
 import re
@@ -11,23 +11,24 @@ from typing import Any, TypeVar
 
 from gatewayz.core.conversation import Image
 from gatewayz.core.requests import ChatRequest, Request
-from gatewayz.dialects.pictures import nearest_ratio
+from gatewayz.dialects.kit.image_header import nearest_aspect_ratio
+from gatewayz.dialects.kit.jsontext import encode_json
 from gatewayz.providers.spec import Quirks
 
 Body = dict[str, Any]
 T = TypeVar("T")
 REASONING_MODEL = re.compile(r"^(.*/)?(o[0-9]|gpt-5(?!.*-chat)|grok-.*reasoning|grok-[4-9])")
-DEFAULT_LIMIT = 4_096
+DEFAULT_LIMIT_TOKENS = 4_096
 HISTORY_FIELDS = ("reasoning_content", "reasoning_details", "reasoning")
-SCHEMA_IN_WORDS = (
+SCHEMA_INSTRUCTION = (
     "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
 )
-SWITCHED_OFF = "none"
+EFFORT_NONE = "none"
 
 
-def _limit(body: Body, quirks: Quirks, model: str) -> None:
+def _rename_output_limit(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.always_send_limit:
-        body.setdefault("max_tokens", DEFAULT_LIMIT)
+        body.setdefault("max_tokens", DEFAULT_LIMIT_TOKENS)
     field = quirks.max_tokens_field
     if field == "by_model":
         field = "max_completion_tokens" if REASONING_MODEL.match(model) else "max_tokens"
@@ -35,7 +36,7 @@ def _limit(body: Body, quirks: Quirks, model: str) -> None:
         body[field] = body.pop("max_tokens")
 
 
-def _roles(body: Body, quirks: Quirks, model: str) -> None:
+def _map_developer_role(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.developer_role == "keep":
         return
     for message in body["messages"]:
@@ -43,7 +44,7 @@ def _roles(body: Body, quirks: Quirks, model: str) -> None:
             message["role"] = "system"
 
 
-def _history(body: Body, quirks: Quirks, model: str) -> None:
+def _rewrite_reasoning_history(body: Body, quirks: Quirks, model: str) -> None:
     for message in body["messages"]:
         if message["role"] != "assistant":
             continue
@@ -55,20 +56,18 @@ def _history(body: Body, quirks: Quirks, model: str) -> None:
             message["reasoning"] = thought
 
 
-def _messages(body: Body, quirks: Quirks, model: str) -> None:
+def _simplify_messages(body: Body, quirks: Quirks, model: str) -> None:
     for message in body["messages"]:
         for name in quirks.drop_message_fields:
             message.pop(name, None)
         content = message.get("content")
-        if (
-            quirks.flatten_content
-            and isinstance(content, list)
-            and all(part.get("type") == "text" for part in content)
-        ):
+        if not quirks.flatten_content or not isinstance(content, list):
+            continue
+        if all(part.get("type") == "text" for part in content):
             message["content"] = "\n".join(part["text"] for part in content)
 
 
-def _tool_choice(body: Body, quirks: Quirks, model: str) -> None:
+def _map_tool_choice(body: Body, quirks: Quirks, model: str) -> None:
     choice = body.get("tool_choice")
     if choice == "required" and quirks.tool_choice_required:
         body["tool_choice"] = quirks.required_word
@@ -76,103 +75,101 @@ def _tool_choice(body: Body, quirks: Quirks, model: str) -> None:
         body["tool_choice"] = "auto"
 
 
-def _format(body: Body, quirks: Quirks, model: str) -> None:
+def _map_response_format(body: Body, quirks: Quirks, model: str) -> None:
     match quirks.json_mode, body.get("response_format"):
-        case "json_object", {"type": "json_schema", "json_schema": dict(asked)}:
-            text = SCHEMA_IN_WORDS + str(asked.get("schema") or {}).replace("'", '"')
-            body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
+        case "json_object", {"type": "json_schema", "json_schema": dict(named_schema)}:
+            schema_text = encode_json(named_schema.get("schema") or {}).decode()
+            instruction = {"role": "system", "content": SCHEMA_INSTRUCTION + schema_text}
+            body["messages"] = [instruction, *body["messages"]]
             body["response_format"] = {"type": "json_object"}
         case "json_schema_only", {"type": "json_object"}:
             schema = {"name": "answer", "schema": {"type": "object"}}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
 
 
-def _reasoning(body: Body, quirks: Quirks, model: str) -> None:
-    fine = body.pop("reasoning", {})
-    effort = body.pop("reasoning_effort", "") or fine.get("effort", "")
-    if not effort and not fine:
+def _map_reasoning(body: Body, quirks: Quirks, model: str) -> None:
+    reasoning = body.pop("reasoning", {})
+    effort = body.pop("reasoning_effort", "") or reasoning.get("effort", "")
+    if not effort and not reasoning:
         return
-    words = _for_model(quirks.effort_by_model, model)
-    if effort and words is not None:
-        effort = words.get(effort, words.get("*", effort))
-    body |= SPELLINGS[quirks.reasoning_send](effort, fine)
+    efforts = _value_for_model(quirks.effort_by_model, model)
+    if effort and efforts is not None:
+        effort = efforts.get(effort, efforts.get("*", effort))
+    body |= REASONING_ENCODERS[quirks.reasoning_send](effort, reasoning)
 
 
-def _thinks(effort: str, fine: Body) -> bool:
-    return effort != SWITCHED_OFF and fine.get("enabled") is not False
+def _is_thinking_on(effort: str, reasoning: Body) -> bool:
+    return effort != EFFORT_NONE and reasoning.get("enabled") is not False
 
 
-def _effort_only(effort: str, fine: Body) -> Body:
-    word = effort or (SWITCHED_OFF if fine.get("enabled") is False else "medium")
-    return {"reasoning_effort": word}
+def _effort_only(effort: str, reasoning: Body) -> Body:
+    default = EFFORT_NONE if reasoning.get("enabled") is False else "medium"
+    return {"reasoning_effort": effort or default}
 
 
-def _none_or_high(effort: str, fine: Body) -> Body:
-    return {"reasoning_effort": "high" if _thinks(effort, fine) else SWITCHED_OFF}
+def _none_or_high(effort: str, reasoning: Body) -> Body:
+    return {"reasoning_effort": "high" if _is_thinking_on(effort, reasoning) else EFFORT_NONE}
 
 
-def _object(effort: str, fine: Body) -> Body:
-    return {"reasoning": fine | ({"effort": effort} if effort else {})}
+def _reasoning_object(effort: str, reasoning: Body) -> Body:
+    return {"reasoning": reasoning | ({"effort": effort} if effort else {})}
 
 
-def _thinking_type(effort: str, fine: Body) -> Body:
-    return {"thinking": {"type": "enabled" if _thinks(effort, fine) else "disabled"}}
+def _thinking_type(effort: str, reasoning: Body) -> Body:
+    return {"thinking": {"type": "enabled" if _is_thinking_on(effort, reasoning) else "disabled"}}
 
 
-def _enable_thinking(effort: str, fine: Body) -> Body:
-    budget = fine.get("max_tokens")
-    return {"enable_thinking": _thinks(effort, fine)} | (
-        {"thinking_budget": budget} if budget else {}
-    )
+def _enable_thinking(effort: str, reasoning: Body) -> Body:
+    thinking = {"enable_thinking": _is_thinking_on(effort, reasoning)}
+    budget = reasoning.get("max_tokens")
+    return thinking | ({"thinking_budget": budget} if budget else {})
 
 
-def _template(effort: str, fine: Body) -> Body:
-    thinks = _thinks(effort, fine)
-    named = {"reasoning_effort": effort} if effort and effort != SWITCHED_OFF else {}
-    return {"chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks}} | named
+def _template_kwargs(effort: str, reasoning: Body) -> Body:
+    is_on = _is_thinking_on(effort, reasoning)
+    named = {"reasoning_effort": effort} if effort and effort != EFFORT_NONE else {}
+    return {"chat_template_kwargs": {"enable_thinking": is_on, "thinking": is_on}} | named
 
 
-def _together(effort: str, fine: Body) -> Body:
-    thinks = _thinks(effort, fine)
-    return {"reasoning": {"enabled": thinks}} | (
-        {"reasoning_effort": effort} if effort and thinks else {}
-    )
+def _together(effort: str, reasoning: Body) -> Body:
+    is_on = _is_thinking_on(effort, reasoning)
+    named = {"reasoning_effort": effort} if effort and is_on else {}
+    return {"reasoning": {"enabled": is_on}} | named
 
 
-SPELLINGS: dict[str, Callable[[str, Body], Body]] = {
-    "none": lambda _effort, _fine: {},
+REASONING_ENCODERS: dict[str, Callable[[str, Body], Body]] = {
+    "none": lambda _effort, _reasoning: {},
     "reasoning_effort": _effort_only,
     "reasoning_effort_none_high": _none_or_high,
-    "reasoning_object": _object,
+    "reasoning_object": _reasoning_object,
     "thinking_type": _thinking_type,
     "enable_thinking": _enable_thinking,
-    "template_kwargs": _template,
+    "template_kwargs": _template_kwargs,
     "together": _together,
 }
-"""The eight ways in which providers want to be told how much to think."""
+"""`reasoning_send` → how effort and details become the provider's own fields."""
 
 
-def _temperature(body: Body, quirks: Quirks, model: str) -> None:
+def _clamp_temperature(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.temperature_range is not None and "temperature" in body:
         low, high = quirks.temperature_range
         body["temperature"] = min(max(body["temperature"], low), high)
 
 
-def _stream(body: Body, quirks: Quirks, model: str) -> None:
+def _drop_stream_options(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.stream_usage == "always":
         body.pop("stream_options", None)
 
 
-def _extras(body: Body, quirks: Quirks, model: str) -> None:
+def _add_extra_body(body: Body, quirks: Quirks, model: str) -> None:
     body |= quirks.extra_body
-    more = _for_model(quirks.extra_body_by_model, model)
-    body |= more if more is not None else {}
+    body |= _value_for_model(quirks.extra_body_by_model, model) or {}
     if body.get("tools") and body.get("stream"):
         body |= quirks.extra_body_with_streamed_tools
 
 
-def _dropped(body: Body, quirks: Quirks, model: str) -> None:
-    names = set(quirks.drop) | set(_dropped_for(quirks, model))
+def _drop_fields(body: Body, quirks: Quirks, model: str) -> None:
+    names = {*quirks.drop, *(_value_for_model(quirks.drop_by_model, model) or ())}
     if quirks.drop_when_reasoning and (REASONING_MODEL.match(model) or "reasoning_effort" in body):
         names |= set(quirks.drop_when_reasoning)
     if quirks.allow_only:
@@ -181,96 +178,96 @@ def _dropped(body: Body, quirks: Quirks, model: str) -> None:
         body.pop(name, None)
 
 
-def _dropped_for(quirks: Quirks, model: str) -> tuple[str, ...]:
-    return _for_model(quirks.drop_by_model, model) or ()
-
-
-def _renamed(body: Body, quirks: Quirks, model: str) -> None:
+def _rename_fields(body: Body, quirks: Quirks, model: str) -> None:
     for old, new in quirks.rename.items():
         if old in body:
             body[new] = body.pop(old)
 
 
-def _image_size(body: Body, quirks: Quirks, model: str) -> None:
+def _map_image_size(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.image_size == "size" or "size" not in body:
         return
     width, _, height = body.pop("size").partition("x")
     if quirks.image_size == "width_height":
         body |= {"width": int(width), "height": int(height)}
     else:
-        body["aspect_ratio"] = nearest_ratio(int(width) / int(height))
+        body["aspect_ratio"] = nearest_aspect_ratio(int(width) / int(height))
 
 
-def _image_form(body: Body, quirks: Quirks, model: str) -> None:
+def _map_image_format(body: Body, quirks: Quirks, model: str) -> None:
     if quirks.image_bytes_only:
         body["response_format"] = "b64_json"
     if body.get("response_format") == "b64_json":
         body["response_format"] = quirks.image_bytes_word
 
 
-def _image_quality(body: Body, quirks: Quirks, model: str) -> None:
-    words = _for_model(quirks.image_quality_by_model, model)
-    if words is not None and "quality" in body:
-        body["quality"] = words.get(body["quality"], body["quality"])
+def _map_image_quality(body: Body, quirks: Quirks, model: str) -> None:
+    qualities = _value_for_model(quirks.image_quality_by_model, model)
+    if qualities is not None and "quality" in body:
+        body["quality"] = qualities.get(body["quality"], body["quality"])
 
 
-def _image_dropped(body: Body, quirks: Quirks, model: str) -> None:
-    for name in (*quirks.image_drop, *(_for_model(quirks.image_drop_by_model, model) or ())):
+def _drop_image_fields(body: Body, quirks: Quirks, model: str) -> None:
+    by_model = _value_for_model(quirks.image_drop_by_model, model) or ()
+    for name in (*quirks.image_drop, *by_model):
         body.pop(name, None)
 
 
-def _embedding_form(body: Body, quirks: Quirks, model: str) -> None:
+def _drop_encoding_format(body: Body, quirks: Quirks, model: str) -> None:
     if not quirks.embedding_base64:
         body.pop("encoding_format", None)
 
 
-Step = Callable[[Body, Quirks, str], None]
+BodyStep = Callable[[Body, Quirks, str], None]
 
-ANY_DIALECT: tuple[Step, ...] = (_extras, _dropped, _renamed)
-STEPS: dict[str, tuple[Step, ...]] = {
+ANY_DIALECT: tuple[BodyStep, ...] = (_add_extra_body, _drop_fields, _rename_fields)
+STEPS: dict[str, tuple[BodyStep, ...]] = {
     "openai_chat": (
-        _roles,
-        _history,
-        _messages,
-        _format,
-        _tool_choice,
-        _reasoning,
-        _temperature,
-        _stream,
-        _limit,
+        _map_developer_role,
+        _rewrite_reasoning_history,
+        _simplify_messages,
+        _map_response_format,
+        _map_tool_choice,
+        _map_reasoning,
+        _clamp_temperature,
+        _drop_stream_options,
+        _rename_output_limit,
         *ANY_DIALECT,
     ),
-    "openai_images": (_image_size, _image_form, _image_quality, _image_dropped),
+    "openai_images": (_map_image_size, _map_image_format, _map_image_quality, _drop_image_fields),
     "fal_images": (),
     "vertex_predict": (),
     "gemini_images": (),
-    "openai_embeddings": (_embedding_form,),
+    "openai_embeddings": (_drop_encoding_format,),
 }
-"""The steps that know a dialect's body; for any other there are those that need to know nothing of it."""
+"""The steps that know a dialect's body; other dialects get those that need not know it."""
 
-
-MOVED = {
+HANDLED_FIELDS = {
     "openai_chat": frozenset({"max_tokens", "reasoning", "reasoning_effort", "stream_options"}),
     "openai_images": frozenset({"size", "response_format"}),
     "openai_embeddings": frozenset({"encoding_format"}),
 }
-"""Fields that are said under another name, or that the gateway sees to itself."""
+"""Fields that are sent under another name, or that the gateway takes care of itself."""
 
 
-def applied(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, ...]:
-    """Changes the fresh `body` in place; returns the names of the client's fields that are not sent at all."""
+def apply_quirks(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, ...]:
+    """Changes the fresh `body` in place; returns the client's fields that are not sent."""
     before = {name for name in body if body[name] is not None}
     for step in STEPS.get(dialect, ANY_DIALECT):
         step(body, quirks, model)
+
     # Nulls break some providers and mean nothing to the others.
     for name in [name for name, value in body.items() if value is None]:
         del body[name]
-    gone = before - body.keys() - MOVED.get(dialect, MOVED["openai_chat"]) - quirks.rename.keys()
-    silent = {"reasoning_effort", "reasoning"} & before and quirks.reasoning_send == "none"
-    return tuple(sorted(gone | ({"reasoning_effort"} if silent else set())))
+
+    handled = HANDLED_FIELDS.get(dialect, HANDLED_FIELDS["openai_chat"])
+    dropped = before - body.keys() - handled - quirks.rename.keys()
+    if quirks.reasoning_send == "none" and {"reasoning_effort", "reasoning"} & before:
+        dropped |= {"reasoning_effort"}
+    return tuple(sorted(dropped))
 
 
-def without(body: Body, names: tuple[str, ...]) -> None:
+def remove_parameters(body: Body, names: tuple[str, ...]) -> None:
     """Takes out parameters that the provider named as unsupported; dots lead inside."""
     for name in names:
         holder: Any = body
@@ -281,20 +278,15 @@ def without(body: Body, names: tuple[str, ...]) -> None:
             holder.pop(last, None)
 
 
-def cannot(request: Request, quirks: Quirks) -> str:
+def why_not_served(request: Request, quirks: Quirks) -> str:
     """Why a provider with these quirks cannot serve the request; empty when it can."""
-    if (
-        quirks.inline_images_only
-        and isinstance(request, ChatRequest)
-        and any(
-            isinstance(part, Image) and not part.url.startswith("data:")
-            for message in request.messages
-            for part in message.parts
-        )
-    ):
+    if not quirks.inline_images_only or not isinstance(request, ChatRequest):
+        return ""
+    parts = (part for message in request.messages for part in message.parts)
+    if any(isinstance(part, Image) and not part.url.startswith("data:") for part in parts):
         return "it does not fetch images by web address"
     return ""
 
 
-def _for_model(table: Mapping[str, T], model: str) -> T | None:
+def _value_for_model(table: Mapping[str, T], model: str) -> T | None:
     return next((value for pattern, value in table.items() if re.search(pattern, model)), None)

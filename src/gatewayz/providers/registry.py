@@ -1,4 +1,4 @@
-"""The providers of this installation: rows, the operator's settings, and the keys in the environment, as one table."""
+"""The providers of this installation: rows, the operator's settings, the environment's keys."""
 
 import re
 import tomllib
@@ -13,63 +13,79 @@ import msgspec
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.spec import Credential, Locations, Provider, ProviderSettings, Quirks, Row
+from gatewayz.providers.spec import (
+    Credential,
+    Locations,
+    Provider,
+    ProviderRow,
+    ProviderSettings,
+    Quirks,
+)
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """No dot: seals carry the id in front of one."""
-OPENAI_WIRES = ("openai_images", "openai_embeddings")
-"""What a server of one's own that speaks OpenAI Chat is taken to speak besides."""
+OPENAI_EXTRA_DIALECTS = ("openai_images", "openai_embeddings")
+"""What an operator's own server with the OpenAI Chat API is taken to serve besides."""
 
 
 @cache
-def rows() -> dict[str, Row]:
+def provider_rows() -> dict[str, ProviderRow]:
     """The rows of providers.toml."""
     text = files("gatewayz.providers").joinpath("providers.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), dict[str, Row])
+    return msgspec.convert(tomllib.loads(text), dict[str, ProviderRow])
 
 
 def providers_from(
-    table: Mapping[str, Row],
+    rows: Mapping[str, ProviderRow],
     environment: Mapping[str, str],
     settings: Mapping[str, ProviderSettings],
 ) -> dict[str, Provider]:
-    """Every provider, on or off with the reason. Faults: `bad_request` for settings that make no sense."""
-    for name, given in settings.items():
-        if name not in table:
-            _check_new(name, given, table)
-    merged = {
-        name: _provider(name, row, environment, settings.get(name)) for name, row in table.items()
+    """Every provider, on or off with the reason. Faults: `bad_request` for unusable settings."""
+    own = {
+        name: provider_settings for name, provider_settings in settings.items() if name not in rows
     }
-    for name, given in settings.items():
-        if name not in table:
-            more = OPENAI_WIRES if given.dialect == "openai_chat" else ()
-            row = Row(
-                name=given.name or name,
-                dialect=given.dialect,
-                more_dialects=more,
-                base_url=given.base_url,
-                auth="optional_bearer",
-            )
-            merged[name] = msgspec.structs.replace(
-                _provider(name, row, environment, given), own=True
-            )
-    return merged
+    for name, provider_settings in own.items():
+        _check_new_provider(name, provider_settings, rows)
+
+    providers = {
+        name: _provider(name, row, environment, settings.get(name)) for name, row in rows.items()
+    }
+    for name, provider_settings in own.items():
+        provider = _provider(
+            name, _own_row(name, provider_settings), environment, provider_settings
+        )
+        providers[name] = msgspec.structs.replace(provider, own=True)
+    return providers
 
 
-def _check_new(name: str, given: ProviderSettings, table: Mapping[str, Row]) -> None:
-    if given.dialect and given.base_url:
+def _own_row(name: str, settings: ProviderSettings) -> ProviderRow:
+    """The row of a provider that only the settings know."""
+    return ProviderRow(
+        name=settings.name or name,
+        dialect=settings.dialect,
+        more_dialects=OPENAI_EXTRA_DIALECTS if settings.dialect == "openai_chat" else (),
+        base_url=settings.base_url,
+        auth="optional_bearer",
+    )
+
+
+def _check_new_provider(
+    name: str, settings: ProviderSettings, rows: Mapping[str, ProviderRow]
+) -> None:
+    if settings.dialect and settings.base_url:
         if not ID.fullmatch(name):
             raise Fault(
                 "bad_request",
                 f"providers.{name}: an id has lower-case letters, digits, '-' and '_' only",
             )
-        if given.dialect not in UPSTREAMS:
+        if settings.dialect not in UPSTREAMS:
             raise Fault(
                 "bad_request",
-                f"providers.{name}.dialect: {given.dialect!r} is none of {', '.join(UPSTREAMS)}",
+                f"providers.{name}.dialect: {settings.dialect!r} is none of {', '.join(UPSTREAMS)}",
             )
         return
-    near = get_close_matches(name, table, 1)
+
+    near = get_close_matches(name, rows, 1)
     hint = (
         f"did you mean {near[0]!r}?"
         if near
@@ -79,54 +95,55 @@ def _check_new(name: str, given: ProviderSettings, table: Mapping[str, Row]) -> 
 
 
 def _provider(
-    name: str, row: Row, environment: Mapping[str, str], given: ProviderSettings | None
+    name: str, row: ProviderRow, environment: Mapping[str, str], configured: ProviderSettings | None
 ) -> Provider:
-    said = given or ProviderSettings()
-    row = _by_account(row, environment, said)
-    base_urls, missing = _base_urls(row, environment, said)
-    credentials = _credentials(row, environment, said)
-    auth = said.auth or row.auth
+    settings = configured or ProviderSettings()
+    row = _row_with_account_auth(row, environment, settings)
+    base_urls, missing = _base_urls(row, environment, settings)
     provider = Provider(
         id=name,
-        name=said.name or row.name,
-        dialect=said.dialect or row.dialect,
-        more_dialects=row.more_dialects if said.more_dialects is None else said.more_dialects,
+        name=settings.name or row.name,
+        dialect=settings.dialect or row.dialect,
+        more_dialects=row.more_dialects
+        if settings.more_dialects is None
+        else settings.more_dialects,
         path_by_model=row.path_by_model,
         dialect_by_model=row.dialect_by_model
-        if said.dialect_by_model is None
-        else said.dialect_by_model,
+        if settings.dialect_by_model is None
+        else settings.dialect_by_model,
         base_url=base_urls[0],
-        elsewhere=base_urls[1:],
-        elsewhere_on=row.locations.statuses if row.locations is not None else (),
-        auth=auth,
-        credentials=credentials,
-        headers=(*_headers(row, environment), *said.headers.items()),
-        priority=said.priority,
-        markup_bp=said.markup_bp,
-        free=row.free if said.free is None else said.free,
+        fallback_base_urls=base_urls[1:],
+        fallback_statuses=row.locations.statuses if row.locations is not None else (),
+        auth=settings.auth or row.auth,
+        credentials=_credentials(row, environment, settings),
+        headers=(*_headers(row, environment), *settings.headers.items()),
+        priority=settings.priority,
+        markup_bp=settings.markup_bp,
+        free=row.free if settings.free is None else settings.free,
         local=row.local,
         built_in=row.built_in,
         verified=row.verified,
-        quirks=_quirks(name, row.quirks, said.quirks),
+        quirks=_quirks(name, _quirks_at(row, base_urls[0]), settings.quirks),
         errors=row.errors,
         key_env=row.key_env,
     )
-    configured = given is not None or any(
-        environment.get(variable) for variable in row.base_url_env
-    )
-    return msgspec.structs.replace(
-        provider, off=_why_off(provider, said, missing, configured=configured)
-    )
+    has_url = any(environment.get(variable) for variable in row.base_url_env)
+    off = _why_off(provider, settings, missing, configured=configured is not None or has_url)
+    return msgspec.structs.replace(provider, off=off)
 
 
-def _by_account(row: Row, environment: Mapping[str, str], said: ProviderSettings) -> Row:
-    """The row as it is without a key: where the settings ask for that, or only an account is to be found."""
+def _row_with_account_auth(
+    row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
+) -> ProviderRow:
+    """The row as it is without a key: where the settings say so, or only an account is there."""
     account = row.account
     if account is None:
         return row
-    named = any(environment.get(name) for name in account.env)
-    keyed = bool(said.key or said.credentials) or any(environment.get(name) for name in row.key_env)
-    if said.auth != account.auth and (said.auth is not None or keyed or not named):
+    has_account = any(environment.get(name) for name in account.env)
+    has_key = bool(settings.key or settings.credentials) or any(
+        environment.get(name) for name in row.key_env
+    )
+    if settings.auth != account.auth and (settings.auth is not None or has_key or not has_account):
         return row
     return msgspec.structs.replace(
         row,
@@ -138,12 +155,12 @@ def _by_account(row: Row, environment: Mapping[str, str], said: ProviderSettings
 
 
 def _why_off(
-    provider: Provider, said: ProviderSettings, missing: tuple[str, ...], *, configured: bool
+    provider: Provider, settings: ProviderSettings, missing: tuple[str, ...], *, configured: bool
 ) -> str:
-    if not said.enabled:
+    if not settings.enabled:
         return "switched off in the settings (enabled: false)"
     if provider.dialect not in UPSTREAMS:
-        return f"its dialect {provider.dialect} is not spoken by this version"
+        return f"its dialect {provider.dialect} is not supported by this version"
     if provider.auth not in {"none", "optional_bearer"} and not provider.credentials:
         return (
             f"set {provider.key_env[0]}" if provider.key_env else f"set providers.{provider.id}.key"
@@ -154,13 +171,13 @@ def _why_off(
 
 
 def _base_urls(
-    row: Row, environment: Mapping[str, str], said: ProviderSettings
+    row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The base URLs in the order in which they are asked, filled in, and the variables that are missing."""
-    named = next(
+    """The base URLs in the order in which they are asked, and the variables that are missing."""
+    from_environment = next(
         (environment[variable] for variable in row.base_url_env if environment.get(variable)), ""
     )
-    template = said.base_url or named or row.base_url
+    template = settings.base_url or from_environment or row.base_url
     missing: list[str] = []
     for variable, names in row.variables.items():
         value = next((environment[name] for name in names if environment.get(name)), "")
@@ -168,54 +185,63 @@ def _base_urls(
             template = template.replace(f"{{{variable}}}", value)
         elif f"{{{variable}}}" in template:
             missing.append(names[0])
-    return _located(template.rstrip("/"), row.locations, environment, said), tuple(missing)
+    return _urls_by_location(template.rstrip("/"), row.locations, environment, settings), tuple(
+        missing
+    )
 
 
-def _located(
+def _urls_by_location(
     template: str,
     locations: Locations | None,
     environment: Mapping[str, str],
-    said: ProviderSettings,
+    settings: ProviderSettings,
 ) -> tuple[str, ...]:
     """The template for every location."""
     if locations is None:
         return (template,)
-    first = next(
+    text = next(
         (environment[name] for name in locations.env if environment.get(name)), locations.otherwise
     )
-    named = said.locations or (*first.replace(" ", "").split(","), *locations.then)
-    hosts = {
-        location: locations.hosts.get(location, locations.hosts.get("*", "")) for location in named
-    }
-    filled = [
-        template.replace("{host}", host).replace("{location}", location)
-        for location, host in hosts.items()
+    names = settings.locations or (*text.replace(" ", "").split(","), *locations.then)
+    default_host = locations.hosts.get("*", "")
+    urls = [
+        template.replace("{host}", locations.hosts.get(name, default_host)).replace(
+            "{location}", name
+        )
+        for name in names
     ]
-    return tuple(dict.fromkeys(filled))
+    return tuple(dict.fromkeys(urls))
 
 
 def _credentials(
-    row: Row, environment: Mapping[str, str], said: ProviderSettings
+    row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
 ) -> tuple[Credential, ...]:
-    given = [(item.key, item.weight) for item in said.credentials] or (
-        [(said.key, 1)] if said.key else []
-    )
-    if not given and not said.credentials:
-        found = next((environment[name] for name in row.key_env if environment.get(name)), "")
-        given = [(found, 1)]
-    kept = [(key.strip(), weight) for key, weight in given if key.strip()]
+    keys = [(credential.key, credential.weight) for credential in settings.credentials]
+    if not keys and settings.key:
+        keys = [(settings.key, 1)]
+    if not keys:
+        keys = [(environment.get(name, ""), 1) for name in row.key_env if environment.get(name)][:1]
+    usable = [(key.strip(), weight) for key, weight in keys if key.strip()]
     return tuple(
         Credential(id=f"{row.name}#{number}", key=Secret(key), weight=max(weight, 1))
-        for number, (key, weight) in enumerate(kept, 1)
+        for number, (key, weight) in enumerate(usable, 1)
     )
 
 
-def _headers(row: Row, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _headers(row: ProviderRow, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (header, environment[name])
         for header, name in row.header_env.items()
         if environment.get(name)
     )
+
+
+def _quirks_at(row: ProviderRow, base_url: str) -> Quirks:
+    """The row's quirks; where an operator says where the provider is, its queue is there too."""
+    quirks = row.quirks
+    if not quirks.queue_url or base_url == row.base_url:
+        return quirks
+    return msgspec.structs.replace(quirks, queue_url=base_url)
 
 
 def _quirks(name: str, base: Quirks, changes: dict[str, Any]) -> Quirks:
@@ -226,5 +252,5 @@ def _quirks(name: str, base: Quirks, changes: dict[str, Any]) -> Quirks:
             raise Fault("bad_request", f"providers.{name}.quirks.{field}: no such quirk{hint}")
     try:
         return msgspec.convert(msgspec.to_builtins(base) | changes, Quirks)
-    except msgspec.ValidationError as wrong:
-        raise Fault("bad_request", f"providers.{name}.quirks: {wrong}") from None
+    except msgspec.ValidationError as error:
+        raise Fault("bad_request", f"providers.{name}.quirks: {error}") from None

@@ -9,7 +9,7 @@ from gatewayz.core.secrets import Secret
 Auth = Literal[
     "bearer", "optional_bearer", "api_key", "x_api_key", "x_goog_api_key", "google", "key", "none"
 ]
-TOKEN_AUTHS: frozenset[Auth] = frozenset({"google"})
+TOKEN_AUTH_FORMS: frozenset[Auth] = frozenset({"google"})
 """Forms in which the credential is no key itself: a token is fetched with it."""
 ErrorClass = Literal[
     "auth",
@@ -28,7 +28,12 @@ ErrorClass = Literal[
 
 
 class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Named oddities of a provider; a row states only those it has. Keys of `…_by_model` are regular expressions."""
+    """Named oddities of a provider; a row states only those it has.
+
+    Keys of `…_by_model` are regular expressions, searched in the native id; the first match holds.
+
+    Example: `Quirks(max_tokens_field="max_completion_tokens", drop=("logit_bias",))`
+    """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", "by_model"] = "max_tokens"
     """Name of the output limit; `by_model`: reasoning models know only `max_completion_tokens`."""
@@ -49,7 +54,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inline_images_only: bool = False
     """Images by web address are not fetched."""
     tool_choice_required: bool = True
-    """`required` and named tools can be asked for; otherwise `auto` is sent."""
+    """`required` and named tools are understood; otherwise `auto` is sent."""
     required_word: str = "required"
     json_mode: Literal["json_schema", "json_object", "json_schema_only"] = "json_schema"
     reasoning_send: Literal[
@@ -78,29 +83,35 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model_prefix_strip: str = ""
     temperature_range: tuple[float, float] | None = None
     cancel_stops_billing: bool = False
-    """Breaking off a request ends what it costs; otherwise it is heard to its end, to learn what it cost."""
+    """A request that is broken off costs no more; otherwise it is read to its end for its usage."""
     image_size: Literal["size", "width_height", "aspect_ratio"] = "size"
-    """How pixels are said: `size` as text, `width` and `height` as numbers, or only their proportion."""
+    """How pixels are sent: `size` as text, `width` and `height` as numbers, or their proportion."""
     image_bytes_word: str = "b64_json"
     image_bytes_only: bool = False
-    """Images come as bytes, and must be asked for so."""
+    """Images come as bytes only, and must be requested so."""
     image_streams: str = ""
     """Regular expression of models that stream images."""
     image_drop: tuple[str, ...] = ()
     image_drop_by_model: dict[str, tuple[str, ...]] = {}
     image_quality_by_model: dict[str, dict[str, str]] = {}
     embedding_base64: bool = False
-    """Vectors may be asked for as base64; otherwise nothing is said of their form, and floats come."""
+    """Vectors may be requested as base64; otherwise no form is sent, and floats come."""
     queue_url: str = ""
     """Where requests wait in a queue until they are done."""
     direct_models: str = ""
     """Regular expression of models that are asked directly although there is a queue."""
+    field_costs: dict[str, Literal["free", "requests", "searches"]] = {}
+    """Costly field, or `tools.` and a type → `free`, or the bucket that the provider's reports, or
+    each request, count it in (`dialects/kit/costly_fields.py`)."""
 
 
 class ErrorRule(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"kind": "class"}
 ):
-    """What a refusal means; every condition that is given must hold. `code` and `text` are regular expressions."""
+    """What a refusal means; every condition that is set must hold.
+
+    `code` and `text` are regular expressions.
+    """
 
     kind: ErrorClass
     status: tuple[int, ...] = ()
@@ -108,10 +119,10 @@ class ErrorRule(
     text: str = ""
 
 
-class Path(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UpstreamPath(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked below the base URL: for a whole answer, for a stream, and to count tokens.
 
-    `{path}` is the dialect's own path. Where `{model}` stands in the path, the body does not name the model.
+    `{path}` is the dialect's own path. Where the path has `{model}`, the body does not name it.
     """
 
     path: str
@@ -119,8 +130,8 @@ class Path(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     count: str = ""
 
 
-class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a provider is reached without a key: by an account, which is in one of the variables `env`."""
+class AccountAuth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a provider is reached without a key: by an account, in one of the variables `env`."""
 
     auth: Auth
     env: tuple[str, ...]
@@ -129,10 +140,10 @@ class Account(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Locations(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a provider's API may be asked, in order: the operator's locations, then those in `then`.
+    """Where a provider's API may be asked, in order: the operator's locations, then `then`.
 
-    The next one is asked when one answers with one of `statuses`. The base URL has `{location}`, and `{host}` that
-    `hosts` names for it; `*` stands for every other location.
+    The next one is asked when one answers with one of `statuses`. The base URL has `{location}`,
+    and `{host}` that `hosts` names for it; `*` stands for every other location.
     """
 
     env: tuple[str, ...]
@@ -142,25 +153,29 @@ class Locations(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     statuses: tuple[int, ...] = ()
 
 
-class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A provider as it stands in providers.toml. `{names}` in `base_url` are `variables`, found in the environment.
+class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider as it stands in providers.toml.
 
-    `more_dialects` serve what `dialect` does not (images, embeddings); `dialect_by_model` has regular expressions of
-    upstream ids that go before both. `path_by_model` has patterns likewise, and what is asked for those models.
+    `{names}` in `base_url` are `variables`, looked up in the environment. `more_dialects` serve
+    what `dialect` does not (images, embeddings); `dialect_by_model` has regular expressions of
+    upstream ids that go before both. `path_by_model` has patterns likewise, and their paths.
+
+    Example: `ProviderRow(name="Groq", dialect="openai_chat",
+    base_url="https://api.groq.com/openai/v1", key_env=("GROQ_API_KEY",))`
     """
 
     name: str
     dialect: str
     more_dialects: tuple[str, ...] = ()
     dialect_by_model: dict[str, str] = {}
-    path_by_model: dict[str, Path] = {}
+    path_by_model: dict[str, UpstreamPath] = {}
     base_url: str
     key_env: tuple[str, ...] = ()
     base_url_env: tuple[str, ...] = ()
     variables: dict[str, tuple[str, ...]] = {}
     header_env: dict[str, str] = {}
     auth: Auth = "bearer"
-    account: Account | None = None
+    account: AccountAuth | None = None
     locations: Locations | None = None
     local: bool = False
     built_in: bool = False
@@ -171,7 +186,10 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Credential(Struct, frozen=True, kw_only=True):
-    """A key with its weight among a provider's keys; `id` names it in logs (never the key itself)."""
+    """A key with its weight among a provider's keys; `id` names it in logs, never the key itself.
+
+    Example: `Credential(id="Groq#1", key=Secret("gsk_…"), weight=2)`
+    """
 
     id: str
     key: Secret
@@ -186,7 +204,7 @@ class CredentialSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the operator says of a provider; with a `dialect` and a `base_url` it may be a new one."""
+    """What the operator sets of a provider; `dialect` and `base_url` make a new one."""
 
     enabled: bool = True
     name: str = ""
@@ -206,9 +224,12 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """A company's API, ready to be called or with the reason why not in `off`. A lower `priority` comes first.
+    """A company's API, ready to be called, or with the reason why not in `off`.
 
-    `own`: the operator made it; locks on model families do not shut it out.
+    A lower `priority` comes first. `own`: the operator made it, and locks on model families do not
+    exclude it.
+
+    Example: `Provider(id="groq", name="Groq", dialect="openai_chat", base_url="https://…/v1")`
     """
 
     id: str
@@ -217,10 +238,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str
     more_dialects: tuple[str, ...] = ()
     dialect_by_model: dict[str, str] = {}
-    path_by_model: dict[str, Path] = {}
-    elsewhere: tuple[str, ...] = ()
-    """Base URLs that are asked in turn when the one before answers with one of `elsewhere_on`."""
-    elsewhere_on: tuple[int, ...] = ()
+    path_by_model: dict[str, UpstreamPath] = {}
+    fallback_base_urls: tuple[str, ...] = ()
+    """Base URLs that are asked in turn when the one before answers with a fallback status."""
+    fallback_statuses: tuple[int, ...] = ()
     auth: Auth = "bearer"
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()

@@ -1,6 +1,7 @@
 """The rules of routing as data: chain, locks, deadlines, bounds.
 
-Rank comes from an operator's priority first, then from the chain; what is not in the chain comes after it.
+Rank comes from an operator's priority first, then from the chain; what is not in the chain comes
+after it.
 """
 
 import re
@@ -30,8 +31,12 @@ CHAIN = (
 """The default failover order; every other provider that offers the model follows."""
 
 
-class Lock(Struct, frozen=True):
-    """Models whose id matches are served only by `only`; `first` come first, whatever the chain says."""
+class ProviderLock(Struct, frozen=True):
+    """Models whose id matches are served only by `only`; `first` come first, whatever the chain
+    says.
+
+    Example: `ProviderLock(r"^(google/)?gemini-", first=("google-vertex", "google-ai-studio"))`
+    """
 
     pattern: str
     only: tuple[str, ...] = ()
@@ -40,28 +45,43 @@ class Lock(Struct, frozen=True):
 
 LOCKS = (
     # A suffix beats a prefix: openai/x:free is OpenRouter's.
-    Lock(r":(free|exacto|extended)$", only=("openrouter",)),
-    Lock(r"^openrouter/", only=("openrouter",)),
+    ProviderLock(r":(free|exacto|extended)$", only=("openrouter",)),
+    ProviderLock(r"^openrouter/", only=("openrouter",)),
     # Open weights are nobody's own.
-    Lock(r"^(openai/)?gpt-oss"),
-    Lock(r"^(openai/|gpt-)", only=("openai", "openrouter", "azure-openai")),
-    Lock(
+    ProviderLock(r"^(openai/)?gpt-oss"),
+    ProviderLock(r"^(openai/|gpt-)", only=("openai", "openrouter", "azure-openai")),
+    ProviderLock(
         r"^(anthropic/|claude-)", only=("anthropic", "openrouter", "google-vertex", "aws-bedrock")
     ),
-    Lock(r"^(google/)?gemini-", first=("google-vertex", "google-ai-studio")),
+    ProviderLock(r"^(google/)?gemini-", first=("google-vertex", "google-ai-studio")),
 )
 """The first pattern that matches a model's canonical id holds."""
 
 DEFAULT_MODELS = {"image": "stabilityai/sd3.5"}
 """Surface → the model of a request that names none."""
 DEFAULT_PROVIDERS = {"image": "deepinfra"}
-"""Surface → who is asked for a model that is in no catalogue, under the id that the client gave."""
+"""Surface → the provider of a model that is in no catalogue, under the id that the client gave."""
 
-UNLOCKED = Lock("")
+UNLOCKED = ProviderLock("")
 
 
-def shut_out(lock: Lock, provider: Provider) -> str:
-    """Why the lock keeps this provider out; empty when it does not. An operator's own providers are never shut out."""
+def provider_rank(
+    lock: ProviderLock, provider: Provider, chain: tuple[str, ...]
+) -> tuple[int, ...]:
+    """By the lock, by the operator's priority, by the chain."""
+    return position(provider.id, lock.first), provider.priority, position(provider.id, chain)
+
+
+def position(name: str, names: tuple[str, ...]) -> int:
+    """Where the name stands among the names; after all of them when it does not."""
+    return names.index(name) if name in names else len(names)
+
+
+def lockout_reason(lock: ProviderLock, provider: Provider) -> str:
+    """Why the lock keeps this provider out; empty when it does not.
+
+    An operator's own providers are never locked out.
+    """
     if lock.only and not provider.own and provider.id not in lock.only:
         return f"locked to {', '.join(lock.only)}"
     return ""
@@ -73,7 +93,11 @@ REASONING_MODEL = re.compile(
 
 
 class Deadlines(Struct, frozen=True, kw_only=True):
-    """Seconds; `first_event_s` and `idle_s` count content, not keep-alives."""
+    """How long each phase of an attempt may take, in seconds; `total_s` and `stream_total_s` bound
+    the whole call.
+
+    `first_event_s` and `idle_s` count content, not keep-alives.
+    """
 
     connect_s: float = 3.0
     tls_s: float = 3.0
@@ -85,18 +109,19 @@ class Deadlines(Struct, frozen=True, kw_only=True):
     total_s: float = 600.0
     stream_total_s: float = 1_800.0
 
-    def first_event_for(self, request: Request) -> float:
-        """How long the first content may take; models that think first may take longer, and so may images."""
+    def first_event_s_for(self, request: Request) -> float:
+        """How long the first content may take: longer for images, and for models that think
+        first.
+        """
         if request.surface == "image":
             return self.image_s
-        thinks = request.thinks or _thinks(request.model)
-        return (
-            max(self.reasoning_first_event_s, self.first_event_s) if thinks else self.first_event_s
-        )
+        if request.wants_reasoning or _is_reasoning_model(request.model):
+            return max(self.reasoning_first_event_s, self.first_event_s)
+        return self.first_event_s
 
 
 @lru_cache(maxsize=10_000)
-def _thinks(model: str) -> bool:
+def _is_reasoning_model(model: str) -> bool:
     return REASONING_MODEL.search(model) is not None
 
 
@@ -115,7 +140,10 @@ class BreakerRule(Struct, frozen=True, kw_only=True):
 
 
 class RoutingRules(Struct, frozen=True, kw_only=True):
-    """Everything that routing obeys. `attempts` bounds those that reached a provider and failed there."""
+    """Everything that routing obeys.
+
+    `attempts` bounds those that reached a provider and failed there.
+    """
 
     chain: tuple[str, ...] = CHAIN
     attempts: int = 3
@@ -124,13 +152,20 @@ class RoutingRules(Struct, frozen=True, kw_only=True):
     retry_floor_per_s: float = 3.0
     breaker: BreakerRule = BreakerRule()
     deadlines: Deadlines = Deadlines()
-    locks: tuple[Lock, ...] = LOCKS
+    locks: tuple[ProviderLock, ...] = LOCKS
     default_models: dict[str, str] = field(default_factory=DEFAULT_MODELS.copy)
     default_providers: dict[str, str] = field(default_factory=DEFAULT_PROVIDERS.copy)
 
-    def shut_out(self, model: str, provider: Provider) -> str:
-        """Why this provider may not serve this model unless it is asked for by name; empty when it may."""
-        return shut_out(self.lock_for(model), provider)
+    def lockout_reason(self, model: str, provider: Provider) -> str:
+        """Why this provider serves this model only if it is asked for by name; empty if it need
+        not.
+        """
+        return lockout_reason(self.lock_for(model), provider)
 
-    def lock_for(self, model: str) -> Lock:
+    def rank(self, model: str, provider: Provider) -> tuple[int, ...]:
+        """Where a provider stands for a model when nobody prefers one, lowest first."""
+        return provider_rank(self.lock_for(model), provider, self.chain)
+
+    def lock_for(self, model: str) -> ProviderLock:
+        """The lock of a canonical model id; `UNLOCKED` when no pattern matches."""
         return next((lock for lock in self.locks if re.search(lock.pattern, model)), UNLOCKED)

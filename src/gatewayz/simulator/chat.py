@@ -1,6 +1,7 @@
-"""OpenAI Chat, as providers speak it: answers in the words of the exchange files, streamed and whole.
+"""OpenAI Chat, as providers speak it: answers in the words of the exchange files.
 
-The shapes come from `exchanges/openai_chat/template_*.json`; nothing here uses the gateway's own encoders.
+The shapes come from `exchanges/openai_chat/template_*.json`; nothing here uses the gateway's own
+encoders.
 """
 
 import copy
@@ -8,33 +9,34 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gatewayz.simulator.answers import Answer
-from gatewayz.simulator.chat_prompt import prompt_from
+from gatewayz.simulator.answers import SceneAnswer
+from gatewayz.simulator.chat_prompt import prompt_from_request
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.oracle import Asked, tokens_of
-from gatewayz.simulator.tongues import Pieces, Tongue
+from gatewayz.simulator.recorder import RecordedRequest, count_tokens
+from gatewayz.simulator.wire_format import Pieces, WireFormat
 
 SIGNATURE = "c2lnbmVkLWJ5LXRoZS1zaW11bGF0b3I="
 ENCRYPTED = "ZW5jcnlwdGVkLXRob3VnaHQ="
-FIRST_USAGE = frozenset({"usage-4", "usage-7"})
+FRAGMENT_CHARACTERS = 6
+"""Of a tool's arguments, in one delta."""
 
 
 def usage_of(
-    asked: Asked, answer: Answer, scene: str, *, completion: int | None = None
+    request: RecordedRequest, answer: SceneAnswer, scene: str, *, completion: int | None = None
 ) -> dict[str, Any]:
     """The usage object, true unless the scene is about wrong ones."""
     usage: dict[str, Any] = copy.deepcopy(load_exchange("template_usage").body)
-    count = answer.completion_tokens * _n(asked) if completion is None else completion
-    usage |= {"prompt_tokens": prompt_from(asked).tokens, "completion_tokens": count}
+    whole = answer.completion_tokens * _choice_count(request)
+    count = whole if completion is None else completion
+    usage |= {"prompt_tokens": prompt_from_request(request).tokens, "completion_tokens": count}
     usage["total_tokens"] = usage["prompt_tokens"] + count
-    usage["completion_tokens_details"]["reasoning_tokens"] = tokens_of(answer.thought)
-    if asked.content.get("prediction"):
+    usage["completion_tokens_details"]["reasoning_tokens"] = count_tokens(answer.thought)
+    if request.content.get("prediction"):
         usage["completion_tokens_details"] |= {
             "accepted_prediction_tokens": 1,
             "rejected_prediction_tokens": 2,
         }
-    wrong = WRONG_USAGE.get(scene)
-    return usage | wrong if wrong is not None else usage
+    return usage | WRONG_USAGE.get(scene, {})
 
 
 WRONG_USAGE: dict[str, dict[str, Any]] = {
@@ -48,39 +50,34 @@ WRONG_USAGE: dict[str, dict[str, Any]] = {
 }
 
 
-def _n(asked: Asked) -> int:
-    return int(asked.content.get("n") or 1)
+def _choice_count(request: RecordedRequest) -> int:
+    return int(request.content.get("n") or 1)
 
 
-def _head(asked: Asked, template: dict[str, Any]) -> dict[str, Any]:
+def _head(request: RecordedRequest, template: dict[str, Any]) -> dict[str, Any]:
     head = copy.deepcopy(template)
-    head["id"] = f"chatcmpl-sim{asked.number:012d}"
-    head["model"] = str(asked.content.get("model"))
-    if asked.content.get("seed") is not None:
-        head["system_fingerprint"] = f"fp_sim{asked.content['seed']}"
-    if asked.content.get("service_tier") is not None:
-        head["service_tier"] = asked.content["service_tier"]
+    head["id"] = f"chatcmpl-sim{request.number:012d}"
+    head["model"] = str(request.content.get("model"))
+    if request.content.get("seed") is not None:
+        head["system_fingerprint"] = f"fp_sim{request.content['seed']}"
+    if request.content.get("service_tier") is not None:
+        head["service_tier"] = request.content["service_tier"]
     return head
 
 
-def _logprobs(asked: Asked, text: str) -> dict[str, Any] | None:
-    if not asked.content.get("logprobs") or not text:
+def _logprobs(request: RecordedRequest, text: str) -> dict[str, Any] | None:
+    if not request.content.get("logprobs") or not text:
         return None
-    top = [{"token": text, "logprob": -0.25, "bytes": list(text.encode())}] * int(
-        asked.content.get("top_logprobs") or 0
-    )
-    return {
-        "content": [
-            {"token": text, "logprob": -0.25, "bytes": list(text.encode()), "top_logprobs": top}
-        ],
-        "refusal": None,
-    }
+    token = {"token": text, "logprob": -0.25, "bytes": list(text.encode())}
+    alternatives = [token] * int(request.content.get("top_logprobs") or 0)
+    return {"content": [{**token, "top_logprobs": alternatives}], "refusal": None}
 
 
-def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
+def body_of(request: RecordedRequest, answer: SceneAnswer, scene: str) -> dict[str, Any]:
     """A whole chat completion."""
-    document = _head(asked, load_exchange("template_body").body)
+    document = _head(request, load_exchange("template_body").body)
     del document["usage"]
+
     choice = document["choices"][0]
     message = choice["message"]
     message["content"] = _content(answer)
@@ -101,22 +98,23 @@ def body_of(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
         message["tool_calls"] = [_call(answer, number) for number in range(len(answer.calls))]
     if answer.style == "no-role":
         del message["role"]
+
     choice["finish_reason"] = answer.finish
-    choice["logprobs"] = _logprobs(asked, answer.text)
+    choice["logprobs"] = _logprobs(request, answer.text)
     document["choices"] = [
-        {**copy.deepcopy(choice), "index": number} for number in range(_n(asked))
+        {**copy.deepcopy(choice), "index": number} for number in range(_choice_count(request))
     ]
-    return document | _body_usage(asked, answer, scene)
+    return document | _body_usage(request, answer, scene)
 
 
-def _body_usage(asked: Asked, answer: Answer, scene: str) -> dict[str, Any]:
-    usage = usage_of(asked, answer, scene)
+def _body_usage(request: RecordedRequest, answer: SceneAnswer, scene: str) -> dict[str, Any]:
+    usage = usage_of(request, answer, scene)
     if scene == "usage-9":
         return {}
     return {"x_groq": {"id": "req_sim", "usage": usage}} if scene == "usage-6" else {"usage": usage}
 
 
-def _content(answer: Answer) -> Any:
+def _content(answer: SceneAnswer) -> Any:
     match answer.style:
         case "think":
             return f"<think>\n{answer.thought}\n</think>\n\n{answer.text}"
@@ -128,7 +126,7 @@ def _content(answer: Answer) -> Any:
     return answer.text if answer.text or not answer.calls else None
 
 
-def _reasoning(answer: Answer, text: str) -> dict[str, Any]:
+def _reasoning(answer: SceneAnswer, text: str) -> dict[str, Any]:
     if not text or answer.style not in {"reasoning_content", "reasoning", "reasoning_details"}:
         return {}
     if answer.style != "reasoning_details":
@@ -153,25 +151,26 @@ def _reasoning(answer: Answer, text: str) -> dict[str, Any]:
     return {"reasoning": text, "reasoning_details": details}
 
 
-def _call(answer: Answer, number: int) -> dict[str, Any]:
+def _call(answer: SceneAnswer, number: int) -> dict[str, Any]:
     call = answer.calls[number]
-    arguments: Any = (
-        json.loads(call.arguments) if answer.style == "object-arguments" else call.arguments
-    )
-    shown = {
-        "id": call.id,
+    arguments: Any = call.arguments
+    if answer.style == "object-arguments":
+        arguments = json.loads(arguments)
+    return {
+        "id": "" if answer.style == "no-id" else call.id,
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
     }
-    return shown | ({"id": ""} if answer.style == "no-id" else {})
 
 
-def chunks_of(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """Chunks of a stream, each with the completion tokens it carries."""
-    head = _head(asked, load_exchange("template_chunk").body)
-    wants_usage = (asked.content.get("stream_options") or {}).get("include_usage") is True
+def chunks_of(
+    request: RecordedRequest, answer: SceneAnswer, scene: str
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """Chunks of a stream, each with the completion tokens that it carries."""
+    head = _head(request, load_exchange("template_chunk").body)
+    wants_usage = (request.content.get("stream_options") or {}).get("include_usage") is True
     sent = 0
-    for number in range(_n(asked)):
+    for number in range(_choice_count(request)):
         for delta, tokens, finish in _deltas(answer):
             sent += tokens
             content = delta.get("content")
@@ -179,41 +178,44 @@ def chunks_of(asked: Asked, answer: Answer, scene: str) -> Iterator[tuple[dict[s
             choice = {
                 "index": number,
                 "delta": delta,
-                "logprobs": _logprobs(asked, text),
+                "logprobs": _logprobs(request, text),
                 "finish_reason": finish,
             }
-            chunk = {**head, "choices": [choice]}
-            yield (
-                chunk
-                | _chunk_usage(asked, answer, scene, sent, last=bool(finish), first=sent == tokens),
-                tokens,
+            usage = _chunk_usage(
+                request, answer, scene, sent, last=bool(finish), first=sent == tokens
             )
-    yield from _usage_chunks(asked, answer, scene, head, wants_usage=wants_usage)
+            yield {**head, "choices": [choice], **usage}, tokens
+    yield from _usage_chunks(request, answer, scene, head, wants_usage=wants_usage)
 
 
 def _chunk_usage(
-    asked: Asked, answer: Answer, scene: str, sent: int, *, last: bool, first: bool
+    request: RecordedRequest, answer: SceneAnswer, scene: str, sent: int, *, last: bool, first: bool
 ) -> dict[str, Any]:
     match scene:
         case "usage-1" if last:
-            return {"usage": usage_of(asked, answer, scene)}
+            return {"usage": usage_of(request, answer, scene)}
         case "usage-3":
-            return {"usage": usage_of(asked, answer, scene, completion=sent)}
+            return {"usage": usage_of(request, answer, scene, completion=sent)}
         case "usage-4" if first:
-            return {"usage": usage_of(asked, answer, scene)}
+            return {"usage": usage_of(request, answer, scene)}
         case "usage-7" if first:
-            return {"usage": usage_of(asked, answer, scene, completion=0)}
+            return {"usage": usage_of(request, answer, scene, completion=0)}
         case "usage-6" if last:
-            return {"x_groq": {"id": "req_sim", "usage": usage_of(asked, answer, scene)}}
+            return {"x_groq": {"id": "req_sim", "usage": usage_of(request, answer, scene)}}
     return {}
 
 
 def _usage_chunks(
-    asked: Asked, answer: Answer, scene: str, head: dict[str, Any], *, wants_usage: bool
+    request: RecordedRequest,
+    answer: SceneAnswer,
+    scene: str,
+    head: dict[str, Any],
+    *,
+    wants_usage: bool,
 ) -> Iterator[tuple[dict[str, Any], int]]:
     if scene in {"usage-1", "usage-3", "usage-4", "usage-6", "usage-9"}:
         return
-    usage = usage_of(asked, answer, scene)
+    usage = usage_of(request, answer, scene)
     if scene == "usage-5":
         choice = {"index": 0, "delta": {"content": ""}, "logprobs": None, "finish_reason": None}
         yield {**head, "choices": [choice], "usage": usage}, 0
@@ -223,24 +225,22 @@ def _usage_chunks(
             yield {**head, "choices": [], "usage": usage}, 0
 
 
-def _deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
+def _deltas(answer: SceneAnswer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
     """Delta, tokens, finish reason."""
     if answer.style != "no-role":
         yield {"role": "assistant", "content": ""}, 0, None
-    yield from _thought_deltas(answer)
+    yield from _reasoning_deltas(answer)
     if answer.refusal:
-        yield {"refusal": answer.refusal}, tokens_of(answer.refusal), None
+        yield {"refusal": answer.refusal}, count_tokens(answer.refusal), None
     if answer.audio:
-        yield (
-            {"audio": {"id": "audio_sim", "transcript": answer.text}},
-            tokens_of(answer.text),
-            None,
-        )
+        transcript = {"audio": {"id": "audio_sim", "transcript": answer.text}}
+        yield transcript, count_tokens(answer.text), None
         yield {"audio": {"data": answer.audio, "expires_at": 1_900_000_000}}, 0, None
     else:
-        before = 0
-        for number in range(len(answer.pieces)):
-            total = tokens_of("".join(answer.pieces[: number + 1]))
+        text, before = "", 0
+        for number, piece in enumerate(answer.pieces):
+            text += piece
+            total = count_tokens(text)
             yield {"content": _piece(answer, number)}, total - before, None
             before = total
     if answer.annotations:
@@ -249,21 +249,23 @@ def _deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
     yield {}, 0, answer.finish
 
 
-def _piece(answer: Answer, number: int) -> Any:
+def _piece(answer: SceneAnswer, number: int) -> Any:
     piece = answer.pieces[number]
     return [{"type": "text", "text": piece}] if answer.style == "parts" else piece
 
 
-def _thought_deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
+def _reasoning_deltas(answer: SceneAnswer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
     if not answer.thought:
         return
-    tokens = tokens_of(answer.thought)
+    tokens = count_tokens(answer.thought)
     match answer.style:
         case "think" | "think-open":
-            opening = "<th" if answer.style == "think" else ""
-            if opening:
-                yield {"content": opening}, 0, None
-            yield {"content": f"{'ink>' if opening else ''}\n{answer.thought}\n</thi"}, tokens, None
+            # The tags are cut in the middle.
+            opening = ""
+            if answer.style == "think":
+                yield {"content": "<th"}, 0, None
+                opening = "ink>"
+            yield {"content": f"{opening}\n{answer.thought}\n</thi"}, tokens, None
             yield {"content": "nk>\n\n"}, 0, None
         case "parts":
             thinking = {"type": "thinking", "thinking": [{"type": "text", "text": answer.thought}]}
@@ -274,54 +276,56 @@ def _thought_deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str |
             yield _reasoning(answer, answer.thought[half:]), tokens - tokens // 2, None
 
 
-def _call_deltas(answer: Answer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
+def _call_deltas(answer: SceneAnswer) -> Iterator[tuple[dict[str, Any], int, str | None]]:
     """Calls start one after another and their arguments interleave, as parallel calls do."""
     whole = answer.style in {"no-index", "zero-index", "object-arguments"}
     for number, call in enumerate(answer.calls):
-        shown = _call(answer, number)
+        delta = _call(answer, number)
         if not whole:
-            shown["function"] = {"name": call.name, "arguments": ""}
-        yield {"tool_calls": [_indexed(answer, number, shown)]}, tokens_of(call.name), None
+            delta["function"] = {"name": call.name, "arguments": ""}
+        yield {"tool_calls": [_with_index(answer, number, delta)]}, count_tokens(call.name), None
     if whole:
         return
-    for start in range(0, max((len(call.arguments) for call in answer.calls), default=0), 6):
+
+    longest = max((len(call.arguments) for call in answer.calls), default=0)
+    for start in range(0, longest, FRAGMENT_CHARACTERS):
         for number, call in enumerate(answer.calls):
-            piece = call.arguments[start : start + 6]
+            piece = call.arguments[start : start + FRAGMENT_CHARACTERS]
             if piece:
-                shown = {"function": {"arguments": piece}}
-                yield {"tool_calls": [_indexed(answer, number, shown)]}, tokens_of(piece), None
+                delta = _with_index(answer, number, {"function": {"arguments": piece}})
+                yield {"tool_calls": [delta]}, count_tokens(piece), None
 
 
-def _indexed(answer: Answer, number: int, shown: dict[str, Any]) -> dict[str, Any]:
+def _with_index(answer: SceneAnswer, number: int, delta: dict[str, Any]) -> dict[str, Any]:
     match answer.style:
         case "no-index":
-            return shown
+            return delta
         case "zero-index":
-            return {"index": 0, **shown}
-    return {"index": number, **shown}
+            return {"index": 0, **delta}
+    return {"index": number, **delta}
 
 
-def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
-    for chunk, tokens in chunks_of(asked, answer, scene):
+def pieces_of(request: RecordedRequest, answer: SceneAnswer, scene: str) -> Pieces:
+    """The events of a stream, each with the tokens that it carries."""
+    for chunk, tokens in chunks_of(request, answer, scene):
         yield b"data: " + json.dumps(chunk).encode() + b"\n\n", tokens
 
 
+OVERLOADED = {"error": {"message": "Overloaded", "type": "overloaded_error", "code": 529}}
 FAILURE = {"error": {"message": "The engine fell over", "type": "server_error", "code": 500}}
 
-CHAT = Tongue(
+CHAT = WireFormat(
     folder="openai_chat",
-    prompt=prompt_from,
+    prompt=prompt_from_request,
     body=body_of,
     pieces=pieces_of,
     end=b"data: [DONE]\n\n",
     failure=b"data: " + json.dumps(FAILURE).encode() + b"\n\n",
-    bodies={
+    fault_bodies={
         "no-choices": '{"id": "x", "object": "chat.completion", "choices": []}',
         "error-200": '{"error": {"message": "The server had an error", "code": 500}}',
         "usage-8": '{"error": {"message": "failed late"}, "usage": {"prompt_tokens": 5}}',
         "half-json": '{"id": "x", "choices": [{"index": 0, "mess',
     },
-    streams={
-        "sse-error-first": b'data: {"error": {"message": "Overloaded", "type": "overloaded_error", "code": 529}}\n\n',
-    },
+    fault_streams={"sse-error-first": b"data: " + json.dumps(OVERLOADED).encode() + b"\n\n"},
 )

@@ -3,29 +3,37 @@
 import json
 from typing import Any
 
-from gatewayz.simulator.oracle import IMAGE_TOKENS, MEDIA_TOKENS, MESSAGE_TOKENS, Asked, tokens_of
-from gatewayz.simulator.prompts import Offered, Prompt
+from gatewayz.simulator.prompts import OfferedTool, Prompt
+from gatewayz.simulator.recorder import (
+    IMAGE_TOKENS,
+    MEDIA_TOKENS,
+    MESSAGE_TOKENS,
+    RecordedRequest,
+    count_tokens,
+)
 
 Content = dict[str, Any]
 
 
-def prompt_from(asked: Asked) -> Prompt:
-    """The prompt of a request; broken ones ask for nothing."""
-    content = asked.content
+def prompt_from_request(request: RecordedRequest) -> Prompt:
+    """The prompt of a request; a broken one asks for nothing."""
+    content = request.content
     messages = [message for message in content.get("messages", []) if isinstance(message, dict)]
-    choice, named = _choice(content.get("tool_choice", "auto"))
+    tools = content.get("tools", [])
+    choice, forced_tool = _choice(content.get("tool_choice", "auto"))
     stop = content.get("stop") or []
+    tool_tokens = sum(count_tokens(json.dumps(tool)) for tool in tools)
     return Prompt(
-        number=asked.number,
+        number=request.number,
         text=_last_user_text(messages),
         results=tuple(_text(message) for message in messages if message.get("role") == "tool"),
         tools=tuple(
-            _offered(tool["function"])
-            for tool in content.get("tools", [])
+            _tool_from_function(tool["function"])
+            for tool in tools
             if tool.get("type") == "function"
         ),
         choice=choice,
-        named=named,
+        forced_tool=forced_tool,
         parallel=content.get("parallel_tool_calls") is not False,
         schema=_schema(content.get("response_format")),
         images=tuple(str(image.get("url")) for image in _parts(messages, "image_url")),
@@ -37,8 +45,7 @@ def prompt_from(asked: Asked) -> Prompt:
         limit=content.get("max_completion_tokens") or content.get("max_tokens"),
         choices=int(content.get("n") or 1),
         stops=(stop,) if isinstance(stop, str) else tuple(stop),
-        tokens=_tokens(messages)
-        + sum(tokens_of(json.dumps(tool)) for tool in content.get("tools", [])),
+        tokens=_tokens(messages) + tool_tokens,
     )
 
 
@@ -56,13 +63,13 @@ def _text(message: Content) -> str:
 
 
 def _parts(messages: list[Content], kind: str) -> list[Content]:
-    """What every part of this kind holds under its own name."""
+    """What every part of this kind holds, under the name of its kind."""
     lists = [message["content"] for message in messages if isinstance(message.get("content"), list)]
     return [part.get(kind) or {} for parts in lists for part in parts if part.get("type") == kind]
 
 
-def _offered(function: Content) -> Offered:
-    return Offered(function["name"], function.get("parameters") or {"type": "object"})
+def _tool_from_function(function: Content) -> OfferedTool:
+    return OfferedTool(function["name"], function.get("parameters") or {"type": "object"})
 
 
 def _choice(choice: Any) -> tuple[str, str]:
@@ -71,8 +78,8 @@ def _choice(choice: Any) -> tuple[str, str]:
     return str(choice), ""
 
 
-def _schema(asked: Any) -> Content | None:
-    match asked:
+def _schema(response_format: Any) -> Content | None:
+    match response_format:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return schema
     return None
@@ -81,17 +88,16 @@ def _schema(asked: Any) -> Content | None:
 def _tokens(messages: list[Content]) -> int:
     total = 0
     for message in messages:
-        parts = message.get("content") or []
-        inner = (
-            tokens_of(parts)
-            if isinstance(parts, str)
-            else sum(_part_tokens(part) for part in parts)
-        )
-        total += MESSAGE_TOKENS + inner
+        content = message.get("content") or []
+        total += MESSAGE_TOKENS
+        if isinstance(content, str):
+            total += count_tokens(content)
+        else:
+            total += sum(_part_tokens(part) for part in content)
     return total
 
 
 def _part_tokens(part: Content) -> int:
     if part.get("type") == "text":
-        return tokens_of(part.get("text", ""))
+        return count_tokens(part.get("text", ""))
     return IMAGE_TOKENS if part.get("type") == "image_url" else MEDIA_TOKENS

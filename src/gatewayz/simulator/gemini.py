@@ -1,6 +1,7 @@
-"""Gemini, as Google speaks it: answers in the words of the exchange files, streamed and whole.
+"""Gemini, as Google speaks it: answers in the words of the exchange files.
 
-The shapes come from `exchanges/gemini/template_*.json`; nothing here uses the gateway's own encoders.
+The shapes come from `exchanges/gemini/template_*.json`; nothing here uses the gateway's own
+encoders.
 """
 
 import copy
@@ -8,14 +9,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gatewayz.simulator.answers import Answer
+from gatewayz.simulator.answers import SceneAnswer
+from gatewayz.simulator.behaviours import play
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.faults import Actions, whole
-from gatewayz.simulator.gemini_prompt import prompt_from
-from gatewayz.simulator.gemini_rules import SIGNATURE, why_not
-from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
-from gatewayz.simulator.plays import played
-from gatewayz.simulator.tongues import Pieces, Tongue
+from gatewayz.simulator.faults import Actions, http_response
+from gatewayz.simulator.gemini_prompt import prompt_from_request
+from gatewayz.simulator.gemini_validation import SIGNATURE, rejection_message
+from gatewayz.simulator.recorder import Invoice, RecordedRequest, count_tokens
+from gatewayz.simulator.wire_format import Pieces, WireFormat
 
 FOLDER = "gemini"
 REASONS = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
@@ -31,136 +32,126 @@ WRONG_USAGE: dict[str, Document] = {
 }
 
 
-def _n(asked: Asked) -> int:
-    return int((asked.content.get("generationConfig") or {}).get("candidateCount") or 1)
+def _candidate_count(request: RecordedRequest) -> int:
+    return int((request.content.get("generationConfig") or {}).get("candidateCount") or 1)
 
 
-def _usage(asked: Asked, answer: Answer, scene: str, said: int) -> Document:
-    """The usage so far: `said` of the answer's own tokens; thoughts come first and count beside them."""
+def _usage(request: RecordedRequest, answer: SceneAnswer, scene: str, output: int) -> Document:
+    """The usage so far: `output` of the answer's own tokens, and thoughts beside them."""
     if scene == "usage-9":
         return {}
     usage = copy.deepcopy(load_exchange("template_usage", FOLDER).body)
-    thought = tokens_of(answer.thought) * _n(asked)
-    prompt = prompt_from(asked).tokens
-    usage |= {"promptTokenCount": prompt, "candidatesTokenCount": said}
-    usage["totalTokenCount"] = prompt + said + thought
+    thinking = count_tokens(answer.thought) * _candidate_count(request)
+    prompt = prompt_from_request(request).tokens
+    usage |= {"promptTokenCount": prompt, "candidatesTokenCount": output}
+    usage["totalTokenCount"] = prompt + output + thinking
     usage["promptTokensDetails"][0]["tokenCount"] = prompt
-    if thought:
-        usage["thoughtsTokenCount"] = thought
+    if thinking:
+        usage["thoughtsTokenCount"] = thinking
     return {"usageMetadata": usage | WRONG_USAGE.get(scene, {})}
 
 
-def _head(asked: Asked, template: str) -> Document:
+def _head(request: RecordedRequest, template: str) -> Document:
     head: Document = copy.deepcopy(load_exchange(template, FOLDER).body)
-    head |= {"modelVersion": asked.model, "responseId": f"sim{asked.number:012d}"}
+    head |= {"modelVersion": request.model, "responseId": f"sim{request.number:012d}"}
     head.pop("usageMetadata", None)
     return head
 
 
-def _parts(asked: Asked, answer: Answer) -> Iterator[tuple[Document, int]]:
+def _parts(request: RecordedRequest, answer: SceneAnswer) -> Iterator[tuple[Document, int]]:
     """Parts in the order in which they stream, each with its tokens."""
-    config = (asked.content.get("generationConfig") or {}).get("thinkingConfig") or {}
-    if answer.thought:
-        tokens = tokens_of(answer.thought)
-        if config.get("includeThoughts"):
-            half = len(answer.thought) // 2
-            yield {"text": answer.thought[:half], "thought": True}, tokens // 2
-            yield {"text": answer.thought[half:], "thought": True}, tokens - tokens // 2
+    config = (request.content.get("generationConfig") or {}).get("thinkingConfig") or {}
+    if answer.thought and config.get("includeThoughts"):
+        tokens, half = count_tokens(answer.thought), len(answer.thought) // 2
+        yield {"text": answer.thought[:half], "thought": True}, tokens // 2
+        yield {"text": answer.thought[half:], "thought": True}, tokens - tokens // 2
+
     before = 0
     for number in range(len(answer.pieces)):
-        total = tokens_of("".join(answer.pieces[: number + 1]))
+        total = count_tokens("".join(answer.pieces[: number + 1]))
         yield {"text": answer.pieces[number]}, total - before
         before = total
     if answer.refusal:
-        yield {"text": answer.refusal}, tokens_of(answer.refusal)
+        yield {"text": answer.refusal}, count_tokens(answer.refusal)
     if answer.audio:
         yield {"inlineData": {"mimeType": "audio/wav", "data": answer.audio}}, 0
+
     for number, call in enumerate(answer.calls):
-        made: Document = {
-            "functionCall": {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}
-        }
+        wire = {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}
         if answer.style == "no-id":
-            del made["functionCall"]["id"]
-        yield (
-            made | ({} if number else {"thoughtSignature": SIGNATURE}),
-            tokens_of(call.name + call.arguments),
-        )
+            del wire["id"]
+        # Only the first call of a turn is signed.
+        signature = {} if number else {"thoughtSignature": SIGNATURE}
+        yield {"functionCall": wire, **signature}, count_tokens(call.name + call.arguments)
 
 
-def _last(answer: Answer) -> list[Document]:
-    """What the end of a stream says beside its reason: the signature of words that were thought about."""
-    return (
-        [{"text": "", "thoughtSignature": SIGNATURE}]
-        if answer.thought and answer.pieces
-        else [{"text": ""}]
-    )
+def _final_parts(answer: SceneAnswer) -> list[Document]:
+    """The last parts of a stream: the signature of words that were thought about."""
+    signed = answer.thought and answer.pieces
+    return [{"text": "", **({"thoughtSignature": SIGNATURE} if signed else {})}]
 
 
-def _candidate(number: int, parts: list[Document], **more: Any) -> Document:
-    return {"content": {"parts": parts, "role": "model"}, "index": number, **more}
+def _candidate(number: int, parts: list[Document], **fields: Any) -> Document:
+    return {"content": {"parts": parts, "role": "model"}, "index": number, **fields}
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: SceneAnswer) -> str:
     return REASONS.get(answer.finish, "STOP")
 
 
-def _logprobs(asked: Asked, text: str) -> Document:
-    config = asked.content.get("generationConfig") or {}
+def _logprobs(request: RecordedRequest, text: str) -> Document:
+    config = request.content.get("generationConfig") or {}
     if not config.get("responseLogprobs") or not text:
         return {}
     token = {"token": text, "tokenId": 7, "logProbability": -0.25}
-    return {
-        "logprobsResult": {
-            "topCandidates": [{"candidates": [token] * int(config.get("logprobs") or 0)}],
-            "chosenCandidates": [token],
-        }
-    }
+    alternatives = [token] * int(config.get("logprobs") or 0)
+    result = {"topCandidates": [{"candidates": alternatives}], "chosenCandidates": [token]}
+    return {"logprobsResult": result}
 
 
-def body_of(asked: Asked, answer: Answer, scene: str) -> Document:
+def body_of(request: RecordedRequest, answer: SceneAnswer, scene: str) -> Document:
     """A whole response."""
-    document = _head(asked, "template_body")
-    parts = _joined([part for part, _ in _parts(asked, answer)])
+    document = _head(request, "template_body")
+    parts = _join_texts([part for part, _ in _parts(request, answer)])
     if answer.thought and answer.pieces:
         parts[-1] |= {"thoughtSignature": SIGNATURE}
-    ending = {"finishReason": _reason(answer), **_logprobs(asked, answer.text)}
-    document["candidates"] = [_candidate(number, parts, **ending) for number in range(_n(asked))]
-    said = answer.completion_tokens - tokens_of(answer.thought)
-    return document | _usage(asked, answer, scene, said * _n(asked))
+    ending = {"finishReason": _reason(answer), **_logprobs(request, answer.text)}
+    document["candidates"] = [
+        _candidate(number, parts, **ending) for number in range(_candidate_count(request))
+    ]
+    output = answer.completion_tokens - count_tokens(answer.thought)
+    return document | _usage(request, answer, scene, output * _candidate_count(request))
 
 
-def _joined(parts: list[Document]) -> list[Document]:
+def _join_texts(parts: list[Document]) -> list[Document]:
     """Texts of one kind as one part, as an answer that is not streamed has them."""
     joined: list[Document] = []
     for part in parts:
-        if (
-            joined
-            and "text" in part
-            and "text" in joined[-1]
-            and part.get("thought") == joined[-1].get("thought")
-        ):
-            joined[-1] = {**joined[-1], "text": joined[-1]["text"] + part["text"]}
+        last = joined[-1] if joined else {}
+        are_texts = "text" in part and "text" in last
+        if are_texts and part.get("thought") == last.get("thought"):
+            joined[-1] = {**last, "text": last["text"] + part["text"]}
         else:
             joined.append(part)
     return joined
 
 
-def pieces_of(asked: Asked, answer: Answer, scene: str) -> Pieces:
+def pieces_of(request: RecordedRequest, answer: SceneAnswer, scene: str) -> Pieces:
     """Responses of a stream, each with the tokens that it carries."""
-    head, said = _head(asked, "template_chunk"), 0
-    for number in range(_n(asked)):
-        for part, tokens in _parts(asked, answer):
-            said += 0 if part.get("thought") else tokens
-            candidate = _candidate(number, [part], **_logprobs(asked, part.get("text", "")))
-            yield (
-                _event(head | {"candidates": [candidate]} | _usage(asked, answer, scene, said)),
-                tokens,
-            )
-        ending = _candidate(number, _last(answer), finishReason=_reason(answer))
-        yield _event(head | {"candidates": [ending]} | _usage(asked, answer, scene, said)), 0
+    head, output = _head(request, "template_chunk"), 0
+    for number in range(_candidate_count(request)):
+        for part, tokens in _parts(request, answer):
+            output += 0 if part.get("thought") else tokens
+            candidate = _candidate(number, [part], **_logprobs(request, part.get("text", "")))
+            usage = _usage(request, answer, scene, output)
+            yield _encode_event(head | {"candidates": [candidate]} | usage), tokens
+
+        ending = _candidate(number, _final_parts(answer), finishReason=_reason(answer))
+        usage = _usage(request, answer, scene, output)
+        yield _encode_event(head | {"candidates": [ending]} | usage), 0
 
 
-def _event(document: Document) -> bytes:
+def _encode_event(document: Document) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\r\n\r\n"
 
 
@@ -168,27 +159,31 @@ def _failure(name: str) -> bytes:
     return b"data: " + load_exchange(name, FOLDER).content() + b"\r\n\r\n"
 
 
-GEMINI = Tongue(
+GEMINI = WireFormat(
     folder=FOLDER,
-    prompt=prompt_from,
+    prompt=prompt_from_request,
     body=body_of,
     pieces=pieces_of,
     opening=0,
     failure=_failure("error_500"),
-    bodies={
+    fault_bodies={
         "no-choices": '{"usageMetadata": {"promptTokenCount": 5}, "modelVersion": "x"}',
-        "no-parts": '{"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]}',
+        "no-parts": '{"candidates": [{"content": {"role": "model"}, "finishReason": "STOP"}]}',
         "error-200": load_exchange("error_500", FOLDER).content().decode(),
         "half-json": '{"candidates": [{"content": {"par',
     },
-    streams={"sse-error-first": _failure("error_503")},
+    fault_streams={"sse-error-first": _failure("error_503")},
 )
 
 
-def served(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
-    """The play, unless the request is one that Google refuses."""
-    wrong = why_not(asked.model, asked.content)
-    if not wrong:
-        return played(GEMINI, asked, scene)
-    body = load_exchange("error_400_refused", FOLDER).filled(message=wrong)
-    return Invoice(asked.number, asked.model, 0, 0, fault="refused"), iter([whole(400, body)])
+def play_gemini(request: RecordedRequest, scene: str) -> tuple[Invoice, Actions]:
+    """The scene, unless the request is one that Google refuses."""
+    message = rejection_message(request.model, request.content)
+    return reject(request, message) if message else play(GEMINI, request, scene)
+
+
+def reject(request: RecordedRequest, message: str) -> tuple[Invoice, Actions]:
+    """A request that Google refuses with this sentence."""
+    body = load_exchange("error_400_refused", FOLDER).render(message=message)
+    invoice = Invoice(request.number, request.model, 0, 0, fault="refused")
+    return invoice, iter([http_response(400, body)])

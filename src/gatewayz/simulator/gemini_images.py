@@ -9,11 +9,11 @@ import json
 from typing import Any
 
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.faults import Actions, whole
-from gatewayz.simulator.gemini import FOLDER, served
-from gatewayz.simulator.gemini_rules import why_not
-from gatewayz.simulator.images import PICTURE, png
-from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
+from gatewayz.simulator.faults import Actions, http_response
+from gatewayz.simulator.gemini import FOLDER, play_gemini, reject
+from gatewayz.simulator.gemini_validation import rejection_message
+from gatewayz.simulator.images import PICTURE_PREFIX, png
+from gatewayz.simulator.recorder import Invoice, RecordedRequest, count_tokens
 
 SIZES = {
     "1:1": (1024, 1024),
@@ -27,42 +27,37 @@ SIZES = {
     "16:9": (1344, 768),
     "21:9": (1536, 672),
 }
-TOKENS = 1_290
+IMAGE_TOKENS = 1_290
 
 
-def drawn(asked: Asked, scene: str) -> tuple[Invoice, Actions]:
-    """An image where one is asked for, and whatever the scene says otherwise."""
-    config = asked.content.get("generationConfig") or {}
-    if not scene.startswith(PICTURE) or "IMAGE" not in config.get("responseModalities", ()):
-        return served(asked, scene)
-    wrong = why_not(asked.model, asked.content)
-    if wrong:
-        body = load_exchange("error_400_refused", FOLDER).filled(message=wrong)
-        return Invoice(asked.number, asked.model, 0, 0, fault="refused"), iter([whole(400, body)])
+def play_gemini_images(request: RecordedRequest, scene: str) -> tuple[Invoice, Actions]:
+    """An image where one is asked for, and otherwise what the scene says."""
+    config = request.content.get("generationConfig") or {}
+    if not scene.startswith(PICTURE_PREFIX) or "IMAGE" not in config.get("responseModalities", ()):
+        return play_gemini(request, scene)
+    message = rejection_message(request.model, request.content)
+    if message:
+        return reject(request, message)
+
     size = SIZES[(config.get("imageConfig") or {}).get("aspectRatio", "1:1")]
-    invoice = Invoice(asked.number, asked.model, tokens_of(_prompt(asked)), TOKENS)
+    invoice = Invoice(request.number, request.model, count_tokens(_prompt(request)), IMAGE_TOKENS)
     invoice.images, invoice.pixels = 1, size[0] * size[1]
-    return invoice, iter([whole(200, json.dumps(_body(asked, size, invoice)).encode())])
+    return invoice, iter([http_response(200, json.dumps(_body(request, size, invoice)).encode())])
 
 
-def _prompt(asked: Asked) -> str:
-    return str(asked.content["contents"][0]["parts"][0]["text"])
+def _prompt(request: RecordedRequest) -> str:
+    return str(request.content["contents"][0]["parts"][0]["text"])
 
 
-def _body(asked: Asked, size: tuple[int, int], invoice: Invoice) -> dict[str, Any]:
+def _body(request: RecordedRequest, size: tuple[int, int], invoice: Invoice) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(load_exchange("image_out", FOLDER).body)
     blob = {"mimeType": "image/png", "data": base64.b64encode(png(*size)).decode()}
-    document["candidates"] = [
-        {
-            "content": {"parts": [{"inlineData": blob}], "role": "model"},
-            "finishReason": "STOP",
-            "index": 0,
-        }
-    ]
+    content = {"parts": [{"inlineData": blob}], "role": "model"}
+    document["candidates"] = [{"content": content, "finishReason": "STOP", "index": 0}]
     document["usageMetadata"] = {
         "promptTokenCount": invoice.prompt_tokens,
-        "candidatesTokenCount": TOKENS,
-        "totalTokenCount": invoice.prompt_tokens + TOKENS,
-        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": TOKENS}],
+        "candidatesTokenCount": IMAGE_TOKENS,
+        "totalTokenCount": invoice.prompt_tokens + IMAGE_TOKENS,
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": IMAGE_TOKENS}],
     }
-    return document | {"modelVersion": asked.model, "responseId": f"sim{asked.number:012d}"}
+    return document | {"modelVersion": request.model, "responseId": f"sim{request.number:012d}"}

@@ -1,65 +1,76 @@
-"""Google's embeddings, as the Gemini API and Vertex AI make them: the vectors of `embeddings`, in their words."""
+"""Google's embeddings, as the Gemini API and Vertex AI make them.
+
+The vectors are those of `embeddings`.
+"""
 
 import copy
 import json
 from functools import partial
 from typing import Any
 
-from gatewayz.simulator.embeddings import DIMENSIONS, KNOWN, VECTORS, vector_of
+from gatewayz.simulator.behaviours import play
+from gatewayz.simulator.embeddings import (
+    DIMENSIONS,
+    EMBEDDING_MODELS,
+    VECTORS_PREFIX,
+    vector_from_text,
+)
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.faults import Actions, whole
-from gatewayz.simulator.gemini import FOLDER
-from gatewayz.simulator.oracle import Asked, Invoice, tokens_of
-from gatewayz.simulator.plays import played
+from gatewayz.simulator.faults import Actions, http_response
+from gatewayz.simulator.gemini import FOLDER, reject
 from gatewayz.simulator.prompts import Prompt
-from gatewayz.simulator.tongues import Tongue
+from gatewayz.simulator.recorder import Invoice, RecordedRequest, count_tokens
+from gatewayz.simulator.wire_format import WireFormat
 
-WORDLESS = Tongue(folder=FOLDER, prompt=lambda asked: Prompt(number=asked.number))
-MOST = {"batchEmbedContents": 100, "predict": 250}
-"""Texts in one request."""
+GOOGLE_EMBEDDINGS = WireFormat(folder=FOLDER, prompt=lambda request: Prompt(number=request.number))
+MAX_BATCH = {"batchEmbedContents": 100, "predict": 250}
+"""Method → texts in one request."""
 
 
-def _texts(asked: Asked, method: str) -> list[tuple[str, int]]:
+def _texts(request: RecordedRequest, method: str) -> list[tuple[str, int]]:
     """Each text with the length that its vector is to have."""
     if method == "predict":
-        size = (asked.content.get("parameters") or {}).get("outputDimensionality") or DIMENSIONS
-        return [(one["content"], size) for one in asked.content["instances"]]
-    requests = asked.content["requests"]
+        size = (request.content.get("parameters") or {}).get("outputDimensionality") or DIMENSIONS
+        return [(instance["content"], size) for instance in request.content["instances"]]
     return [
-        (one["content"]["parts"][0]["text"], one.get("outputDimensionality") or DIMENSIONS)
-        for one in requests
+        (item["content"]["parts"][0]["text"], item.get("outputDimensionality") or DIMENSIONS)
+        for item in request.content["requests"]
     ]
 
 
-def _embedded(method: str, asked: Asked, scene: str) -> tuple[Invoice, Actions]:
-    if not scene.startswith(VECTORS) and scene not in KNOWN:
-        return played(WORDLESS, asked, scene)
-    texts = _texts(asked, method)
-    most = 1 if method == "predict" and asked.model.startswith("gemini-embedding") else MOST[method]
-    if len(texts) > most:
-        no = load_exchange("error_400_refused", FOLDER).filled(
-            message=f"at most {most} requests can be in one batch"
-        )
-        return Invoice(asked.number, asked.model, 0, 0, fault="refused"), iter([whole(400, no)])
-    body = _vertex(texts) if method == "predict" else _studio(texts)
-    invoice = Invoice(asked.number, asked.model, sum(tokens_of(text) for text, _ in texts), 0)
-    return invoice, iter([whole(200, json.dumps(body).encode())])
+def _play_embeddings(method: str, request: RecordedRequest, scene: str) -> tuple[Invoice, Actions]:
+    if not scene.startswith(VECTORS_PREFIX) and scene not in EMBEDDING_MODELS:
+        return play(GOOGLE_EMBEDDINGS, request, scene)
+
+    texts = _texts(request, method)
+    takes_one = method == "predict" and request.model.startswith("gemini-embedding")
+    limit = 1 if takes_one else MAX_BATCH[method]
+    if len(texts) > limit:
+        return reject(request, f"at most {limit} requests can be in one batch")
+
+    body = _vertex_body(texts) if method == "predict" else _studio_body(texts)
+    invoice = Invoice(
+        request.number, request.model, sum(count_tokens(text) for text, _ in texts), 0
+    )
+    return invoice, iter([http_response(200, json.dumps(body).encode())])
 
 
-def _studio(texts: list[tuple[str, int]]) -> dict[str, Any]:
+def _studio_body(texts: list[tuple[str, int]]) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_embeddings", FOLDER).body)
-    return document | {"embeddings": [{"values": vector_of(text, size)} for text, size in texts]}
+    return document | {
+        "embeddings": [{"values": vector_from_text(text, size)} for text, size in texts]
+    }
 
 
-def _vertex(texts: list[tuple[str, int]]) -> dict[str, Any]:
+def _vertex_body(texts: list[tuple[str, int]]) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(load_exchange("template_predictions", FOLDER).body)
     return document | {"predictions": [_prediction(text, size) for text, size in texts]}
 
 
 def _prediction(text: str, size: int) -> dict[str, Any]:
-    counted = {"truncated": False, "token_count": tokens_of(text)}
-    return {"embeddings": {"statistics": counted, "values": vector_of(text, size)}}
+    statistics = {"truncated": False, "token_count": count_tokens(text)}
+    return {"embeddings": {"statistics": statistics, "values": vector_from_text(text, size)}}
 
 
-studio_embedded = partial(_embedded, "batchEmbedContents")
-vertex_embedded = partial(_embedded, "predict")
+play_studio_embeddings = partial(_play_embeddings, "batchEmbedContents")
+play_vertex_embeddings = partial(_play_embeddings, "predict")

@@ -1,4 +1,4 @@
-"""Web searches that Anthropic makes itself: their blocks, citations of what they found, and what is refused of them.
+"""Web searches that Anthropic makes itself: their blocks, citations, and what is refused.
 
 The shapes come from `exchanges/anthropic_messages/template_search.json`.
 """
@@ -7,50 +7,57 @@ import base64
 import copy
 from typing import Any
 
-from gatewayz.simulator.answers import Answer
+from gatewayz.simulator.answers import SceneAnswer
 from gatewayz.simulator.exchanges import load_exchange
-from gatewayz.simulator.messages_prompt import Block, blocks_of, place_of
-from gatewayz.simulator.oracle import Asked
+from gatewayz.simulator.messages_prompt import Block, blocks_of, provider_prefix
+from gatewayz.simulator.recorder import RecordedRequest
 
-ENCRYPTED = ("encrypted_content", "encrypted_index")
+CIPHERTEXT_FIELDS = ("encrypted_content", "encrypted_index")
 
 
-def search_blocks(asked: Asked, answer: Answer) -> list[Block]:
+def search_blocks(request: RecordedRequest, answer: SceneAnswer) -> list[Block]:
     """The calls and their results, which this provider encrypts for itself."""
-    found: list[Block] = []
-    for number in range(answer.searches or int(answer.unfound)):
+    blocks: list[Block] = []
+    for number in range(answer.searches or int(answer.search_failed)):
         call = _template("server_tool_use")
-        result = _template("failed" if answer.unfound else "web_search_tool_result")
-        call["id"] = result["tool_use_id"] = f"srvtoolu_sim{asked.number}_{number}"
-        for item in result["content"] if not answer.unfound else ():
-            item["encrypted_content"] = encrypted_of(asked)
-        found += [call, result]
-    return found
+        result = _template("failed" if answer.search_failed else "web_search_tool_result")
+        call["id"] = result["tool_use_id"] = f"srvtoolu_sim{request.number}_{number}"
+        for item in result["content"] if not answer.search_failed else ():
+            item["encrypted_content"] = search_ciphertext(request)
+        blocks += [call, result]
+    return blocks
 
 
-def citations_of(asked: Asked) -> list[Block]:
+def citations_of(request: RecordedRequest) -> list[Block]:
     """What a text that rests on a search carries."""
-    return [_template("citation") | {"encrypted_index": encrypted_of(asked)}]
+    return [_template("citation") | {"encrypted_index": search_ciphertext(request)}]
 
 
-def encrypted_of(asked: Asked) -> str:
-    return base64.b64encode(f"{place_of(asked)}|found".encode()).decode()
+def search_ciphertext(request: RecordedRequest) -> str:
+    """What this provider encrypts a result into: only under the same path is it valid."""
+    return base64.b64encode(f"{provider_prefix(request)}|found".encode()).decode()
 
 
-def strange(asked: Asked) -> bool:
+def has_foreign_ciphertext(request: RecordedRequest) -> bool:
     """Whether something encrypted comes back that this provider did not make."""
     return any(
-        value != encrypted_of(asked) for block in blocks_of(asked) for value in _encrypted(block)
+        value != search_ciphertext(request)
+        for block in blocks_of(request)
+        for value in _ciphertexts(block)
     )
 
 
-def _encrypted(value: Any) -> list[str]:
+def _ciphertexts(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [found for item in value for found in _encrypted(item)]
+        return [text for item in value for text in _ciphertexts(item)]
     if not isinstance(value, dict):
         return []
-    own = [inner for name, inner in value.items() if name in ENCRYPTED and isinstance(inner, str)]
-    return own + [found for inner in value.values() for found in _encrypted(inner)]
+    own = [
+        inner
+        for name, inner in value.items()
+        if name in CIPHERTEXT_FIELDS and isinstance(inner, str)
+    ]
+    return own + [text for inner in value.values() for text in _ciphertexts(inner)]
 
 
 def _template(kind: str) -> Block:
@@ -58,7 +65,7 @@ def _template(kind: str) -> Block:
     return copy.deepcopy(template)
 
 
-def unanswered(blocks: list[Block]) -> str:
+def search_without_result(blocks: list[Block]) -> str:
     """A search in this turn that has no result beside it; empty when there is none."""
     results = {
         block.get("tool_use_id")

@@ -1,6 +1,7 @@
-"""The simulator's server: a small HTTP/1.1 loop of its own, because faults need the raw connection.
+"""The simulator's server: a small HTTP/1.1 loop of its own, because faults need the raw socket.
 
-Dialects are spoken where `stages` says, under any prefix; `/_simulator/…` is for tests in other processes.
+Dialects are spoken where `routes` says, under any prefix; `/_simulator/…` is for tests in other
+processes.
 """
 
 import asyncio
@@ -13,35 +14,44 @@ from typing import Self
 import httptools
 import msgspec
 
-from gatewayz.simulator.faults import Action, Close, Reset, Send, Wait, whole
-from gatewayz.simulator.google import Accounts
-from gatewayz.simulator.oracle import Asked, Invoice, Oracle, asked_from
-from gatewayz.simulator.stages import Stage, staged
+from gatewayz.simulator.faults import (
+    Action,
+    CloseConnection,
+    ResetConnection,
+    SendBytes,
+    Sleep,
+    http_response,
+)
+from gatewayz.simulator.google_accounts import GoogleAccounts
+from gatewayz.simulator.recorder import Invoice, RecordedRequest, Recorder, parse_request
+from gatewayz.simulator.routes import SimulatorRoute, match_route
 
 CONTROL = "/_simulator/"
+UNKNOWN_URL = b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'
 
 
-class Simulator(Oracle):
+class Simulator(Recorder):
     """A provider that needs no key. `async with Simulator() as simulator: simulator.url`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.url = ""
-        self.accounts = Accounts()
+        self.accounts = GoogleAccounts()
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listens; returns the URL without a path. Raises `OSError`."""
+        """Listens; returns the URL without a path. Raises `OSError` for a port that is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _Connection(self, self._connections), host, port, backlog=4_096
         )
-        taken = self._server.sockets[0].getsockname()
-        self.url = f"http://{host}:{taken[1]}"
+        _, bound_port, *_ = self._server.sockets[0].getsockname()
+        self.url = f"http://{host}:{bound_port}"
         return self.url
 
     async def close(self) -> None:
+        """Stops listening, and breaks off every connection."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
@@ -61,13 +71,13 @@ class Simulator(Oracle):
         await self.close()
 
     def control(self, path: str, body: bytes) -> bytes:
-        """The pages for tests that run in another process."""
+        """The answers for tests in another process: what was asked and billed, and scripts."""
         match path.removeprefix(CONTROL):
             case "invoice":
                 return msgspec.json.encode(list(self.invoices))
             case "requests":
                 return msgspec.json.encode(
-                    [(one.path, one.headers, one.content) for one in self.requests]
+                    [(request.path, request.headers, request.content) for request in self.requests]
                 )
             case "script":
                 for scene, outcomes in json.loads(body).items():
@@ -94,10 +104,8 @@ class _Connection(asyncio.Protocol):
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-        else:
-            self._transport = transport  # type: ignore[assignment] # uvloop's transports register no base class
+        # uvloop's transports register no base class.
+        self._transport = transport  # type: ignore[assignment]
         self._connections.add(self)
         self._simulator.open_connections += 1
 
@@ -121,6 +129,7 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
 
     def drop(self) -> None:
+        """Breaks the connection off."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -143,39 +152,39 @@ class _Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def _serve(self) -> None:
+        # Pipelined requests are answered in their order.
         while self._queue:
-            await self._answer(*self._queue.pop(0))
+            await self._handle_request(*self._queue.pop(0))
 
-    async def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
-        plain = path.partition("?")[0]
-        found = staged(method, plain, self._simulator.accounts.stages)
-        if plain.startswith(CONTROL):
-            self._write(whole(200, self._simulator.control(plain, body)))
+    async def _handle_request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> None:
+        plain_path = path.partition("?")[0]
+        if plain_path.startswith(CONTROL):
+            self._write(http_response(200, self._simulator.control(plain_path, body)))
             return
-        if found is None:
-            self._write(
-                whole(
-                    404,
-                    b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}',
-                )
-            )
-            return
-        stage, model = found
-        asked = asked_from(self._simulator.next_number(), method, path, headers, body, model)
-        await self._play(stage, asked)
 
-    async def _play(self, stage: Stage, asked: Asked) -> None:
+        match = match_route(method, plain_path, self._simulator.accounts.routes)
+        if match is None:
+            self._write(http_response(404, UNKNOWN_URL))
+            return
+        route, model = match
+        request = parse_request(self._simulator.next_number(), method, path, headers, body, model)
+        await self._play(route, request)
+
+    async def _play(self, route: SimulatorRoute, request: RecordedRequest) -> None:
         simulator = self._simulator
-        simulator.requests.append(asked)
-        invoice, actions = stage.play(
-            asked, simulator.scripted(asked.scene or asked.path.partition("?")[0])
-        )
-        if stage.billed:
+        simulator.requests.append(request)
+        # A path without a model is scripted by its own name.
+        scene = simulator.next_scene(request.scene or request.path.partition("?")[0])
+        invoice, actions = route.play(request, scene)
+        if route.billed:
             simulator.invoices.append(invoice)
+
         simulator.open_streams += 1
         try:
             for action in actions:
-                if not await self._act(action, invoice):
+                if not await self._perform(action, invoice):
                     return
             invoice.finished = True
         except asyncio.CancelledError:
@@ -183,35 +192,35 @@ class _Connection(asyncio.Protocol):
         finally:
             simulator.open_streams -= 1
 
-    async def _act(self, action: Action, invoice: Invoice) -> bool:
-        """Does one thing; false when the connection is over."""
+    async def _perform(self, action: Action, invoice: Invoice) -> bool:
+        """Does one thing; false when the connection is closed."""
         match action:
-            case Send(tokens=tokens):
+            case SendBytes(tokens=tokens):
                 await self._writable.wait()
                 if self._transport is None or self._transport.is_closing():
                     invoice.aborted = True
                     return False
                 self._write(action)
                 invoice.sent_tokens += tokens
-            case Wait(seconds=seconds):
+            case Sleep(seconds=seconds):
                 await asyncio.sleep(seconds)
-            case Reset():
+            case ResetConnection():
                 self._reset()
                 return False
-            case Close():
+            case CloseConnection():
                 if self._transport is not None:
                     self._transport.close()
                 return False
         return True
 
-    def _write(self, send: Send) -> None:
+    def _write(self, send: SendBytes) -> None:
         if self._transport is not None:
             self._transport.write(send.data)
 
     def _reset(self) -> None:
         if self._transport is None:
             return
-        raw = self._transport.get_extra_info("socket")
+        raw_socket = self._transport.get_extra_info("socket")
         # With no time to linger the kernel answers with RST instead of FIN (socket(7), SO_LINGER).
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()

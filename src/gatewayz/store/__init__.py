@@ -1,1 +1,1 @@
-"""Rim: what is kept."""
+"""The store: ports over databases, files and memory, and the secrets of the installation."""

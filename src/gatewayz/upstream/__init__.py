@@ -1,1 +1,1 @@
-"""Rim: outbound HTTP."""
+"""Outbound: HTTP to providers, and the tokens of their accounts."""

@@ -1,9 +1,14 @@
-"""One HTTP/1.1 connection to an upstream: a request at a time, its answer parsed by httptools as it comes.
+"""One HTTP/1.1 connection to an upstream: one request at a time, its answer parsed as it comes.
 
 Back-pressure: when more than `HIGH_BYTES` wait to be taken, reading pauses until they are.
+
+What comes while no answer is awaited answers nobody's request, so the connection ends: used again,
+it would give one caller what was meant for another. HTTP/1.1 has no other mark for whose an answer
+is than its place.
 """
 
 import asyncio
+import select
 from typing import cast
 
 import httptools
@@ -12,12 +17,14 @@ from gatewayz.core.faults import Fault
 
 HIGH_BYTES = 256 * 2**10
 MAX_HEAD_BYTES = 64 * 2**10
+"""Bytes in a row of an answer that are no content: its head, chunk extensions, trailers."""
 
 
 class Connection(asyncio.Protocol):
-    """`request` sends; the head of the answer is awaited with `begun`, its body with `piece`.
+    """`send_request` sends; `wait_for_head` awaits the answer's head, `read_chunk` its body.
 
-    `reusable`: the answer was read to its end and the upstream keeps the connection.
+    `reusable`: the request was sent whole, its answer was read to its end, and the upstream keeps
+    the connection.
     """
 
     def __init__(self, host: str) -> None:
@@ -27,15 +34,16 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.idle_since = 0.0
+        self._awaits_answer = False
         self._reset()
 
     def _reset(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self._head_bytes = 0
-        self._begun = False
+        self._bare_bytes = 0
+        self._head_complete = False
         self._complete = False
-        self._keeps = False
+        self._keep_alive = False
         self._until_close = False
         self._fault: Fault | None = None
         self._pieces: list[bytes] = []
@@ -48,36 +56,63 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self._complete and self._keeps and self._fault is None and self.open
+        transport = self._transport
+        return (
+            self._complete
+            and self._keep_alive
+            and self._fault is None
+            and not self._pieces
+            and transport is not None
+            and not transport.is_closing()
+            # An answer that came before its request was sent is the answer to something else.
+            and not transport.get_write_buffer_size()
+        )
 
-    def request(self, head: bytes, body: bytes) -> None:
-        """Sends a request; what was known of the last answer is forgotten."""
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come on an idle connection, not even what the loop has yet to read.
+
+        One system call; without it, a late answer could be taken for that of the next request.
+        """
+        if self._transport is None or self._transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def send_request(self, head: bytes, body: bytes) -> None:
+        """Sends a request; the state of the last answer is reset."""
         self._reset()
-        if self._transport is not None:
+        self._awaits_answer = True
+        if self._transport is None or self._transport.is_closing():
+            self._fail("upstream_unreachable", "closed the connection before it was asked")
+        else:
+            # A small body leaves with its head in one packet; a large one is not copied for that.
             self._transport.write(head + body if len(body) < HIGH_BYTES else head)
             if len(body) >= HIGH_BYTES:
                 self._transport.write(body)
 
-    async def begun(self) -> None:
+    async def wait_for_head(self) -> None:
         """Waits for status and headers. Faults: `upstream_unreachable`, `upstream_broken`."""
-        while not self._begun:
+        while not self._head_complete:
             if self._fault is not None:
                 raise self._fault
-            await self._news()
+            await self._wait()
 
-    async def piece(self) -> bytes:
-        """What has come of the body; empty at its end. Faults: `upstream_cut`, `upstream_broken`."""
+    async def read_chunk(self) -> bytes:
+        """What came of the body; empty at its end. Faults: `upstream_cut`, `upstream_broken`."""
         while not self._pieces:
             if self._fault is not None:
                 raise self._fault
             if self._complete:
                 return b""
-            # As `_news`, without a coroutine of its own: this wait is the one of every event of a stream.
+            # As `_wait`, without a coroutine of its own: every event of a stream waits here.
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+
         pieces, self._pieces = self._pieces, []
         self._waiting_bytes = 0
         if self._paused and self._transport is not None:
@@ -90,7 +125,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _news(self) -> None:
+    async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -101,51 +136,69 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, kind: str, says: str) -> None:
+    def _fail(self, kind: str, why: str) -> None:
+        """The first fault counts; after a complete answer there is none."""
         if self._fault is None and not self._complete:
-            self._fault = Fault(kind, f"The provider at {self._host} {says}.")
+            self._fault = Fault(kind, f"The provider at {self._host} {why}.")
         self._wake()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if not self._awaits_answer:
+            self.abort()
+            return
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("upstream_broken", "does not speak HTTP")
+            self._fail("upstream_broken", "does not answer in HTTP")
             self.abort()
             return
-        if not self._begun:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._fail("upstream_broken", "sent a head that is too large")
-                self.abort()
+        if self._bare_bytes > MAX_HEAD_BYTES and not self._complete:
+            what = "trailers" if self._head_complete else "headers"
+            self._fail("upstream_broken", f"sent {what} of more than {MAX_HEAD_BYTES} bytes")
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._begun and self._until_close and exc is None:
+        if self._head_complete and self._until_close and exc is None:
             self._complete = True
-        if not self._begun:
+        if not self._head_complete:
             self._fail("upstream_unreachable", "closed the connection before it answered")
         self._fail("upstream_cut", "broke off its answer")
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            # A second answer, in one packet with the end of the first.
+            self._keep_alive = False
+            self.abort()
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_complete:
+            # Trailers are no headers, and there is nothing in them that we need.
+            return
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        if self._head_complete:
+            return
         status = self._parser.get_status_code()
         if status < 200:
             # An interim answer (100, 103): the real one follows.
             self.headers = {}
             return
         self.status = status
-        self._begun = True
+        self._head_complete = True
         self._until_close = (
             "content-length" not in self.headers and "transfer-encoding" not in self.headers
         )
         self._wake()
 
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return
+        self._bare_bytes = 0
         self._pieces.append(body)
         self._waiting_bytes += len(body)
         if self._waiting_bytes > HIGH_BYTES and not self._paused and self._transport is not None:
@@ -154,7 +207,8 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self._begun:
+        if self._head_complete and not self._complete:
             self._complete = True
-            self._keeps = self._parser.should_keep_alive()
+            self._awaits_answer = False
+            self._keep_alive = self._parser.should_keep_alive()
             self._wake()

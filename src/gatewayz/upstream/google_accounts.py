@@ -1,7 +1,7 @@
-"""Google's accounts, as they are written down: who one is, and the request that asks for an access token.
+"""Google's accounts, as they are written down, and the request that asks for an access token.
 
-Forms: a service account's key file (RFC 7523, a JWT signed RS256), an `authorized_user` file of application-default
-credentials (a refresh token), and the metadata server of a Google machine.
+Forms: a service account's key file (RFC 7523, a JWT signed RS256), an `authorized_user` file of
+application-default credentials (a refresh token), and the metadata server of a Google machine.
 """
 
 import base64
@@ -17,15 +17,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
-from gatewayz.core.calls import Wire
+from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 — the address where tokens are asked for
-LIFE_S = 3_600
+TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no password
+ASSERTION_LIFE_S = 3_600
 """The longest that Google accepts an assertion for."""
-METADATA = "metadata"
+MAX_TYPE_CHARS = 40
+METADATA_PREFIX = "metadata"
 METADATA_URL = "http://metadata.google.internal"
 METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -41,15 +42,15 @@ class ServiceAccount(Struct, frozen=True):
     key: RSAPrivateKey
     token_uri: str
 
-    def request(self, now_s: int) -> Wire:
-        """A signed assertion, to be exchanged for a token."""
+    def token_request(self, now_s: int) -> HttpRequest:
+        """The request that exchanges a signed assertion for a token. `now_s` is Unix time."""
         header = {"alg": "RS256", "typ": "JWT", "kid": self.key_id}
         claims = {
             "iss": self.email,
             "scope": SCOPE,
             "aud": self.token_uri,
             "iat": now_s,
-            "exp": now_s + LIFE_S,
+            "exp": now_s + ASSERTION_LIFE_S,
         }
         signed = b".".join([_base64url(header), _base64url(claims)])
         signature = self.key.sign(signed, PKCS1v15(), SHA256())
@@ -65,7 +66,7 @@ class AuthorizedUser(Struct, frozen=True):
     refresh_token: Secret
     token_uri: str
 
-    def request(self, now_s: int) -> Wire:
+    def token_request(self, now_s: int) -> HttpRequest:
         fields = {
             "grant_type": "refresh_token",
             "client_id": self.client_id,
@@ -75,51 +76,54 @@ class AuthorizedUser(Struct, frozen=True):
         return _form(self.token_uri, fields)
 
 
-class Machine(Struct, frozen=True):
+class MetadataServer(Struct, frozen=True):
     """The account that a Google machine runs under."""
 
     url: str = METADATA_URL
 
-    def request(self, now_s: int) -> Wire:
-        return Wire("GET", self.url + METADATA_PATH, (("Metadata-Flavor", "Google"), *HEADERS))
+    def token_request(self, now_s: int) -> HttpRequest:
+        return HttpRequest(
+            "GET", self.url + METADATA_PATH, (("Metadata-Flavor", "Google"), *HEADERS)
+        )
 
 
-Account = ServiceAccount | AuthorizedUser | Machine
+GoogleAccount = ServiceAccount | AuthorizedUser | MetadataServer
 
 
-def account_from(text: str) -> Account:
+def account_from_text(text: str) -> GoogleAccount:
     """The account that is written in `text`: JSON, base64 of JSON, `metadata`, or `metadata:URL`.
 
     Faults: `upstream_auth` says what is wrong, and nothing of what was read.
     """
-    if text == METADATA:
-        return Machine()
-    if text.startswith(f"{METADATA}:"):
-        return Machine(text.removeprefix(f"{METADATA}:").rstrip("/"))
-    fields = _object(text)
+    if text == METADATA_PREFIX:
+        return MetadataServer()
+    if text.startswith(f"{METADATA_PREFIX}:"):
+        return MetadataServer(text.removeprefix(f"{METADATA_PREFIX}:").rstrip("/"))
+    fields = _parse_object(text)
     match fields.get("type"):
         case "service_account":
-            return _service_account(fields)
+            return _parse_service_account(fields)
         case "authorized_user":
             names = ("client_id", "client_secret", "refresh_token")
-            client, secret, token = (_text(fields, name) for name in names)
+            client_id, secret, refresh_token = (_require_text(fields, name) for name in names)
             return AuthorizedUser(
-                client, Secret(secret), Secret(token), str(fields.get("token_uri") or TOKEN_URI)
+                client_id=client_id,
+                client_secret=Secret(secret),
+                refresh_token=Secret(refresh_token),
+                token_uri=str(fields.get("token_uri") or TOKEN_URI),
             )
-    raise Fault(
-        "upstream_auth",
-        f"a Google credential of type {str(fields.get('type'))[:40]!r} cannot be used",
-    )
+    kind = str(fields.get("type"))[:MAX_TYPE_CHARS]
+    raise Fault("upstream_auth", f"a Google credential of type {kind!r} cannot be used")
 
 
-def is_written_out(text: str) -> bool:
-    """Whether this is an account itself, as against the path of a file that holds one."""
-    return text.startswith((METADATA, "{")) or _decoded(text) is not None
+def is_inline(text: str) -> bool:
+    """Whether this is an account itself, not the path of a file that holds one."""
+    return text.startswith((METADATA_PREFIX, "{")) or _decode_base64_json(text) is not None
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(_decoded(text) or text)
+        value = json.loads(_decode_base64_json(text) or text)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -127,7 +131,7 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _decoded(text: str) -> str | None:
+def _decode_base64_json(text: str) -> str | None:
     """The JSON that is in base64, as variables that take one line often hold it."""
     try:
         plain = base64.b64decode(text, validate=True).decode()
@@ -136,27 +140,29 @@ def _decoded(text: str) -> str | None:
     return plain if plain.lstrip().startswith("{") else None
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
+def _require_text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise Fault("upstream_auth", f"the Google credential has no {name}")
     return value
 
 
-def _service_account(fields: dict[str, Any]) -> ServiceAccount:
+def _parse_service_account(fields: dict[str, Any]) -> ServiceAccount:
     # Variables often hold the line breaks of the key as two characters.
-    pem = _text(fields, "private_key").replace("\\n", "\n").encode()
+    pem = _require_text(fields, "private_key").replace("\\n", "\n").encode()
     try:
         key = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPrivateKey):
         raise Fault(
-            "upstream_auth", "the private_key of the Google credential is no RSA key"
+            "upstream_auth", "the private_key of the Google credential is not an RSA key"
         ) from None
-    token_uri = str(fields.get("token_uri") or TOKEN_URI)
     return ServiceAccount(
-        _text(fields, "client_email"), str(fields.get("private_key_id") or ""), key, token_uri
+        email=_require_text(fields, "client_email"),
+        key_id=str(fields.get("private_key_id") or ""),
+        key=key,
+        token_uri=str(fields.get("token_uri") or TOKEN_URI),
     )
 
 
@@ -164,5 +170,5 @@ def _base64url(value: dict[str, Any]) -> bytes:
     return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=")
 
 
-def _form(url: str, fields: dict[str, str]) -> Wire:
-    return Wire("POST", url, (FORM, *HEADERS), urlencode(fields).encode())
+def _form(url: str, fields: dict[str, str]) -> HttpRequest:
+    return HttpRequest("POST", url, (FORM, *HEADERS), urlencode(fields).encode())

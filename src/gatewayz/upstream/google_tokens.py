@@ -1,6 +1,7 @@
-"""Access tokens of Google: fetched once for everyone who waits, kept until shortly before they expire.
+"""Access tokens of Google: fetched once for all who wait, kept until shortly before they expire.
 
-Law: at most one request for a credential is under way, and nothing of a credential or a token is in a fault.
+Law: at most one request for a credential is under way, and no fault holds anything of a credential
+or a token.
 """
 
 import asyncio
@@ -15,22 +16,24 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.ports.transport import Transport
 from gatewayz.providers.spec import Credential
-from gatewayz.upstream.google_accounts import Account, account_from, is_written_out
+from gatewayz.upstream.google_accounts import GoogleAccount, account_from_text, is_inline
 
-EARLY_S = 300.0
-"""A token is replaced this long before it expires; until then it serves when no new one is to be had."""
-FRESH_S = 10.0
-"""A token this young was not refused for its age: another one would be refused as well."""
-WITHIN_S = 10.0
+REFRESH_EARLY_S = 300.0
+"""A token is replaced this long before it expires; until it does it serves if none can be had."""
+MIN_REFRESH_AGE_S = 10.0
+"""A token this young was not refused for its age: another one would be refused too."""
+FETCH_TIMEOUT_S = 10.0
+HTTP_OK = 200
 MAX_ANSWER_BYTES = 64 * 2**10
 MAX_FILE_BYTES = 64 * 2**10
+MAX_CODE_CHARS = 40
 MAX_ACCOUNTS = 256
 """Credentials whose tokens are kept; operators have a few."""
-KINDS = {429: "upstream_limited", 408: "upstream_timeout", 504: "upstream_timeout"}
+FAULT_KINDS = {429: "upstream_limited", 408: "upstream_timeout", 504: "upstream_timeout"}
 """What a refusal of the issuer means; other 4xx are about the credential, 5xx about the issuer."""
 
 
-class Token(Struct, frozen=True):
+class AccessToken(Struct, frozen=True):
     """A token; times are monotonic seconds."""
 
     secret: Secret
@@ -38,93 +41,98 @@ class Token(Struct, frozen=True):
     expires_at: float
 
 
-class _Kept:
+class _CredentialState:
     """What is known of one credential."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.account: Account | None = None
-        self.token: Token | None = None
+        self.account: GoogleAccount | None = None
+        self.token: AccessToken | None = None
 
 
 class GoogleTokens:
-    """The port `Tokens`, for service accounts, users and machines of Google."""
+    """The port `AccessTokens`, for service accounts, users and machines of Google."""
 
     def __init__(self, transport: Transport, clock: Clock) -> None:
         self._transport = transport
         self._clock = clock
-        self._kept: dict[Secret, _Kept] = {}
+        self._states: dict[Secret, _CredentialState] = {}
 
-    async def token(self, credential: Credential) -> Secret:
-        kept = self._for(credential)
-        held = self._alive(kept, EARLY_S)
-        if held is None and kept.lock.locked():
-            # Somebody is fetching one: the old one serves while it lives.
-            held = self._alive(kept, 0.0)
-        return held.secret if held is not None else await self._fetched(kept, credential)
+    async def get_token(self, credential: Credential) -> Secret:
+        state = self._state_for(credential)
+        token = self._valid_token(state, REFRESH_EARLY_S)
+        if token is None and state.lock.locked():
+            # Somebody is fetching a new one: the old one serves while it lives.
+            token = self._valid_token(state, 0.0)
+        return token.secret if token is not None else await self._refresh(state, credential)
 
-    def refused(self, credential: Credential, token: Secret) -> bool:
-        kept = self._for(credential)
-        held = kept.token
-        if held is None or held.secret != token:
+    def invalidate(self, credential: Credential, token: Secret) -> bool:
+        state = self._state_for(credential)
+        known = state.token
+        if known is None or known.secret != token:
             return True
-        if self._clock.now() - held.fetched_at < FRESH_S:
+        if self._clock.now() - known.fetched_at < MIN_REFRESH_AGE_S:
             return False
-        kept.token = None
+        state.token = None
         return True
 
-    def _for(self, credential: Credential) -> _Kept:
-        known = self._kept.get(credential.key)
-        if known is None:
-            if len(self._kept) >= MAX_ACCOUNTS:
-                self._kept.clear()
-            known = self._kept[credential.key] = _Kept()
-        return known
+    def _state_for(self, credential: Credential) -> _CredentialState:
+        state = self._states.get(credential.key)
+        if state is None:
+            if len(self._states) >= MAX_ACCOUNTS:
+                self._states.clear()
+            state = self._states[credential.key] = _CredentialState()
+        return state
 
-    def _alive(self, kept: _Kept, early_s: float) -> Token | None:
-        held = kept.token
-        return held if held is not None and held.expires_at - early_s > self._clock.now() else None
+    def _valid_token(self, state: _CredentialState, early_s: float) -> AccessToken | None:
+        """The token, unless it expires within `early_s`."""
+        token = state.token
+        if token is None or token.expires_at - early_s <= self._clock.now():
+            return None
+        return token
 
-    async def _fetched(self, kept: _Kept, credential: Credential) -> Secret:
+    async def _refresh(self, state: _CredentialState, credential: Credential) -> Secret:
         """A new token, for everybody who waits for the lock."""
-        async with kept.lock:
-            held = self._alive(kept, EARLY_S)
-            if held is not None:
-                return held.secret
+        async with state.lock:
+            token = self._valid_token(state, REFRESH_EARLY_S)
+            if token is not None:
+                return token.secret
             try:
-                async with asyncio.timeout(WITHIN_S):
-                    kept.token = held = await self._asked(kept, credential)
+                async with asyncio.timeout(FETCH_TIMEOUT_S):
+                    state.token = token = await self._fetch(state, credential)
             except (Fault, TimeoutError) as error:
-                held = self._alive(kept, 0.0)
-                if held is None and isinstance(error, Fault):
+                token = self._valid_token(state, 0.0)
+                if token is not None:
+                    return token.secret
+                if isinstance(error, Fault):
                     raise
-                if held is None:
-                    raise Fault(
-                        "upstream_timeout",
-                        f"{credential.id}: no access token within {WITHIN_S:g} s",
-                    ) from None
-        return held.secret
+                raise Fault(
+                    "upstream_timeout",
+                    f"{credential.id}: no access token within {FETCH_TIMEOUT_S:g} s",
+                ) from None
+        return token.secret
 
-    async def _asked(self, kept: _Kept, credential: Credential) -> Token:
-        if kept.account is None:
-            kept.account = await asyncio.to_thread(account_of, credential)
-        wire = kept.account.request(self._clock.wall_ms() // 1000)
-        asked_at = self._clock.now()
-        async with self._transport.send(wire) as exchange:
+    async def _fetch(self, state: _CredentialState, credential: Credential) -> AccessToken:
+        if state.account is None:
+            state.account = await asyncio.to_thread(load_account, credential)
+        request = state.account.token_request(self._clock.wall_ms() // 1000)
+        sent_at = self._clock.now()
+        async with self._transport.send(request) as exchange:
             body = await exchange.read(MAX_ANSWER_BYTES)
-        answer = _object(body)
-        if exchange.status != 200:
+
+        answer = _parse_object(body)
+        if exchange.status != HTTP_OK:
             # The account may have been replaced in its file meanwhile.
-            kept.account = None
-            raise _refusal(credential, exchange.status, answer)
-        return _token(credential, answer, asked_at)
+            state.account = None
+            raise _token_fault(credential, exchange.status, answer)
+        return _token_from_answer(credential, answer, sent_at)
 
 
-def account_of(credential: Credential) -> Account:
-    """The account that the credential is, or that is in the file it names. Faults: `upstream_auth`."""
+def load_account(credential: Credential) -> GoogleAccount:
+    """The account that the credential is, or that its file holds. Faults: `upstream_auth`."""
     text = credential.key.reveal()
     try:
-        return account_from(text if is_written_out(text) else _read(text))
+        return account_from_text(text if is_inline(text) else _read_file(text))
     except OSError as error:
         raise Fault(
             "upstream_auth", f"{credential.id}: its file cannot be read: {error.strerror}"
@@ -133,12 +141,12 @@ def account_of(credential: Credential) -> Account:
         raise Fault(fault.kind, f"{credential.id}: {fault.message}") from None
 
 
-def _read(path: str) -> str:
+def _read_file(path: str) -> str:
     with Path(path).expanduser().open("rb") as file:
         return file.read(MAX_FILE_BYTES).decode(errors="replace")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -146,15 +154,20 @@ def _object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _refusal(credential: Credential, status: int, answer: dict[str, Any]) -> Fault:
-    kind = KINDS.get(status) or ("upstream_auth" if 400 <= status < 500 else "upstream_error")
-    word = answer.get("error")
-    said = f" ({word[:40]})" if isinstance(word, str) and word.replace("_", "").isalpha() else ""
-    return Fault(kind, f"{credential.id}: Google gave no access token: HTTP {status}{said}")
+def _token_fault(credential: Credential, status: int, answer: dict[str, Any]) -> Fault:
+    kind = FAULT_KINDS.get(status) or ("upstream_auth" if 400 <= status < 500 else "upstream_error")
+    code = answer.get("error")
+    # Only a word that cannot hold a secret is repeated.
+    reason = ""
+    if isinstance(code, str) and code.replace("_", "").isalpha():
+        reason = f" ({code[:MAX_CODE_CHARS]})"
+    return Fault(kind, f"{credential.id}: Google gave no access token: HTTP {status}{reason}")
 
 
-def _token(credential: Credential, answer: dict[str, Any], asked_at: float) -> Token:
+def _token_from_answer(
+    credential: Credential, answer: dict[str, Any], sent_at: float
+) -> AccessToken:
     secret, life_s = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
         raise Fault("upstream_broken", f"{credential.id}: Google's answer holds no access token")
-    return Token(Secret(secret), asked_at, asked_at + life_s)
+    return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)

@@ -1,7 +1,8 @@
 """The port `Transport`, our own: HTTP/1.1 over pooled connections, parsed by httptools.
 
-It does what a gateway needs and nothing else: no redirects, no cookies, no proxies, no environment. A body that
-nobody reads to its end breaks its connection, so the provider stops at once. It costs a third of aiohttp per call.
+It does what a gateway needs and nothing else: no redirects, no cookies, no proxies, no environment.
+A body that nobody reads to its end breaks its connection, so the provider stops at once. It costs a
+third of what aiohttp costs per call (ADR 0003).
 """
 
 import asyncio
@@ -14,31 +15,35 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gatewayz.core.calls import Wire
+from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
 from gatewayz.ports.transport import Exchange
 from gatewayz.routing.rules import Deadlines
-from gatewayz.upstream.addresses import PublicAddresses
-from gatewayz.upstream.bodies import MAX_BODY_BYTES, inflater, too_large
+from gatewayz.upstream.bodies import MAX_BODY_BYTES, body_too_large, inflater_for_encoding
 from gatewayz.upstream.connection import Connection
+from gatewayz.upstream.resolver import PublicResolver
 
 MAX_CONNECTIONS = 8_192
 MAX_IDLE_PER_ORIGIN = 512
 KEEP_ALIVE_S = 45.0
 """Most servers close idle connections after 60 s or more; a request must not meet that moment."""
-MAX_KNOWN_URLS = 4_096
+MAX_PARSED_URLS = 4_096
+MAX_URL_CHARS = 8_192
 
-UNREACHABLE: tuple[tuple[type[BaseException], str, str], ...] = (
+CONNECT_FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (TimeoutError, "upstream_timeout", "could not be connected to in time"),
     (ssl.SSLError, "upstream_unreachable", "cannot be trusted: TLS failed"),
     (OSError, "upstream_unreachable", "cannot be reached"),
     (ValueError, "upstream_unreachable", "has no usable address"),
 )
-FOREIGN = tuple(row[0] for row in UNREACHABLE)
+CONNECT_ERRORS = tuple(row[0] for row in CONNECT_FAULTS)
 
 
 class Origin(Struct, frozen=True):
-    """Where connections go. `public` ones are kept apart from those that the operator configured."""
+    """Where connections go. `public` ones are pooled apart from those that the operator configured.
+
+    Example: `Origin("api.openai.com", 443, tls=True)`
+    """
 
     host: str
     port: int
@@ -46,8 +51,8 @@ class Origin(Struct, frozen=True):
     public: bool = False
 
 
-class Place(Struct, frozen=True):
-    """A URL, taken apart once: where to connect, and the beginning of the request's head."""
+class Address(Struct, frozen=True):
+    """A URL, parsed once: where to connect, and the beginning of the request's head."""
 
     origin: Origin
     head: bytes
@@ -61,15 +66,15 @@ class HttpExchange:
         self._host = host
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
-        self._inflate = inflater(connection.headers.get("content-encoding", ""), host)
+        self._inflate = inflater_for_encoding(connection.headers.get("content-encoding", ""), host)
         self._size = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        piece, inflate = self._connection.piece, self._inflate
-        while chunk := await piece():
+        read_chunk, inflate = self._connection.read_chunk, self._inflate
+        while chunk := await read_chunk():
             self._size += len(chunk)
             if self._size > MAX_BODY_BYTES:
-                raise too_large(self._host)
+                raise body_too_large(self._host)
             yield chunk if inflate is None else inflate.feed(chunk)
         if inflate is not None:
             inflate.close()
@@ -86,70 +91,94 @@ class HttpExchange:
 
 
 class HttpTransport:
-    """Sends requests over connections that it keeps. Make it inside the running loop, and close it."""
+    """Sends requests over pooled connections. Make it inside the running loop, and close it."""
 
     def __init__(
         self,
         deadlines: Deadlines,
         tls: ssl.SSLContext | None = None,
-        addresses: PublicAddresses | None = None,
+        resolver: PublicResolver | None = None,
     ) -> None:
         self._deadlines = deadlines
-        self._addresses = addresses if addresses is not None else PublicAddresses()
+        self._resolver = resolver if resolver is not None else PublicResolver()
         self._tls = tls if tls is not None else tls_context()
         self._loop = asyncio.get_running_loop()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._places: dict[tuple[str, str], Place] = {}
+        self._parsed_urls: dict[tuple[str, str], Address] = {}
         self._open: set[Connection] = set()
 
-    def send(self, wire: Wire) -> AbstractAsyncContextManager[Exchange]:
-        return _Sending(self, wire)
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[Exchange]:
+        return _PendingRequest(self, request)
 
-    async def taken(self, origin: Origin) -> Connection:
-        """A connection to the origin: an idle one that is alive, or a new one."""
+    async def acquire(self, origin: Origin) -> Connection:
+        """A connection to the origin: an idle one that is alive, or a new one.
+
+        Faults: `upstream_timeout`, `upstream_unreachable`.
+        """
         idle = self._idle[origin]
         oldest = self._loop.time() - KEEP_ALIVE_S
         while idle:
             connection = idle.pop()
-            if connection.open and connection.idle_since > oldest:
+            if connection.idle_since > oldest and connection.quiet:
                 return connection
             self._drop(connection)
-        return await self._connected(origin)
+        return await self._connect(origin)
 
-    async def _connected(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: Origin) -> Connection:
         rules = self._deadlines
         try:
             async with asyncio.timeout(rules.pool_s):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise Fault("upstream_timeout", "All upstream connections are in use.") from error
+            raise Fault(
+                "upstream_timeout",
+                f"All {MAX_CONNECTIONS} upstream connections are in use.",
+                blame="gateway",
+            ) from error
+        is_resolved = False
         try:
             async with asyncio.timeout(rules.connect_s + (rules.tls_s if origin.tls else 0)):
-                host = (
-                    await self._addresses.one(origin.host, origin.port)
-                    if origin.public
-                    else origin.host
-                )
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(origin.host),
-                    host,
-                    origin.port,
-                    ssl=self._tls if origin.tls else None,
-                    server_hostname=origin.host if origin.tls else None,
-                )
+                addresses = await self._resolve(origin)
+                is_resolved = True
+                connection = await self._connect_to(origin, addresses)
         except BaseException as error:
+            # Cancelled or failed: the slot goes back either way.
             self._slots.release()
-            if isinstance(error, FOREIGN):
-                kind, says = next(
-                    (row[1], row[2]) for row in UNREACHABLE if isinstance(error, row[0])
+            if isinstance(error, CONNECT_ERRORS):
+                kind, why = next(
+                    (kind, why) for cause, kind, why in CONNECT_FAULTS if isinstance(error, cause)
                 )
-                raise Fault(kind, f"The provider at {origin.host} {says}.") from error
+                blame = "provider" if is_resolved else self._resolver.blame(origin.host, error)
+                raise Fault(kind, f"The provider at {origin.host} {why}.", blame=blame) from error
             raise
         self._open.add(connection)
         return connection
 
-    def given_back(self, origin: Origin, connection: Connection) -> None:
+    async def _resolve(self, origin: Origin) -> list[str]:
+        if origin.public:
+            return [await self._resolver.resolve_public(origin.host, origin.port)]
+        return await self._resolver.resolve(origin.host, origin.port)
+
+    async def _connect_to(self, origin: Origin, addresses: list[str]) -> Connection:
+        """A connection to the first of the addresses that takes one. Raises `OSError`."""
+        refusal: OSError = OSError("no address")
+        for address in addresses:
+            try:
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(origin.host),
+                    address,
+                    origin.port,
+                    ssl=self._tls if origin.tls else None,
+                    server_hostname=origin.host if origin.tls else None,
+                )
+            except OSError as error:
+                refusal = error
+            else:
+                return connection
+        raise refusal
+
+    def release(self, origin: Origin, connection: Connection) -> None:
         """Keeps a connection whose answer was read to its end; breaks any other."""
         idle = self._idle[origin]
         if connection.reusable and len(idle) < MAX_IDLE_PER_ORIGIN:
@@ -164,69 +193,81 @@ class HttpTransport:
             self._open.remove(connection)
             self._slots.release()
 
-    def place(self, wire: Wire) -> Place:
-        """The parts of a URL. Faults: `upstream_unreachable` for one that is none, `upstream_broken` for a public one
+    def parse_url(self, request: HttpRequest) -> Address:
+        """The address of a request, parsed once for each URL.
+
+        Faults: `upstream_unreachable` for a URL that is none, `upstream_broken` for a public one
         that carries a name or a password.
         """
-        method, url = wire.method, wire.url
-        known = self._places.get((method, url))
-        if known is not None and not wire.public:
+        method, url = request.method, request.url
+        known = self._parsed_urls.get((method, url))
+        if known is not None and not request.public:
             return known
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Fault(
-                "upstream_unreachable", "The provider's base_url is no http or https address."
-            )
-        if wire.public and "@" in parts.netloc:
-            raise Fault(
-                "upstream_broken", "The provider named a file whose address carries a password."
-            )
-        tls = parts.scheme == "https"
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
-        made = Place(
-            Origin(parts.hostname, parts.port or (443 if tls else 80), tls, wire.public),
-            head.encode(),
-        )
-        if wire.public:
-            # Every file has an address of its own, which nobody asks for twice.
-            return made
-        if len(self._places) >= MAX_KNOWN_URLS:
-            self._places.clear()
-        self._places[(method, url)] = made
-        return made
+
+        address = _address_from_url(method, url, public=request.public)
+        if request.public:
+            # Every file has a URL of its own, which nobody asks for twice.
+            return address
+        if len(self._parsed_urls) >= MAX_PARSED_URLS:
+            self._parsed_urls.clear()
+        self._parsed_urls[(method, url)] = address
+        return address
 
     async def close(self) -> None:
+        """Breaks all connections, those in use as well."""
         for connection in list(self._open):
             self._drop(connection)
         self._idle.clear()
         await asyncio.sleep(0)
 
 
-class _Sending(AbstractAsyncContextManager[Exchange]):
-    """One request under way. Leaving it breaks the connection unless the body was read to its end."""
+def _address_from_url(method: str, url: str, *, public: bool) -> Address:
+    """Faults: `upstream_unreachable`, `upstream_broken` as for `HttpTransport.parse_url`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_URL_CHARS
+    except ValueError:
+        host, port, plain = None, None, False
+    if not plain or not host or parts.scheme not in {"http", "https"}:
+        # The URL itself is not shown: it may carry a token.
+        if public:
+            raise Fault("upstream_broken", "The provider named a file whose URL is none.")
+        raise Fault("upstream_unreachable", "The provider's base_url is not an http or https URL.")
+    if public and "@" in parts.netloc:
+        raise Fault("upstream_broken", "The provider named a file whose URL carries a password.")
 
-    def __init__(self, transport: HttpTransport, wire: Wire) -> None:
+    tls = parts.scheme == "https"
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
+    origin = Origin(host, port or (443 if tls else 80), tls, public)
+    return Address(origin, head.encode())
+
+
+class _PendingRequest(AbstractAsyncContextManager[Exchange]):
+    """One request under way. Leaving it breaks the connection unless its body was read whole."""
+
+    def __init__(self, transport: HttpTransport, request: HttpRequest) -> None:
         self._transport = transport
-        self._wire = wire
-        self._place = transport.place(wire)
+        self._request = request
+        self._address = transport.parse_url(request)
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> HttpExchange:
-        wire, origin = self._wire, self._place.origin
-        connection = self._connection = await self._transport.taken(origin)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in wire.headers])
+        request, origin = self._request, self._address.origin
+        connection = self._connection = await self._transport.acquire(origin)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
         head = b"%b%bContent-Length: %d\r\n\r\n" % (
-            self._place.head,
+            self._address.head,
             lines.encode("latin-1"),
-            len(wire.body),
+            len(request.body),
         )
         try:
-            connection.request(head, wire.body)
-            await connection.begun()
+            connection.send_request(head, request.body)
+            await connection.wait_for_head()
             return HttpExchange(connection, origin.host)
         except BaseException:
-            self._transport.given_back(origin, connection)
+            self._transport.release(origin, connection)
             raise
 
     async def __aexit__(
@@ -236,7 +277,7 @@ class _Sending(AbstractAsyncContextManager[Exchange]):
         trace: TracebackType | None,
     ) -> None:
         if self._connection is not None:
-            self._transport.given_back(self._place.origin, self._connection)
+            self._transport.release(self._address.origin, self._connection)
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:

@@ -1,1 +1,1 @@
-"""Rim: inbound HTTP."""
+"""Inbound HTTP: the server, inference, the list of models, health and the control plane."""

@@ -1,4 +1,4 @@
-"""The list of models as Anthropic's clients read it: for requests that carry `anthropic-version`.
+"""The list of models in Anthropic's form, for requests with `anthropic-version`.
 
 Shape and paging: docs.claude.com/en/api/models-list. Filters of the query hold here too.
 """
@@ -8,30 +8,30 @@ from datetime import UTC, datetime
 
 from gatewayz.catalog.cards import Card
 from gatewayz.core.faults import Fault
-from gatewayz.web.asked import Asked
+from gatewayz.web.handler_request import HandlerRequest
 
-HEADER = "anthropic-version"
-PAGE, MAX_PAGE = 20, 1_000
+VERSION_HEADER = "anthropic-version"
+DEFAULT_LIMIT, MAX_LIMIT = 20, 1_000
 
 
 def model_info(card: Card) -> Card:
-    """One model; a date that nobody knows is the epoch."""
+    """One model; a date that is not known is the epoch."""
+    created = datetime.fromtimestamp(card["created"], UTC)
     return {
         "type": "model",
         "id": card["id"],
         "display_name": card["name"],
-        "created_at": datetime.fromtimestamp(card["created"], UTC)
-        .isoformat()
-        .replace("+00:00", "Z"),
+        "created_at": created.isoformat().replace("+00:00", "Z"),
         "max_input_tokens": card["context_length"],
         "max_tokens": card["top_provider"]["max_completion_tokens"],
     }
 
 
-def page_of(cards: Sequence[Card], asked: Asked) -> Card:
-    """The page after or before an id. Faults: `bad_request` for a size or an id that is none."""
-    limit = asked.number("limit", PAGE, 1, MAX_PAGE)
-    after, before = _place(cards, asked, "after_id"), _place(cards, asked, "before_id")
+def models_page(cards: Sequence[Card], request: HandlerRequest) -> Card:
+    """The page after or before an id. Faults: `bad_request` for a limit or an unknown id."""
+    limit = request.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    after = _index_of_id(cards, request, "after_id")
+    before = _index_of_id(cards, request, "before_id")
     if before is not None:
         start, end = max(before - limit, 0), before
         more = start > 0
@@ -39,20 +39,21 @@ def page_of(cards: Sequence[Card], asked: Asked) -> Card:
         start = 0 if after is None else after + 1
         end = start + limit
         more = end < len(cards)
+
     data = [model_info(card) for card in cards[start:end]]
-    ends = (
-        {"first_id": data[0]["id"], "last_id": data[-1]["id"]}
-        if data
-        else {"first_id": None, "last_id": None}
-    )
-    return {"data": data, "has_more": more, **ends}
+    return {
+        "data": data,
+        "has_more": more,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+    }
 
 
-def _place(cards: Sequence[Card], asked: Asked, name: str) -> int | None:
-    wanted = asked.query.get(name, ("",))[-1]
-    if not wanted:
+def _index_of_id(cards: Sequence[Card], request: HandlerRequest, name: str) -> int | None:
+    id = request.query.get(name, ("",))[-1]
+    if not id:
         return None
-    for place, card in enumerate(cards):
-        if card["id"] == wanted:
-            return place
-    raise Fault("bad_request", f"{name}: the list has no model '{wanted[:200]}'.", param=name)
+    for index, card in enumerate(cards):
+        if card["id"] == id:
+            return index
+    raise Fault("bad_request", f"{name}: the list has no model '{id[:200]}'.", param=name)

@@ -1,6 +1,7 @@
-"""The application: a table of routes, each with who may call it, and the one function that walks it.
+"""The ASGI application: a table of routes, each with who may call it, and what walks the table.
 
-Routes are decided on the raw path, byte for byte: another spelling of a path is another path, and there is none.
+Routes are matched on the raw path, byte for byte: another spelling of a path is another path, and
+there is nothing at it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,61 +9,64 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.core.access import OPENS, Access, may
+from gatewayz.control.context import Caller
+from gatewayz.core.access import ACCESS_SCOPES, Access, can_access
 from gatewayz.core.calls import Principal, new_ulid
 from gatewayz.core.facts import CallRefused
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.base import ClientRole, Spoken
+from gatewayz.dialects.kit.base import ClientRole, HttpResponse
 from gatewayz.engine.gateway import Gateway
-from gatewayz.limits.rules import place_of
+from gatewayz.limits.rules import client_network
 from gatewayz.ports.facts import Bus
-from gatewayz.web.anthropic_models import HEADER
-from gatewayz.web.api.control import Control
-from gatewayz.web.api.table import Row
-from gatewayz.web.api.visit import Visitor
-from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_of
-from gatewayz.web.asked import Asked, query_of
+from gatewayz.web.anthropic_models import VERSION_HEADER
+from gatewayz.web.api.control_plane import ControlPlane
+from gatewayz.web.api.routes import ApiRoute
+from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_from_scope
 from gatewayz.web.cors import Cors
+from gatewayz.web.handler_request import HandlerRequest, parse_query
 from gatewayz.web.inference import Inference
-from gatewayz.web.pages import Pages
-from gatewayz.web.respond import call_headers, refuse, retry_headers
+from gatewayz.web.respond import call_headers, retry_headers, send_response
+from gatewayz.web.status import StatusHandlers
 
-MARKED_PATH = b"/v1/messages"
-"""Whose dialect requests with `anthropic-version` speak."""
-Page = Callable[[Asked], Awaitable[Spoken]]
+ANTHROPIC_PATH = b"/v1/messages"
+"""The client dialect of requests with `anthropic-version`."""
+Handler = Callable[[HandlerRequest], Awaitable[HttpResponse]]
 
 
 class Route(Struct, frozen=True):
-    """A path and who may call it: anybody, or a key with this scope. `tail`: the path may go on after it.
+    """A path, and the access that a key must have for it.
 
-    `row`: the control plane answers.
+    `is_prefix`: the path goes on, and the rest is the handler's `tail`. `api_route`: the control
+    plane answers. Without either of them and without a `handler` it is inference.
+
+    Example: `Route("GET", "/health/live", "anonymous", status.live)`.
     """
 
     method: str
     path: str
     access: Access
-    page: Page | None = None
-    tail: bool = False
-    row: Row | None = None
+    handler: Handler | None = None
+    is_prefix: bool = False
+    api_route: ApiRoute | None = None
 
 
-def routes_of(
-    clients: Mapping[str, ClientRole], pages: Pages, control: Control | None
+def build_routes(
+    clients: Mapping[str, ClientRole], status: StatusHandlers, control_plane: ControlPlane | None
 ) -> tuple[Route, ...]:
-    """The whole table; without a store nothing is kept, and there is nothing to control."""
+    """The whole table; without a store there is no control plane."""
     return (
         *(
-            Route(row.method, row.path, row.access, row=row)
-            for row in (control.rows if control is not None else ())
+            Route(row.method, row.path, row.access, api_route=row)
+            for row in (control_plane.routes if control_plane is not None else ())
         ),
         *(Route("POST", path, "inference") for path in clients),
-        Route("GET", "/v1/models", "catalog", pages.models.several),
-        Route("GET", "/v1/models/", "catalog", pages.models.one, tail=True),
-        Route("GET", "/", "anonymous", pages.root),
-        Route("GET", "/health/live", "anonymous", pages.live),
-        Route("GET", "/health/ready", "anonymous", pages.ready),
-        Route("GET", "/health/providers", "operator", pages.health),
-        Route("GET", "/metrics", "metrics", pages.metrics),
+        Route("GET", "/v1/models", "catalog", status.models.list_models),
+        Route("GET", "/v1/models/", "catalog", status.models.get_model, is_prefix=True),
+        Route("GET", "/", "anonymous", status.root),
+        Route("GET", "/health/live", "anonymous", status.live),
+        Route("GET", "/health/ready", "anonymous", status.ready),
+        Route("GET", "/health/providers", "operator", status.health),
+        Route("GET", "/metrics", "metrics", status.metrics),
     )
 
 
@@ -73,26 +77,29 @@ class App:
         self,
         *,
         clients: Mapping[str, ClientRole],
-        pages: Pages,
+        status: StatusHandlers,
         inference: Inference,
         gateway: Gateway,
         cors: Cors,
         bus: Bus,
-        control: Control | None = None,
+        control_plane: ControlPlane | None = None,
     ) -> None:
-        self.routes = routes_of(clients, pages, control)
+        self.routes = build_routes(clients, status, control_plane)
         self.inference = inference
         self._clients = {path.encode(): role for path, role in clients.items()}
-        self._neutral = next(iter(clients.values()))
-        self._control = control
+        self._default_role = next(iter(clients.values()))
+        self._control_plane = control_plane
         self._exact = {
-            (route.method, route.path.encode()): route for route in self.routes if not route.tail
+            (route.method, route.path.encode()): route
+            for route in self.routes
+            if not route.is_prefix
         }
-        patterns = [(route.row.pattern, route) for route in self.routes if route.row is not None]
         self._patterns = tuple(
-            (pattern, route) for pattern, route in patterns if pattern is not None
+            (pattern, route)
+            for route in self.routes
+            if route.api_route is not None and (pattern := route.api_route.pattern) is not None
         )
-        self._tails = tuple(route for route in self.routes if route.tail)
+        self._prefixes = tuple(route for route in self.routes if route.is_prefix)
         self._gateway = gateway
         self._cors = cors
         self._bus = bus
@@ -101,68 +108,75 @@ class App:
         if scope["type"] != "http":
             return
         if self._cors.origins:
-            answered, send = await self._cors.applied(scope, send)
+            answered, send = await self._cors.apply(scope, send)
             if answered:
                 return
         role = self._clients.get(scope["raw_path"]) if scope["method"] == "POST" else None
         if role is not None and not scope["query_string"]:
             await self.inference.serve(role, scope, receive, send)
             return
-        await self._page(scope, receive, send)
+        await self._serve_route(scope, receive, send)
 
-    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         call_id = new_ulid()
-        role = self._clients.get(scope["raw_path"]) or self._spoken_by(scope)
+        role = self._clients.get(scope["raw_path"]) or self._error_role(scope)
         headers = call_headers(call_id)
         try:
-            route, tail = self._reached(scope)
-            if route.row is not None and self._control is not None:
-                role = self._neutral
-                principal = await self._may(route, scope)
-                fault = await self._control.serve(
-                    route.row, Visitor(principal, call_id), scope, receive, send
+            route, tail = self._match_counted(scope)
+            if route.api_route is not None and self._control_plane is not None:
+                # The control plane has one shape of error, whoever asks.
+                role = self._default_role
+                caller = Caller(await self._authorize(route, scope), call_id)
+                fault = await self._control_plane.serve(
+                    route.api_route, caller, scope, receive, send
                 )
                 if fault is not None:
-                    self._bus.emit(_refused(call_id, route.path, fault, fault.rule.status))
+                    self._emit_refusal(call_id, route.path, fault, fault.rule.status)
                 return
-            if route.page is None:
+            if route.handler is None:
                 await self.inference.serve(role, scope, receive, send)
                 return
-            asked = Asked(
-                tail=tail, query=query_of(scope["query_string"]), headers=headers_of(scope)
+            request = HandlerRequest(
+                tail=tail,
+                query=parse_query(scope["query_string"]),
+                headers=headers_from_scope(scope),
             )
-            principal = await self._may(route, scope)
-            spoken = await route.page(replace(asked, principal=principal))
+            principal = await self._authorize(route, scope)
+            response = await route.handler(replace(request, principal=principal))
         except Fault as fault:
-            spoken = role.refusal(fault, call_id)
-            headers = (
-                headers + retry_headers(fault) + _allow(fault, self._methods(scope["raw_path"]))
-            )
-            path = scope["path"][:200]
-            self._bus.emit(_refused(call_id, _known(path, self.routes), fault, spoken.status))
-        await refuse(send, spoken, headers)
+            response = role.error_response(fault, call_id)
+            headers += retry_headers(fault)
+            headers += _allow_header(fault, self._methods(scope["raw_path"]))
+            label = _route_label(scope["path"][:200], self.routes)
+            self._emit_refusal(call_id, label, fault, response.status)
+        await send_response(send, response, headers)
 
-    def _spoken_by(self, scope: Scope) -> ClientRole:
-        """The dialect in which a page is refused: a header tells Anthropic's clients, all others read OpenAI's."""
-        marked = any(name == HEADER.encode() for name, _ in scope["headers"])
-        return self._clients.get(MARKED_PATH, self._neutral) if marked else self._neutral
+    def _emit_refusal(self, call_id: str, endpoint: str, fault: Fault, status: int) -> None:
+        self._bus.emit(CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=status))
 
-    def _reached(self, scope: Scope) -> tuple[Route, str]:
+    def _error_role(self, scope: Scope) -> ClientRole:
+        """The dialect of a refusal: Anthropic's if the request has its header, else OpenAI's."""
+        if any(name == VERSION_HEADER.encode() for name, _ in scope["headers"]):
+            return self._clients.get(ANTHROPIC_PATH, self._default_role)
+        return self._default_role
+
+    def _match_counted(self, scope: Scope) -> tuple[Route, str]:
+        """The route and the rest of the path; a path that is not there counts for its client."""
         try:
-            return self._found(scope)
+            return self._match_route(scope)
         except Fault:
-            self._gateway.turn_page(
-                f"refused:{place_of(self.inference.address(scope, headers_of(scope)))}"
-            )
+            address = self.inference.client_address(scope, headers_from_scope(scope))
+            self._gateway.count_request(f"refused:{client_network(address)}")
             raise
 
-    def _found(self, scope: Scope) -> tuple[Route, str]:
+    def _match_route(self, scope: Scope) -> tuple[Route, str]:
         path, query = scope["raw_path"], scope["query_string"].lower()
         if any(query.startswith(name) or b"&" + name in query for name in KEY_PARAMETERS):
             raise Fault(
                 "bad_request",
-                "Keys do not belong into addresses, where logs keep them: send a header.",
+                "Send the key in a header: a key in the URL ends up in logs.",
             )
+
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         route = self._exact.get((method, path))
         if route is not None:
@@ -170,17 +184,14 @@ class App:
         for pattern, route in self._patterns:
             if route.method == method and pattern.fullmatch(path):
                 return route, ""
-        for route in self._tails:
-            start = route.path.encode()
-            if (
-                path.startswith(start)
-                and len(path) > len(start)
-                and b"/." not in path
-                and b"//" not in path
-            ):
+        for route in self._prefixes:
+            prefix = route.path.encode()
+            is_plain = b"/." not in path and b"//" not in path
+            if path.startswith(prefix) and len(path) > len(prefix) and is_plain:
                 if route.method != method:
                     raise Fault("wrong_method", f"{scope['method']} is not served here.")
-                return route, path[len(start) :].decode("latin-1")
+                return route, path[len(prefix) :].decode("latin-1")
+
         if self._methods(path):
             raise Fault("wrong_method", f"{scope['method']} is not served here.")
         raise Fault(
@@ -189,40 +200,38 @@ class App:
         )
 
     def _methods(self, path: bytes) -> tuple[str, ...]:
-        exact = (method for method, known in self._exact if known == path)
-        return (
-            *exact,
-            *(route.method for pattern, route in self._patterns if pattern.fullmatch(path)),
-        )
+        """The methods that are served at a path."""
+        exact = (method for method, exact_path in self._exact if exact_path == path)
+        matching = (route.method for pattern, route in self._patterns if pattern.fullmatch(path))
+        return (*exact, *matching)
 
-    async def _may(self, route: Route, scope: Scope) -> Principal | None:
-        headers = headers_of(scope)
-        address = self.inference.address(scope, headers)
-        if route.access == "anonymous":
-            self._gateway.turn_page(f"address:{place_of(address)}")
+    async def _authorize(self, route: Route, scope: Scope) -> Principal | None:
+        """Who asks; `None` where anybody may. Counts the request.
+
+        Faults: `unauthenticated`, `forbidden`, `rate_limited`.
+        """
+        headers = headers_from_scope(scope)
+        access = route.access
+        address = self.inference.client_address(scope, headers)
+        if access == "anonymous":
+            self._gateway.count_request(f"address:{client_network(address)}")
             return None
-        principal = await self._gateway.who(headers, address)
-        self._gateway.turn_page(f"key:{principal.key}")
-        if not may(principal.scopes, route.access):
-            raise Fault(
-                "forbidden",
-                f"This needs a key with the scope {' or '.join(sorted(OPENS[route.access]))}.",
-            )
+
+        principal = await self._gateway.principal_from_headers(headers, address)
+        units = route.api_route.units if route.api_route is not None else 1
+        self._gateway.count_request(f"key:{principal.key}", principal.account, units)
+        if not can_access(principal.scopes, access):
+            scopes = " or ".join(sorted(ACCESS_SCOPES[access]))
+            raise Fault("forbidden", f"This needs a key with the scope {scopes}.")
         return principal
 
 
-def _refused(call_id: str, endpoint: str, fault: Fault, status: int) -> CallRefused:
-    return CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=status)
+def _allow_header(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:
+    if fault.kind != "wrong_method" or not methods:
+        return []
+    return [(b"allow", ", ".join(methods).encode())]
 
 
-def _allow(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:
-    return (
-        [(b"allow", ", ".join(methods).encode())]
-        if fault.kind == "wrong_method" and methods
-        else []
-    )
-
-
-def _known(path: str, routes: tuple[Route, ...]) -> str:
-    """The route's own path: what strangers ask for must not become a label."""
+def _route_label(path: str, routes: tuple[Route, ...]) -> str:
+    """The path of the route: an unknown path is a stranger's, and must not become a label."""
     return next((route.path for route in routes if path.startswith(route.path)), "other")

@@ -1,56 +1,80 @@
-"""Inference: from an ASGI request to a call and back, for every client dialect. Plain ASGI, the hot path."""
+"""Inference: from an ASGI request to a call and back, in every client dialect. The hot path."""
 
 import asyncio
 import os
 import re
+import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.core.access import may
+from gatewayz.core.access import can_access
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import CallRefused, Warned
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.base import ClientRole
+from gatewayz.core.text_bounds import check_models
+from gatewayz.dialects.kit.base import ClientRole
+from gatewayz.dialects.kit.jsontext import MAX_VALUES, check_structure
+from gatewayz.engine.call_state import CallState
 from gatewayz.engine.gateway import Gateway
-from gatewayz.engine.tally import Tally
 from gatewayz.ports.facts import Bus
 from gatewayz.routing.rules import Deadlines
-from gatewayz.web.address import address_of
-from gatewayz.web.asgi import ClientLeftError, Receive, Scope, Send, body_of, headers_of
-from gatewayz.web.labels import tags_told, user_told
-from gatewayz.web.repeats import fingerprint, key_of
-from gatewayz.web.respond import Delivery, Pace, call_headers, refuse, retry_headers
+from gatewayz.web.asgi import (
+    ClientDisconnectedError,
+    Receive,
+    Scope,
+    Send,
+    headers_from_scope,
+    read_body,
+    wait_for_disconnect,
+)
+from gatewayz.web.client_address import address_from_scope
+from gatewayz.web.idempotency_key import idempotency_key, request_fingerprint
+from gatewayz.web.labels import tags_from_request, user_from_request
+from gatewayz.web.respond import (
+    INTERNAL,
+    ResponseWriter,
+    StreamTiming,
+    call_headers,
+    retry_headers,
+    send_response,
+)
 
 MAX_BODY_BYTES = 32 * 2**20
+LARGE_BODY_BYTES = 512 * 2**10
+"""A larger body is decoded in a thread, so that other calls go on."""
+MAX_LARGE_BODIES = 2
+"""How many large bodies are decoded at a time; the others wait for their turn."""
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-LONGEST_TIMEOUT_MS = 3_600_000
-DRAINED = "This server is shutting down; send the request again."
+MAX_TIMEOUT_MS = 3_600_000
+SHUTTING_DOWN = "This server is shutting down; send the request again."
 
 
 class InferenceRules(Struct, frozen=True, kw_only=True):
     """Bounds of inference requests."""
 
     body_bytes: int = MAX_BODY_BYTES
-    pace: Pace = Pace()
+    body_values: int = MAX_VALUES
+    timing: StreamTiming = StreamTiming()
     deadlines: Deadlines = Deadlines()
     default_models: dict[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()
 
 
-class Running(Struct, eq=False):
-    """A request under way: its task, and why it was ended if it was."""
+class RunningCall(Struct, eq=False):
+    """A request that is running: its task, and why it was ended if it was."""
 
     task: "asyncio.Task[object] | None"
-    tally: Tally | None = None
-    left: bool = False
-    drained: bool = False
+    state: CallState | None = None
+    client_left: bool = False
+    shut_down: bool = False
 
 
-class _Received(Struct, frozen=True):
-    """What came in over the wire."""
+class _InboundRequest(Struct, frozen=True):
+    """The parts of a request that a call is built from."""
 
     call_id: str
     path: str
@@ -67,138 +91,159 @@ class Inference:
         self._rules = rules
         self._clock = clock
         self._bus = bus
-        self.running: set[Running] = set()
+        self._large_bodies = asyncio.Semaphore(MAX_LARGE_BODIES)
+        self.running: set[RunningCall] = set()
 
     async def serve(self, role: ClientRole, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Returns when the client has its answer or has left, and the call is settled."""
+        """One request, until the client has its answer or has left, and the call is settled."""
         call_id = new_ulid()
-        headers = headers_of(scope)
-        running = Running(asyncio.current_task())
+        headers = headers_from_scope(scope)
+        running = RunningCall(asyncio.current_task())
         self.running.add(running)
         try:
-            address = self.address(scope, headers)
-            principal = await self._gateway.who(headers, address)
-            body = await body_of(receive, headers, self._rules.body_bytes)
-            call = self._call(
-                _Received(call_id, scope["path"], headers, body, address), role, principal
-            )
+            address = self.client_address(scope, headers)
+            principal = await self._gateway.principal_from_headers(headers, address)
+            body = await read_body(receive, headers, self._rules.body_bytes)
+            inbound = _InboundRequest(call_id, scope["path"], headers, body, address)
+            if len(body) <= LARGE_BODY_BYTES:
+                call = self._build_call(inbound, role, principal)
+            else:
+                async with self._large_bodies:
+                    call = await asyncio.to_thread(self._build_call, inbound, role, principal)
         except Fault as fault:
             self._bus.emit(
                 CallRefused(
                     id=call_id, endpoint=scope["path"], fault=fault.kind, status=fault.rule.status
                 )
             )
-            await refuse(
-                send, role.refusal(fault, call_id), call_headers(call_id) + retry_headers(fault)
+            await send_response(
+                send,
+                role.error_response(fault, call_id),
+                call_headers(call_id) + retry_headers(fault),
             )
-        except ClientLeftError:
+        except ClientDisconnectedError:
             return
         else:
-            await self._answer(call, role, receive, send, running)
+            await self._serve_call(call, role, receive, send, running)
         finally:
             self.running.discard(running)
 
-    def address(self, scope: Scope, headers: dict[str, str]) -> str:
+    def client_address(self, scope: Scope, headers: dict[str, str]) -> str:
         """Where a request comes from; empty when nobody knows."""
-        return address_of(scope, headers, self._rules.trusted_proxies)
+        return address_from_scope(scope, headers, self._rules.trusted_proxies)
 
-    def _call(self, received: "_Received", role: ClientRole, principal: Principal) -> Call:
-        if not may(principal.scopes, "inference"):
+    def _build_call(self, inbound: _InboundRequest, role: ClientRole, principal: Principal) -> Call:
+        if not can_access(principal.scopes, "inference"):
             raise Fault("forbidden", "This key may not be used for inference.")
-        request = role.decode(received.body, received.headers)
+
+        check_structure(inbound.body, self._rules.body_values)
+        request = role.decode(inbound.body, inbound.headers)
         if not request.model:
             model = self._rules.default_models.get(request.surface, "")
             if not model:
                 raise Fault("bad_request", "Missing required parameter: 'model'.", param="model")
             request = replace(request, model=model)
-        key = key_of(received.headers)
+
+        check_models(request.model, request.models)
+        key = idempotency_key(inbound.headers)
         now = self._clock.now()
         deadlines = self._rules.deadlines
         total_s = deadlines.stream_total_s if request.streamed else deadlines.total_s
         return Call(
-            id=received.call_id,
-            endpoint=received.path,
+            id=inbound.call_id,
+            endpoint=inbound.path,
             request=request,
             principal=principal,
-            address=received.address,
+            address=inbound.address,
             received_at=now,
             received_ms=self._clock.wall_ms(),
-            deadline=now + min(total_s, _timeout_s(received.headers, total_s)),
-            trace=trace_of(received.headers.get("traceparent", "")),
-            body_bytes=len(received.body),
+            deadline=now + min(total_s, _timeout_s(inbound.headers, total_s)),
+            trace=traceparent_from_header(inbound.headers.get("traceparent", "")),
+            body_bytes=len(inbound.body),
             idempotency_key=key,
-            fingerprint=fingerprint(principal, received.path, received.body) if key else "",
-            tags=tags_told(received.headers, request),
-            user=user_told(received.headers, request),
+            fingerprint=request_fingerprint(principal, inbound.path, inbound.body) if key else "",
+            tags=tags_from_request(inbound.headers, request),
+            user=user_from_request(inbound.headers, request),
         )
 
-    async def _answer(
-        self, call: Call, role: ClientRole, receive: Receive, send: Send, running: Running
+    async def _serve_call(
+        self, call: Call, role: ClientRole, receive: Receive, send: Send, running: RunningCall
     ) -> None:
-        tally = Tally(call)
-        delivery = Delivery(call, role, tally, send, self._rules.pace)
-        running.tally = tally
-        watcher = asyncio.get_running_loop().create_task(self._left(receive, running, delivery))
+        state = CallState(call)
+        writer = ResponseWriter(role, state, send, self._rules.timing)
+        running.state = state
+        watcher = asyncio.get_running_loop().create_task(
+            self._watch_client(receive, running, writer)
+        )
         try:
-            await delivery.deliver(self._gateway.answer(call, tally))
+            await writer.write_answer(self._gateway.answer(state))
         except asyncio.CancelledError:
-            if running.drained:
-                await delivery.fail(Fault("unavailable", DRAINED, retry_after_s=1.0))
-            elif not running.left:
-                # Cancelled by the server itself: there is nobody to tell.
+            if running.shut_down:
+                await writer.fail(Fault("unavailable", SHUTTING_DOWN, retry_after_s=1.0))
+            elif not running.client_left:
+                # Cancelled by the server itself: there is nobody to answer.
                 raise
-        except Exception as error:  # noqa: BLE001 - the catch-all around a call: the client gets an end, we get a line
-            where = f"{type(error).__name__}: {error}"
-            self._bus.emit(Warned(subject="call_failed", message=f"{call.id}: {where}"))
+        # Around a whole call: whatever fails, the client gets an end and the log a line.
+        except Exception as error:  # noqa: BLE001
+            message = f"{call.id}: {_error_origin(error)}"
+            self._bus.emit(Warned(subject="call_failed", message=message))
             with suppress(Exception):
-                await delivery.fail(
-                    Fault("internal", "The gateway failed; the request id tells its operator why.")
-                )
+                await writer.fail(Fault("internal", INTERNAL))
         finally:
             watcher.cancel()
 
-    async def _left(self, receive: Receive, running: Running, delivery: Delivery) -> None:
-        """Ends the request's task when the client leaves, in whatever phase it is but the last."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        task, tally = running.task, running.tally
-        if task is None or tally is None or task.done() or delivery.over:
+    async def _watch_client(
+        self, receive: Receive, running: RunningCall, writer: ResponseWriter
+    ) -> None:
+        """Ends the request's task when the client leaves, unless its answer is finished."""
+        await wait_for_disconnect(receive)
+        task, state = running.task, running.state
+        if task is None or state is None or task.done() or writer.finished:
             return
-        running.left = True
-        if self._gateway.goes_on(tally, task):
-            delivery.over = True
+
+        running.client_left = True
+        if self._gateway.start_drain(state, task):
+            # The answer is read to its end for its usage, and nothing of it is sent any more.
+            writer.finished = True
         else:
             task.cancel()
 
     def end_drains(self) -> None:
-        """Ends the calls that nobody hears."""
-        self._gateway.drains.end()
+        """Ends the calls whose clients left, and which are only read for their usage."""
+        self._gateway.usage_drains.stop()
 
     def end_running(self) -> None:
         """Ends every call that is still running, each with its dialect's typed end."""
         for running in list(self.running):
-            if running.task is not None and not running.left:
-                running.drained = True
-                if running.tally is not None and running.tally.fault is None:
-                    running.tally.fault = Fault("unavailable", DRAINED)
+            if running.task is not None and not running.client_left:
+                running.shut_down = True
+                if running.state is not None:
+                    self._gateway.interrupt(running.state, Fault("unavailable", SHUTTING_DOWN))
                 running.task.cancel()
 
 
+def _error_origin(error: Exception) -> str:
+    """What failed, and where; its words may quote the request, so they are not in the log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[:-4:-1])
+    return f"{type(error).__name__} at {where}"
+
+
 def _timeout_s(headers: dict[str, str], longest_s: float) -> float:
-    said = headers.get("x-request-timeout-ms", "")
-    if not said:
+    text = headers.get("x-request-timeout-ms", "")
+    if not text:
         return longest_s
-    if not said.isdigit() or not 0 < int(said) <= LONGEST_TIMEOUT_MS:
+    if not text.isdigit() or not 0 < int(text) <= MAX_TIMEOUT_MS:
         raise Fault(
             "bad_request",
-            f"X-Request-Timeout-Ms must be from 1 to {LONGEST_TIMEOUT_MS}, not {said!r}.",
+            f"X-Request-Timeout-Ms must be from 1 to {MAX_TIMEOUT_MS}, not {text[:40]!r}.",
         )
-    return int(said) / 1000
+    return int(text) / 1000
 
 
-def trace_of(given: str) -> str:
-    """The client's `traceparent` when it is one (W3C Trace Context), otherwise a new one."""
-    if given and TRACEPARENT.fullmatch(given):
-        return given
-    made = os.urandom(24).hex()
-    return f"00-{made[:32]}-{made[32:]}-01"
+def traceparent_from_header(header: str) -> str:
+    """The client's `traceparent` if it is valid (W3C Trace Context), otherwise a new one."""
+    if header and TRACEPARENT.fullmatch(header):
+        return header
+    random_hex = os.urandom(24).hex()
+    return f"00-{random_hex[:32]}-{random_hex[32:]}-01"

@@ -1,26 +1,30 @@
-"""Labels in headers, in every dialect: `X-Gatewayz-Tags` and `X-Gatewayz-User`, beside what the request says itself."""
+"""Labels in headers: `X-Gatewayz-Tags` and `X-Gatewayz-User`, beside the request's own."""
 
 from collections.abc import Mapping
 
 from gatewayz.core.faults import Fault
-from gatewayz.core.labels import end_user_of, tags_of
+from gatewayz.core.labels import parse_end_user, parse_tags
 from gatewayz.core.requests import Request
 
-TAGS, USER = "X-Gatewayz-Tags", "X-Gatewayz-User"
+TAGS_HEADER, USER_HEADER = "X-Gatewayz-Tags", "X-Gatewayz-User"
 
 
-def tags_told(headers: Mapping[str, str], request: Request) -> tuple[str, ...]:
+def tags_from_request(headers: Mapping[str, str], request: Request) -> tuple[str, ...]:
     """The header's tags, then the request's own. Faults: `bad_request`."""
-    told = headers.get(TAGS.lower(), "")
-    if not told:
+    header = headers.get(TAGS_HEADER.lower(), "")
+    if not header:
         return request.tags
-    return tags_of((*told.split(","), *request.tags), TAGS)
+    return parse_tags((*header.split(","), *request.tags), TAGS_HEADER)
 
 
-def user_told(headers: Mapping[str, str], request: Request) -> str:
-    """The end user that the header names; the request's own is checked too. Faults: `bad_request`."""
-    end_user_of(request.user, "user")
-    told = headers.get(USER.lower(), "").strip()
-    if not told.isascii():
-        raise Fault("bad_request", f"{USER}: a header names an end user in ASCII.", param=USER)
-    return end_user_of(told, USER)
+def user_from_request(headers: Mapping[str, str], request: Request) -> str:
+    """The end user of the header; the request's own is checked too. Faults: `bad_request`."""
+    parse_end_user(request.user, "user")
+    user = headers.get(USER_HEADER.lower(), "").strip()
+    if not user.isascii():
+        raise Fault(
+            "bad_request",
+            f"{USER_HEADER} must be ASCII; send other names in the request's `user`.",
+            param=USER_HEADER,
+        )
+    return parse_end_user(user, USER_HEADER)

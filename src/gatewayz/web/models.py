@@ -1,7 +1,7 @@
-"""`GET /v1/models`: what can be asked for, from memory.
+"""`GET /v1/models`: the models that can be called, from memory.
 
-Every model is rendered once for a stock and a markup; a list is those bytes, joined. A stock that has changed is
-rendered in a thread, so that calls under way notice nothing.
+Every model is rendered once for a version of the catalog and a markup; a list is those bytes,
+joined. A catalog that has changed is rendered in a thread, so that running calls do not wait.
 """
 
 import asyncio
@@ -13,28 +13,29 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.catalog.cards import Card, Standings, endpoints_card, model_card
-from gatewayz.catalog.naming import Shelf, Stock
+from gatewayz.catalog.cards import Card, EndpointContext, endpoints_card, model_card
+from gatewayz.catalog.catalog import Catalog, CatalogIndex
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.report import callable_offers
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.base import Spoken
-from gatewayz.dialects.jsontext import encoded
-from gatewayz.web.anthropic_models import HEADER, model_info, page_of
-from gatewayz.web.asked import Asked
+from gatewayz.dialects.kit.base import HttpResponse
+from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.web.anthropic_models import VERSION_HEADER, model_info, models_page
+from gatewayz.web.handler_request import HandlerRequest
 
-MAX_RENDERED = 8
-"""Renderings that are kept: of the stock of now, one for each markup that is in use."""
+MAX_RENDERINGS = 8
+"""Renderings of the current catalog in memory, one for each markup that is in use."""
 MAX_BODIES = 256
 MAX_BODIES_BYTES = 32 * 2**20
+"""Of all lists in memory, by the filters that were asked for."""
 MAX_LIMIT = 10_000
 MAX_OFFSET = 10**9
 ENDPOINTS = "/endpoints"
 HEADERS = (("content-type", "application/json"), ("cache-control", "private, no-cache"))
 
 
-class Rendered(Struct, frozen=True):
+class RenderedModel(Struct, frozen=True):
     """A model's card, its bytes, and what it is searched by."""
 
     model: Model
@@ -49,138 +50,144 @@ class Rendered(Struct, frozen=True):
     free: bool
 
 
-class Rendering(Struct, frozen=True):
-    """Everything that can be asked for, rendered; `digest` tells this rendering from every other."""
+class RenderedCatalog(Struct, frozen=True):
+    """Every model that can be called, rendered. `digest` differs for each content."""
 
-    stock: Stock
-    models: dict[str, Rendered]
+    index: CatalogIndex
+    models: dict[str, RenderedModel]
     digest: str
 
 
-class Bodies:
-    """Whole answers that were given before, by their tags; the oldest go first."""
+class BodyCache:
+    """Whole answers from before, by their ETags; the least recently used go first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        self._size_bytes = 0
 
-    def get(self, tag: str, make: Callable[[], bytes]) -> bytes:
-        found = self._kept.get(tag)
-        if found is not None:
-            self._kept.move_to_end(tag)
-            return found
-        body = make()
-        self._kept[tag] = body
-        self._bytes += len(body)
-        while self._bytes > MAX_BODIES_BYTES or len(self._kept) > MAX_BODIES:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+    def get(self, tag: str, make_body: Callable[[], bytes]) -> bytes:
+        body = self._bodies.get(tag)
+        if body is not None:
+            self._bodies.move_to_end(tag)
+            return body
+
+        body = make_body()
+        self._bodies[tag] = body
+        self._size_bytes += len(body)
+        while self._size_bytes > MAX_BODIES_BYTES or len(self._bodies) > MAX_BODIES:
+            self._size_bytes -= len(self._bodies.popitem(last=False)[1])
         return body
 
 
-class ModelPages:
-    """The pages of models. `breakers` tells how offers stand."""
+class ModelHandlers:
+    """The list of models, and single ones. `breakers` are the states of the offers."""
 
-    def __init__(self, shelf: Shelf, breakers: Callable[[], Mapping[tuple[str, str], str]]) -> None:
-        self._shelf = shelf
+    def __init__(
+        self, catalog: Catalog, breakers: Callable[[], Mapping[tuple[str, str], str]]
+    ) -> None:
+        self._catalog = catalog
         self._breakers = breakers
-        self._renderings: OrderedDict[tuple[int, int | None], Rendering] = OrderedDict()
-        self._bodies = Bodies()
+        self._renderings: OrderedDict[tuple[int, int | None], RenderedCatalog] = OrderedDict()
+        self._bodies = BodyCache()
         self._lock = asyncio.Lock()
 
-    async def several(self, asked: Asked) -> Spoken:
+    async def list_models(self, request: HandlerRequest) -> HttpResponse:
         """The list, filtered. Faults: `bad_request` for a filter that makes no sense."""
-        rendering = await self._rendered(asked.principal)
-        if HEADER in asked.headers:
-            chosen = filtered(allowed(rendering.models.values(), asked.principal), asked)
-            return Spoken(200, HEADERS, encoded(page_of([one.card for one in chosen], asked)))
-        limit, offset = (
-            asked.number("limit", MAX_LIMIT, 1, MAX_LIMIT),
-            asked.number("offset", 0, 0, MAX_OFFSET),
-        )
-        only = asked.principal.models if asked.principal is not None else ()
-        tag = _tag(f"{rendering.digest}|{asked.query}|{only}")
+        rendering = await self._get_rendering(request.principal)
+        if VERSION_HEADER in request.headers:
+            cards = [model.card for model in _filter_visible(rendering, request)]
+            return HttpResponse(200, HEADERS, encode_json(models_page(cards, request)))
 
-        def body() -> bytes:
-            chosen = filtered(allowed(rendering.models.values(), asked.principal), asked)
-            return _list(chosen[offset : offset + limit], len(chosen))
+        limit = request.integer("limit", MAX_LIMIT, 1, MAX_LIMIT)
+        offset = request.integer("offset", 0, 0, MAX_OFFSET)
+        visible_ids = request.principal.models if request.principal is not None else ()
+        tag = _etag(f"{rendering.digest}|{request.query}|{visible_ids}")
 
-        return _conditional(asked, tag, lambda: self._bodies.get(tag, body))
+        def make_body() -> bytes:
+            models = _filter_visible(rendering, request)
+            return _encode_list(models[offset : offset + limit], len(models))
 
-    async def one(self, asked: Asked) -> Spoken:
+        return _conditional_response(request, tag, lambda: self._bodies.get(tag, make_body))
+
+    async def get_model(self, request: HandlerRequest) -> HttpResponse:
         """One model, or who serves it. Faults: `unknown_model`."""
-        wanted = unquote(asked.tail)
-        rendering = await self._rendered(asked.principal)
-        if wanted.endswith(ENDPOINTS):
-            return self._endpoints(
-                self._found(rendering, wanted.removesuffix(ENDPOINTS), asked), asked
-            )
-        found = self._found(rendering, wanted, asked)
-        if HEADER in asked.headers:
-            return Spoken(200, HEADERS, encoded(model_info(found.card)))
-        return _conditional(asked, _tag(f"{rendering.digest}|{wanted}"), lambda: found.body)
+        name = unquote(request.tail)
+        rendering = await self._get_rendering(request.principal)
+        if name.endswith(ENDPOINTS):
+            model = self._resolve_model(rendering, name.removesuffix(ENDPOINTS), request)
+            return self._endpoints_response(model, request)
 
-    def _found(self, rendering: Rendering, wanted: str, asked: Asked) -> Rendered:
-        stock = rendering.stock
-        name = stock.names.get(wanted) or (
-            wanted if wanted in stock.models else stock.natives.get(wanted, "")
+        model = self._resolve_model(rendering, name, request)
+        if VERSION_HEADER in request.headers:
+            return HttpResponse(200, HEADERS, encode_json(model_info(model.card)))
+        tag = _etag(f"{rendering.digest}|{name}")
+        return _conditional_response(request, tag, lambda: model.body)
+
+    def _resolve_model(
+        self, rendering: RenderedCatalog, name: str, request: HandlerRequest
+    ) -> RenderedModel:
+        index = rendering.index
+        id = index.names.get(name) or (
+            name if name in index.models else index.models_by_native_id.get(name, "")
         )
-        found = rendering.models.get(name)
-        if found is None or not list(allowed([found], asked.principal)):
-            raise Fault(
-                "unknown_model", f"The model '{wanted[:200]}' does not exist.", param="model"
-            )
-        return found
+        model = rendering.models.get(id)
+        if model is None or not list(visible_models([model], request.principal)):
+            raise Fault("unknown_model", f"The model '{name[:200]}' does not exist.", param="model")
+        return model
 
-    def _endpoints(self, found: Rendered, asked: Asked) -> Spoken:
-        principal = asked.principal
-        every = principal is not None and "operator" in principal.scopes
-        offers = found.model.offers if every else callable_offers(found.model, self._shelf)
-        document = {
-            "data": endpoints_card(found.card, offers, Standings(self._breakers(), self._shelf))
-        }
-        return Spoken(200, HEADERS, encoded(document))
+    def _endpoints_response(self, model: RenderedModel, request: HandlerRequest) -> HttpResponse:
+        principal = request.principal
+        is_operator = principal is not None and "operator" in principal.scopes
+        offers = model.model.offers if is_operator else callable_offers(model.model, self._catalog)
+        context = EndpointContext(self._breakers(), self._catalog)
+        document = {"data": endpoints_card(model.card, offers, context)}
+        return HttpResponse(200, HEADERS, encode_json(document))
 
-    async def _rendered(self, principal: Principal | None) -> Rendering:
-        """The rendering for the stock of now, and for this account's markup."""
-        stock = self._shelf.stock
+    async def _get_rendering(self, principal: Principal | None) -> RenderedCatalog:
+        """The rendering of the current catalog with this account's markup."""
+        index = self._catalog.index
         markup_bp = principal.markup_bp if principal is not None else None
-        key = (stock.version, markup_bp)
-        found = self._renderings.get(key)
-        if found is None:
-            async with self._lock:
-                found = self._renderings.get(key)
-                if found is None:
-                    found = await asyncio.to_thread(rendered, stock, self._shelf, markup_bp)
-                    for old in [one for one in self._renderings if one[0] != stock.version]:
-                        del self._renderings[old]
-                    self._renderings[key] = found
-                    while len(self._renderings) > MAX_RENDERED:
-                        self._renderings.popitem(last=False)
-        return found
+        key = (index.version, markup_bp)
+        rendering = self._renderings.get(key)
+        if rendering is not None:
+            return rendering
+
+        # One at a time; whoever waits finds the rendering that was made meanwhile.
+        async with self._lock:
+            rendering = self._renderings.get(key)
+            if rendering is None:
+                rendering = await asyncio.to_thread(render_catalog, index, self._catalog, markup_bp)
+                self._store_rendering(key, rendering)
+        return rendering
+
+    def _store_rendering(self, key: tuple[int, int | None], rendering: RenderedCatalog) -> None:
+        for old in [old for old in self._renderings if old[0] != key[0]]:
+            del self._renderings[old]
+        self._renderings[key] = rendering
+        while len(self._renderings) > MAX_RENDERINGS:
+            self._renderings.popitem(last=False)
 
 
-def rendered(stock: Stock, shelf: Shelf, markup_bp: int | None) -> Rendering:
-    """Every model that somebody serves who is on, as bytes."""
-    models: dict[str, Rendered] = {}
+def render_catalog(index: CatalogIndex, catalog: Catalog, markup_bp: int | None) -> RenderedCatalog:
+    """Every model that a provider serves that is on, as bytes."""
+    models: dict[str, RenderedModel] = {}
     digest = blake2b(digest_size=12)
-    for model in stock.models.values():
-        if not callable_offers(model, shelf):
+    for model in index.models.values():
+        if not callable_offers(model, catalog):
             continue
-        sold = model if markup_bp is None else _marked(model, markup_bp)
-        card = model_card(sold, callable_offers(sold, shelf), shelf.providers)
-        body = encoded(card)
+        priced = model if markup_bp is None else _model_with_markup(model, markup_bp)
+        card = model_card(priced, callable_offers(priced, catalog), catalog.providers)
+        body = encode_json(card)
         digest.update(body)
-        models[model.id] = _rendered(sold, card, body)
-    return Rendering(stock, models, digest.hexdigest())
+        models[model.id] = _render_model(priced, card, body)
+    return RenderedCatalog(index, models, digest.hexdigest())
 
 
-def _rendered(model: Model, card: Card, body: bytes) -> Rendered:
+def _render_model(model: Model, card: Card, body: bytes) -> RenderedModel:
     architecture = card["architecture"]
-    inputs, outputs = (
-        frozenset(architecture["input_modalities"]),
-        frozenset(architecture["output_modalities"]),
-    )
-    return Rendered(
+    inputs = frozenset(architecture["input_modalities"])
+    outputs = frozenset(architecture["output_modalities"])
+    return RenderedModel(
         model=model,
         card=card,
         body=body,
@@ -194,68 +201,74 @@ def _rendered(model: Model, card: Card, body: bytes) -> Rendered:
     )
 
 
-def _marked(model: Model, markup_bp: int) -> Model:
-    return replace(model, offers=tuple(_marked_offer(offer, markup_bp) for offer in model.offers))
+def _model_with_markup(model: Model, markup_bp: int) -> Model:
+    return replace(
+        model, offers=tuple(_offer_with_markup(offer, markup_bp) for offer in model.offers)
+    )
 
 
-def _marked_offer(offer: Offer, markup_bp: int) -> Offer:
+def _offer_with_markup(offer: Offer, markup_bp: int) -> Offer:
     price = offer.price
-    return (
-        offer
-        if price is None or price.free
-        else replace(offer, price=replace(price, markup_bp=markup_bp))
-    )
+    if price is None or price.free:
+        return offer
+    return replace(offer, price=replace(price, markup_bp=markup_bp))
 
 
-def allowed(models: Iterable[Rendered], principal: Principal | None) -> Iterable[Rendered]:
-    """Those that the key may ask for."""
-    only = principal.models if principal is not None else ()
-    return models if not only else (one for one in models if one.model.id in only)
+def visible_models(
+    models: Iterable[RenderedModel], principal: Principal | None
+) -> Iterable[RenderedModel]:
+    """Those that the key may call."""
+    ids = principal.models if principal is not None else ()
+    return models if not ids else (model for model in models if model.model.id in ids)
 
 
-def filtered(models: Iterable[Rendered], asked: Asked) -> list[Rendered]:
-    """Those that fit every filter of the query; a filter that is not known is no filter."""
-    found = list(models)
-    for name, fits in FILTERS.items():
-        wanted = frozenset(asked.words(name))
-        if wanted:
-            found = [one for one in found if fits(one, wanted)]
-    words = " ".join(asked.query.get("q", ())).lower().split()
+def filter_models(models: Iterable[RenderedModel], request: HandlerRequest) -> list[RenderedModel]:
+    """Those that match every filter of the query; a field that is no filter is ignored."""
+    matching = list(models)
+    for name, matches in FILTERS.items():
+        values = frozenset(request.values(name))
+        if values:
+            matching = [model for model in matching if matches(model, values)]
+    words = " ".join(request.query.get("q", ())).lower().split()
     if words:
-        found = [one for one in found if all(word in one.text for word in words)]
-    return found
+        matching = [model for model in matching if all(word in model.text for word in words)]
+    return matching
 
 
-YES = frozenset({"true", "1", "yes"})
-FILTERS: dict[str, Callable[[Rendered, frozenset[str]], bool]] = {
-    "provider": lambda one, wanted: not wanted.isdisjoint(one.providers),
-    "input_modalities": lambda one, wanted: wanted <= one.inputs,
-    "output_modalities": lambda one, wanted: wanted <= one.outputs,
-    "modality": lambda one, wanted: wanted <= one.modalities,
-    "supported_parameters": lambda one, wanted: wanted <= one.parameters,
-    "free": lambda one, wanted: one.free or wanted.isdisjoint(YES),
+def _filter_visible(rendering: RenderedCatalog, request: HandlerRequest) -> list[RenderedModel]:
+    return filter_models(visible_models(rendering.models.values(), request.principal), request)
+
+
+TRUE_WORDS = frozenset({"true", "1", "yes"})
+FILTERS: dict[str, Callable[[RenderedModel, frozenset[str]], bool]] = {
+    "provider": lambda model, values: not values.isdisjoint(model.providers),
+    "input_modalities": lambda model, values: values <= model.inputs,
+    "output_modalities": lambda model, values: values <= model.outputs,
+    "modality": lambda model, values: values <= model.modalities,
+    "supported_parameters": lambda model, values: values <= model.parameters,
+    "free": lambda model, values: model.free or values.isdisjoint(TRUE_WORDS),
 }
-"""Field of the query → whether a model fits its words."""
+"""Query field → whether a model matches its values."""
 
 
-def _list(models: list[Rendered], total: int) -> bytes:
-    return (
-        b'{"object":"list","data":['
-        + b",".join([one.body for one in models])
-        + b'],"total":%d}' % total
-    )
+def _encode_list(models: list[RenderedModel], total: int) -> bytes:
+    bodies = b",".join([model.body for model in models])
+    return b'{"object":"list","data":[%b],"total":%d}' % (bodies, total)
 
 
-def _tag(told: str) -> str:
-    return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'
+def _etag(text: str) -> str:
+    return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
-def _conditional(asked: Asked, tag: str, body: Callable[[], bytes]) -> Spoken:
-    """The answer, or 304 where the client has it already."""
+def _conditional_response(
+    request: HandlerRequest, tag: str, body: Callable[[], bytes]
+) -> HttpResponse:
+    """The answer, or 304 if the client has it already (`If-None-Match`)."""
     headers = (*HEADERS, ("etag", tag))
     known = [
-        one.strip().removeprefix("W/") for one in asked.headers.get("if-none-match", "").split(",")
+        entry.strip().removeprefix("W/")
+        for entry in request.headers.get("if-none-match", "").split(",")
     ]
     if tag in known or "*" in known:
-        return Spoken(304, headers[1:], b"")
-    return Spoken(200, headers, body())
+        return HttpResponse(304, headers[1:], b"")
+    return HttpResponse(200, headers, body())

@@ -1,7 +1,8 @@
-"""Delivery of one answer: when the status line leaves, what it carries, and what keeps a quiet stream open.
+"""Responses: when the status line leaves, what it carries, and what keeps a quiet stream open.
 
-The status line of a stream waits for the first frames, at most 15 s; then 200 and keep-alive comments, still
-uncommitted. One timer a response, which looks again when it fires: nothing is paid per chunk.
+The status line of a stream waits for the first frames, at most 15 s; then 200 and keep-alive
+comments, still uncommitted. There is one timer per response, which looks again when it fires:
+chunks cost nothing for it.
 """
 
 import asyncio
@@ -11,13 +12,12 @@ from contextlib import aclosing
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.core.calls import Call
 from gatewayz.core.events import Failed, Frame, is_end
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import usd_text
-from gatewayz.dialects.base import ClientRole, Encoder, Spoken
-from gatewayz.engine.tally import Tally
-from gatewayz.web.asgi import RawHeaders, Send, raw
+from gatewayz.dialects.kit.base import ClientRole, Encoder, HttpResponse
+from gatewayz.engine.call_state import CallState
+from gatewayz.web.asgi import RawHeaders, Send, raw_headers
 
 STREAM_HEADERS: RawHeaders = [
     (b"cache-control", b"no-cache, no-transform"),
@@ -26,51 +26,58 @@ STREAM_HEADERS: RawHeaders = [
 BODY_HEADERS: RawHeaders = [(b"cache-control", b"no-store")]
 
 
-class Pace(Struct, frozen=True, kw_only=True):
-    """Seconds: the longest silence on a stream, the longest a client may not read, and how often to look."""
+INTERNAL = "The gateway failed; its operator can find out why by the request id."
+"""What a client is told of an error of ours."""
+
+
+class StreamTiming(Struct, frozen=True, kw_only=True):
+    """Seconds: how long a stream may be quiet and a client not read, and how often to look."""
 
     keep_alive_s: float = 15.0
     unread_s: float = 30.0
-    look_s: float = 5.0
+    check_every_s: float = 5.0
 
 
-class Delivery:
+class ResponseWriter:
     """Sends one call's answer to its client."""
 
-    def __init__(self, call: Call, role: ClientRole, tally: Tally, send: Send, pace: Pace) -> None:
-        self._call = call
+    def __init__(
+        self, role: ClientRole, state: CallState, send: Send, timing: StreamTiming
+    ) -> None:
+        self._call = state.call
         self._role = role
-        self._tally = tally
+        self._state = state
         self._send = send
-        self._pace = pace
+        self._timing = timing
         self._encoder: Encoder | None = None
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._beats: set[asyncio.Task[None]] = set()
-        # A timer looks at these now and then, so that a chunk pays two assignments and no clock.
+        self._keep_alive_tasks: set[asyncio.Task[None]] = set()
+        # A timer looks at these, so that a chunk pays two assignments and no clock.
         self._sent, self._sending = 0, False
-        self._seen: tuple[int, bool] = (0, False)
-        self._seen_at = self._loop.time()
+        self._last_progress: tuple[int, bool] = (0, False)
+        self._last_progress_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.started = False
-        self.over = False
+        self.finished = False
 
-    async def deliver(self, batches: AsyncGenerator[list[Frame], None]) -> None:
-        """Writes the batches. A fault before anything was sent is a refusal; after that it ends the stream."""
+    async def write_answer(self, batches: AsyncGenerator[list[Frame], None]) -> None:
+        """Writes the batches. A fault before the first is a refusal; later it ends the stream."""
         streamed, send = self._call.request.streamed, self._send
         if streamed:
-            self._timer = self._loop.call_later(self._pace.look_s, self._look)
+            self._timer = self._loop.call_later(self._timing.check_every_s, self._check_progress)
         try:
             async with aclosing(batches):
                 async for frames in batches:
-                    encoder = self._encoder or self._speaking()
+                    encoder = self._encoder or self._get_encoder()
                     body = encoder.feed(frames)
-                    if self.over or not (body or is_end(frames)):
+                    if self.finished or not (body or is_end(frames)):
                         continue
                     if not self.started or not streamed or is_end(frames):
                         await self._write(body, more=streamed and not is_end(frames))
                         continue
-                    # As `_write`, without a coroutine of its own: every event but the first and last comes this way.
+
+                    # `_write` without its coroutine: all but the first and last come here.
                     self._sending = True
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                     self._sent, self._sending = self._sent + 1, False
@@ -80,36 +87,41 @@ class Delivery:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def _speaking(self) -> Encoder:
-        """The encoder, made when there is something to say: an answer that is given again keeps its id and date."""
+    def _get_encoder(self) -> Encoder:
+        """The encoder, made for the first batch; a replayed answer keeps its id and date."""
         if self._encoder is None:
-            call, kept = self._call, self._tally.replayed
-            if kept is not None:
-                call = replace(call, id=kept.call, received_ms=kept.received_ms)
+            call, replayed = self._call, self._state.replayed
+            if replayed is not None:
+                call = replace(call, id=replayed.call, received_ms=replayed.received_ms)
             self._encoder = self._role.encoder(call, call.received_ms // 1000)
         return self._encoder
 
     async def fail(self, fault: Fault) -> None:
         """Ends the answer with a fault, in the client's dialect."""
-        if self.over:
+        if self.finished:
             return
         if self.started:
-            await self._write(self._speaking().feed([Frame((Failed(fault),))]), more=False)
+            await self._write(self._get_encoder().feed([Frame((Failed(fault),))]), more=False)
         else:
-            self.started = self.over = True
-            await refuse(self._send, self._role.refusal(fault, self._call.id), self._headers(fault))
+            self.started = self.finished = True
+            await send_response(
+                self._send, self._role.error_response(fault, self._call.id), self._headers(fault)
+            )
 
     async def _write(self, body: bytes, *, more: bool) -> None:
         self._sending = True
         if not self.started:
             await self._start(len(body) if not self._call.request.streamed else None)
-        self.over = not more
+        self.finished = not more
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self._sent, self._sending = self._sent + 1, False
 
     async def _start(self, length: int | None) -> None:
         self.started = True
-        headers = [(b"content-type", self._speaking().content_type.encode()), *self._headers(None)]
+        headers = [
+            (b"content-type", self._get_encoder().content_type.encode()),
+            *self._headers(None),
+        ]
         if length is None:
             headers += STREAM_HEADERS
         else:
@@ -117,23 +129,27 @@ class Delivery:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def _headers(self, fault: Fault | None) -> RawHeaders:
-        tally = self._tally
+        state, progress, served = self._state, self._state.progress, self._state.served
         headers = call_headers(self._call.id)
-        kept = tally.replayed
-        if kept is not None:
+
+        replayed = state.replayed
+        if replayed is not None:
             headers.append((b"idempotent-replayed", b"true"))
-        if tally.served or kept is not None:
-            provider = kept.provider if kept is not None else tally.served
+        if served or replayed is not None:
+            provider = served if replayed is None else replayed.provider
             headers.append((b"x-gatewayz-provider", provider.encode()))
-        if tally.attempts or tally.served:
+
+        if progress.attempts or served:
             # The attempt that serves has its row only at its end.
-            running = bool(tally.served) and not any(not row.fault for row in tally.attempts)
-            headers.append((b"x-gatewayz-attempts", str(len(tally.attempts) + running).encode()))
-        if tally.cost is not None and tally.served:
-            headers.append((b"x-gatewayz-cost", usd_text(tally.cost).encode()))
-        if tally.dropped:
-            headers += raw((("x-gatewayz-dropped", ", ".join(tally.dropped)),))
-        decision = tally.decision
+            running = bool(served) and all(attempt.fault for attempt in progress.attempts)
+            count = len(progress.attempts) + running
+            headers.append((b"x-gatewayz-attempts", str(count).encode()))
+        if state.cost is not None and served:
+            headers.append((b"x-gatewayz-cost", usd_text(state.cost).encode()))
+        if progress.dropped:
+            headers += raw_headers((("x-gatewayz-dropped", ", ".join(progress.dropped)),))
+
+        decision = state.decision
         if decision is not None and decision.limit:
             headers += [
                 (b"x-ratelimit-limit-requests", str(decision.limit).encode()),
@@ -142,26 +158,31 @@ class Delivery:
             ]
         return headers + (retry_headers(fault) if fault is not None else [])
 
-    def _look(self) -> None:
-        """The timer: a client that does not read is given up, a quiet stream is kept open."""
-        now, seen = self._loop.time(), (self._sent, self._sending)
-        if seen != self._seen:
-            self._seen, self._seen_at = seen, now
-        elif self._sending and now - self._seen_at >= self._pace.unread_s:
+    def _check_progress(self) -> None:
+        """The timer: ends the call of a client that does not read, keeps a quiet stream open."""
+        now, progress = self._loop.time(), (self._sent, self._sending)
+        if progress != self._last_progress:
+            self._last_progress, self._last_progress_at = progress, now
+        elif self._sending and now - self._last_progress_at >= self._timing.unread_s:
             if self._task is not None:
                 self._task.cancel()
             return
-        elif not self._sending and now - self._seen_at >= self._pace.keep_alive_s and not self.over:
-            self._keep_open()
-        self._timer = self._loop.call_later(self._pace.look_s, self._look)
+        elif (
+            not self._sending
+            and now - self._last_progress_at >= self._timing.keep_alive_s
+            and not self.finished
+        ):
+            self._start_keep_alive()
+        self._timer = self._loop.call_later(self._timing.check_every_s, self._check_progress)
 
-    def _keep_open(self) -> None:
+    def _start_keep_alive(self) -> None:
         if self._role.keep_alive:
-            beat = self._loop.create_task(self._beat())
-            self._beats.add(beat)
-            beat.add_done_callback(self._beats.discard)
+            # In a task of its own: a timer cannot wait for a client that does not read.
+            task = self._loop.create_task(self._send_keep_alive())
+            self._keep_alive_tasks.add(task)
+            task.add_done_callback(self._keep_alive_tasks.discard)
 
-    async def _beat(self) -> None:
+    async def _send_keep_alive(self) -> None:
         await self._write(self._role.keep_alive, more=True)
 
 
@@ -178,13 +199,17 @@ def retry_headers(fault: Fault) -> RawHeaders:
     return [(b"retry-after", str(max(round(wait_s + 0.499), 1)).encode())]
 
 
-async def refuse(send: Send, spoken: Spoken, headers: RawHeaders) -> None:
-    """Sends a whole answer that is no success."""
-    length = (b"content-length", str(len(spoken.body)).encode())
-    closing: RawHeaders = [(b"connection", b"close")] if spoken.status in {408, 413} else []
-    # A page may say itself how long it holds; what has no body has no length.
-    kept = [] if any(name == "cache-control" for name, _ in spoken.headers) else BODY_HEADERS
-    lengths = [] if spoken.status == 304 else [length]
-    every = [*raw(spoken.headers), *headers, *kept, *lengths, *closing]
-    await send({"type": "http.response.start", "status": spoken.status, "headers": every})
-    await send({"type": "http.response.body", "body": spoken.body, "more_body": False})
+async def send_response(send: Send, response: HttpResponse, headers: RawHeaders) -> None:
+    """Sends a whole response: a refusal, or what a handler answered."""
+    # A handler may say itself how long its answer holds.
+    has_own = any(name == "cache-control" for name, _ in response.headers)
+    caching = [] if has_own else BODY_HEADERS
+    # 304 has no body, and so no length.
+    length = (b"content-length", str(len(response.body)).encode())
+    lengths = [] if response.status == 304 else [length]
+    # After these the rest of the request may still be on its way.
+    closing: RawHeaders = [(b"connection", b"close")] if response.status in {408, 413} else []
+
+    headers = [*raw_headers(response.headers), *headers, *caching, *lengths, *closing]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": False})

@@ -1,7 +1,7 @@
 """The server: uvicorn with the guard, and a shutdown that ends streams instead of cutting them.
 
-On SIGTERM: nothing new is accepted, readiness says so, running calls may end for the grace; then each gets its
-dialect's typed end.
+On SIGTERM nothing new is accepted, and readiness says so; running calls may end within the grace;
+then each gets its dialect's typed end.
 """
 
 import asyncio
@@ -15,37 +15,38 @@ from types import FrameType
 import uvicorn
 
 from gatewayz.web.app import App
-from gatewayz.web.guard import GuardRules, guarded
-from gatewayz.web.listening import BACKLOG
+from gatewayz.web.guard import NOSNIFF, GuardRules, protocol_with_rules
+from gatewayz.web.listener import BACKLOG
 
-GRACE_S = 30.0
-LAST_S = 5.0
+FINAL_GRACE_S = 5.0
 """After the grace: how long the typed ends and settlements may take."""
 KEEP_ALIVE_S = 65
+"""Longer than the minute of most load balancers: they close an idle connection, not we."""
 
 
 class Server(uvicorn.Server):
-    """Serves the app until it is told to stop."""
+    """Serves the app until a signal. `on_drain` is called when it begins to shut down."""
 
     def __init__(
         self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]
     ) -> None:
         config = uvicorn.Config(
             app,
-            http=guarded(rules),
+            http=protocol_with_rules(rules),
             ws="none",
             lifespan="off",
             loop="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            headers=[(NOSNIFF[0].decode(), NOSNIFF[1].decode())],
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=round(grace_s + LAST_S),
+            timeout_graceful_shutdown=round(grace_s + FINAL_GRACE_S),
         )
         super().__init__(config)
-        self._guarded_app = app
+        self._app = app
         self._grace_s = grace_s
         self._on_drain = on_drain
         self.listening = asyncio.Event()
@@ -56,15 +57,16 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn raises the signal again after the drain, and the process would end as if it had been killed.
-        loop, taken = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
-        main = threading.current_thread() is threading.main_thread()
-        for number in taken if main else ():
+        # uvicorn's own raises the signal again after the drain: the process would end as if killed.
+        loop = asyncio.get_running_loop()
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        for number in signals:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in taken if main else ():
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -74,9 +76,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()
-        self._guarded_app.inference.end_drains()
+        self._app.inference.end_drains()
         timer = asyncio.get_running_loop().call_later(
-            self._grace_s, self._guarded_app.inference.end_running
+            self._grace_s, self._app.inference.end_running
         )
         try:
             await super().shutdown(sockets)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from gatewayz.catalog.grouping import canonical_of, key_of, rules, spelled
-from gatewayz.catalog.seed import seed
+from gatewayz.catalog.canonical_ids import canonical_id, family_rules, grouping_key, parse_native_id
+from gatewayz.catalog.seed import seed_files
 
 GOLDEN = tomllib.loads((Path(__file__).parent / "golden.toml").read_text())
-KNOWN = {key_of(row.model): row.model for file in seed().values() for row in file.rows}
-PLACES = {(file.provider, row.id): row.model for file in seed().values() for row in file.rows}
+KNOWN = {grouping_key(row.model): row.model for file in seed_files().values() for row in file.rows}
+MODELS_BY_OFFER = {
+    (file.provider, row.id): row.model for file in seed_files().values() for row in file.rows
+}
 
 
 def test_the_golden_table_has_sixty_models():
@@ -20,24 +22,24 @@ def test_the_golden_table_has_sixty_models():
 @pytest.mark.parametrize("model", GOLDEN)
 def test_every_providers_name_of_a_model_is_that_model(model):
     assert {
-        provider: canonical_of(provider, native, KNOWN)
+        provider: canonical_id(provider, native, KNOWN)
         for provider, native in GOLDEN[model].items()
     } == dict.fromkeys(GOLDEN[model], model)
 
 
 @pytest.mark.parametrize("model", GOLDEN)
 def test_the_seed_says_the_same(model):
-    said = {
-        provider: PLACES[provider, native]
+    seeded = {
+        provider: MODELS_BY_OFFER[provider, native]
         for provider, native in GOLDEN[model].items()
-        if (provider, native) in PLACES
+        if (provider, native) in MODELS_BY_OFFER
     }
-    assert set(said.values()) <= {model}
+    assert set(seeded.values()) <= {model}
 
 
 def test_most_of_the_golden_table_is_in_the_seed():
     rows = [(provider, native) for places in GOLDEN.values() for provider, native in places.items()]
-    assert sum(1 for row in rows if row in PLACES) > len(rows) / 2
+    assert sum(1 for row in rows if row in MODELS_BY_OFFER) > len(rows) / 2
 
 
 @pytest.mark.parametrize(
@@ -62,25 +64,28 @@ def test_most_of_the_golden_table_is_in_the_seed():
     ],
 )
 def test_models_that_differ_stay_apart(one, other):
-    assert canonical_of(*one, KNOWN) != canonical_of(*other, KNOWN)
+    (provider, native), (other_provider, other_native) = one, other
+    assert canonical_id(provider, native, KNOWN) != canonical_id(
+        other_provider, other_native, KNOWN
+    )
 
 
 def test_an_id_that_nobody_knows_is_a_model_of_its_own():
-    assert canonical_of("groq", "somebody/New-Model", {}) == "somebody/new-model"
-    assert canonical_of("groq", "unheard-of", {}) == "groq/unheard-of"
+    assert canonical_id("groq", "somebody/New-Model", {}) == "somebody/new-model"
+    assert canonical_id("groq", "unheard-of", {}) == "groq/unheard-of"
 
 
 def test_a_quantisation_is_told_and_does_not_make_another_model():
-    assert spelled("together", "zai-org/GLM-4.5-Air-FP8").quantization == "fp8"
-    assert spelled("huggingface", "Qwen/Qwen3-32B:groq").route == "groq"
+    assert parse_native_id("together", "zai-org/GLM-4.5-Air-FP8").quantization == "fp8"
+    assert parse_native_id("huggingface", "Qwen/Qwen3-32B:groq").route == "groq"
 
 
 def test_the_rules_name_each_model_once():
-    listed = [
-        key_of(one)
-        for canonical, spellings in rules().same.items()
-        for one in (canonical, *spellings)
+    keys = [
+        grouping_key(name)
+        for canonical, spellings in family_rules().same.items()
+        for name in (canonical, *spellings)
     ]
-    assert len(listed) == len(set(listed))
-    aliases = [alias for names in rules().aliases.values() for alias in names]
+    assert len(keys) == len(set(keys))
+    aliases = [alias for names in family_rules().aliases.values() for alias in names]
     assert len(aliases) == len(set(aliases))

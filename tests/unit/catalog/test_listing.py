@@ -3,43 +3,58 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewayz.catalog.listing import MAX_HELD, MAX_OFFERS, known_from, listing_from
-from gatewayz.catalog.merge import Lists, merged
+from gatewayz.catalog.listing_prices import MAX_QUARANTINED, baseline_from_models
+from gatewayz.catalog.listing_reader import MAX_OFFERS, listing_from_body
+from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.seed import seed
+from gatewayz.catalog.seed import seed_files
+from gatewayz.catalog.sources import CatalogSources
 from gatewayz.core.faults import Fault
-from gatewayz.core.money import BUCKETS, MAX_PICO_PER_TOKEN, Price, cost, price_from_pico
-from gatewayz.core.usage import Usage
-from gatewayz.providers.listings import Format, address, first, formats
-from gatewayz.providers.registry import providers_from, rows
+from gatewayz.core.money import MAX_PICO_PER_TOKEN, Price, cost, price_from_pico
+from gatewayz.core.usage import BUCKETS, Usage
+from gatewayz.providers.listing_formats import (
+    ListingFormat,
+    first_value,
+    listing_formats,
+    listing_url,
+)
+from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
-from gatewayz.simulator.listings import AGAIN, HOSTILE, list_names, load_list
+from gatewayz.simulator.faults import SendBytes
+from gatewayz.simulator.listings import DUPLICATES, HOSTILE, listing_names, load_listing
+from tests.support.examples import examples
 
-PROVIDERS = providers_from(rows(), {"CLOUDFLARE_ACCOUNT_ID": "acc"}, {})
-SEEDED = known_from({model.id: model for model in merged(Lists(seed(), {}, ()), PROVIDERS)})
+PROVIDERS = providers_from(provider_rows(), {"CLOUDFLARE_ACCOUNT_ID": "acc"}, {})
+SEEDED = baseline_from_models(
+    {model.id: model for model in merge_catalog(CatalogSources(seed_files(), {}, ()), PROVIDERS)}
+)
 NOW_S = 1_800_000_000
 ME = Provider(id="openrouter", name="x", dialect="openai_chat", base_url="http://x")
-FORM = formats()["openrouter"]
+FORM = listing_formats()["openrouter"]
 
 
-def read(name, known=SEEDED):
-    exchange = load_list(name)
-    return exchange, listing_from(
-        exchange.content(), PROVIDERS[exchange.provider], formats()[exchange.provider], known, NOW_S
+def read(name, baseline=SEEDED):
+    exchange = load_listing(name)
+    return exchange, listing_from_body(
+        exchange.content(),
+        PROVIDERS[exchange.provider],
+        listing_formats()[exchange.provider],
+        baseline,
+        NOW_S,
     )
 
 
-@pytest.mark.parametrize("name", list_names())
+@pytest.mark.parametrize("name", listing_names())
 def test_a_list_means_what_its_provider_says(name):
     exchange, listing = read(name)
     offers = {offer.upstream_id: offer for offer in listing.offers}
     assert set(offers) == set(exchange.means["offers"])
     for native, means in exchange.means["offers"].items():
         offer = offers[native]
-        found = {
+        fields = {
             **{bucket: getattr(offer.price, bucket) for bucket in BUCKETS if offer.price},
             "model": offer.model,
             "context": offer.context,
@@ -48,39 +63,43 @@ def test_a_list_means_what_its_provider_says(name):
             "quantization": offer.quantization,
             "created": listing.created.get(offer.model),
             "free": bool(offer.price and offer.price.free),
-            "held": next((held.why for held in listing.held if held.upstream_id == native), ""),
+            "held": next(
+                (price.reason for price in listing.quarantined if price.upstream_id == native), ""
+            ),
         }
-        assert {key: found[key] for key in means if key != "held"} == {
+        assert {key: fields[key] for key in means if key != "held"} == {
             key: value for key, value in means.items() if key != "held"
         }
-        assert means.get("held", "") in found["held"]
-        assert bool(found["held"]) == ("held" in means)
+        assert means.get("held", "") in fields["held"]
+        assert bool(fields["held"]) == ("held" in means)
 
 
 def test_every_unit_is_used_by_a_list_that_is_kept():
-    kept = {formats()[load_list(name).provider].unit for name in list_names()}
-    assert kept == {form.unit for form in formats().values()}
+    units = {listing_formats()[load_listing(name).provider].unit for name in listing_names()}
+    assert units == {form.unit for form in listing_formats().values()}
 
 
-@pytest.mark.parametrize("name", formats())
+@pytest.mark.parametrize("name", listing_formats())
 def test_a_format_belongs_to_a_provider_and_leads_somewhere(name):
-    url = address(PROVIDERS[name], formats()[name])
+    url = listing_url(PROVIDERS[name], listing_formats()[name])
     assert url.startswith(("https://", "http://"))
     assert " " not in url
-    assert set(formats()[name].prices) <= set(BUCKETS)
-    assert bool(formats()[name].prices) == (formats()[name].unit != "none")
+    assert set(listing_formats()[name].prices) <= set(BUCKETS)
+    assert bool(listing_formats()[name].prices) == (listing_formats()[name].unit != "none")
 
 
 def test_cloudflares_list_stands_beside_its_models():
-    found = address(PROVIDERS["cloudflare-workers-ai"], formats()["cloudflare-workers-ai"])
+    url = listing_url(
+        PROVIDERS["cloudflare-workers-ai"], listing_formats()["cloudflare-workers-ai"]
+    )
     assert (
-        found
+        url
         == "https://api.cloudflare.com/client/v4/accounts/acc/ai/models/search?task=Text+Generation&per_page=100"
     )
 
 
 @pytest.mark.parametrize(
-    ("paths", "found"),
+    ("paths", "value"),
     [
         (("a.b",), 1),
         (("x", "a.b"), 1),
@@ -97,27 +116,28 @@ def test_cloudflares_list_stands_beside_its_models():
         (("words[]|max",), "b"),
     ],
 )
-def test_a_path_finds_what_it_names(paths, found):
+def test_a_path_finds_what_it_names(paths, value):
     row = {"a": {"b": 1}, "list": [{"k": "one", "n": 3}, {"k": "two", "n": 5}], "words": ["a", "b"]}
-    assert first(row, paths) == found
+    assert first_value(row, paths) == value
 
 
 def body_of(name):
-    return b"".join(action.data for action in HOSTILE[name]()).partition(b"\r\n\r\n")[2]
+    sent = [action.data for action in HOSTILE[name]() if isinstance(action, SendBytes)]
+    return b"".join(sent).partition(b"\r\n\r\n")[2]
 
 
 def test_repeated_rows_are_one_offer():
-    listing = listing_from(body_of("again-500"), ME, FORM, SEEDED, NOW_S)
+    listing = listing_from_body(body_of("again-500"), ME, FORM, SEEDED, NOW_S)
     assert len(listing.offers) == 24
-    assert listing.again == 24 * (AGAIN - 1)
+    assert listing.duplicate_rows == 24 * (DUPLICATES - 1)
 
 
 def test_prices_in_a_wrong_unit_are_not_believed_not_one():
-    known = listing_from(body_of("good"), ME, FORM, SEEDED, NOW_S)
-    assert all(offer.price for offer in known.offers)
-    listing = listing_from(body_of("million-times"), ME, FORM, SEEDED, NOW_S)
+    good = listing_from_body(body_of("good"), ME, FORM, SEEDED, NOW_S)
+    assert all(offer.price for offer in good.offers)
+    listing = listing_from_body(body_of("million-times"), ME, FORM, SEEDED, NOW_S)
     assert {offer.price for offer in listing.offers} == {None}
-    assert len(listing.held) == 14
+    assert len(listing.quarantined) == 14
 
 
 def test_when_many_prices_are_far_off_the_unit_is_in_doubt():
@@ -126,18 +146,18 @@ def test_when_many_prices_are_far_off_the_unit_is_in_doubt():
         .replace(b'"0.4000000000"', b'"0.0000400000"')
         .replace(b'"1.1000000000"', b'"0.0001100000"')
     )
-    listing = listing_from(body, ME, FORM, SEEDED, NOW_S)
-    assert listing.doubted.startswith("the unit of this list is in doubt: 4 of 4")
+    listing = listing_from_body(body, ME, FORM, SEEDED, NOW_S)
+    assert listing.doubt_reason.startswith("the unit of this list is in doubt: 4 of 4")
     assert {offer.price for offer in listing.offers} == {None}
 
 
 def test_wrong_types_leave_only_what_can_be_used():
-    listing = listing_from(body_of("wrong-types"), ME, FORM, SEEDED, NOW_S)
+    listing = listing_from_body(body_of("wrong-types"), ME, FORM, SEEDED, NOW_S)
     offers = {offer.upstream_id: offer for offer in listing.offers}
     assert set(offers) == {f"somebody/{letter}" for letter in "abcdefgh"}
     assert {name for name, offer in offers.items() if offer.price is not None} == {"somebody/h"}
     assert {offer.context for offer in offers.values()} == {None, 128_000}
-    assert listing.odd == 6
+    assert listing.unusable_rows == 6
 
 
 @pytest.mark.parametrize(
@@ -151,23 +171,24 @@ def test_wrong_types_leave_only_what_can_be_used():
 )
 def test_what_is_no_list_is_a_fault(name, match):
     with pytest.raises(Fault, match=match):
-        listing_from(body_of(name), ME, FORM, SEEDED, NOW_S)
+        listing_from_body(body_of(name), ME, FORM, SEEDED, NOW_S)
 
 
 def test_a_list_is_bounded():
-    listing = listing_from(body_of("many"), ME, FORM, SEEDED, NOW_S)
+    listing = listing_from_body(body_of("many"), ME, FORM, SEEDED, NOW_S)
     assert len(listing.offers) == MAX_OFFERS
     bad = json.dumps(
         {
             "data": [
-                {"id": f"a/{number}", "pricing": {"prompt": "-1"}} for number in range(MAX_HELD * 2)
+                {"id": f"a/{number}", "pricing": {"prompt": "-1"}}
+                for number in range(MAX_QUARANTINED * 2)
             ]
         }
     ).encode()
-    assert len(listing_from(bad, ME, FORM, SEEDED, NOW_S).held) == MAX_HELD
+    assert len(listing_from_body(bad, ME, FORM, SEEDED, NOW_S).quarantined) == MAX_QUARANTINED
 
 
-LISTED = Format(
+LISTED = ListingFormat(
     unit="usd_per_million", prices={"input": ("in",), "output": ("out",), "cache_read": ("cached",)}
 )
 KEPT = price_from_pico(
@@ -177,16 +198,16 @@ KEPT = price_from_pico(
 
 
 def relisted(price, **row):
-    known = known_from(
+    baseline = baseline_from_models(
         {
             "a/b": Model(
                 id="a/b", offers=(Offer(model="a/b", provider="me", upstream_id="b", price=price),)
             )
         }
     )
-    me = Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x")
-    listing = listing_from(
-        json.dumps({"data": [{"id": "b", **row}]}).encode(), me, LISTED, known, NOW_S
+    provider = Provider(id="me", name="Me", dialect="openai_chat", base_url="http://x")
+    listing = listing_from_body(
+        json.dumps({"data": [{"id": "b", **row}]}).encode(), provider, LISTED, baseline, NOW_S
     )
     return listing.offers[0]
 
@@ -210,7 +231,7 @@ def test_what_a_list_does_not_name_keeps_its_proportion():
 def test_a_price_that_jumps_is_held_and_the_one_before_stays():
     offer = relisted(KEPT, **{"in": 10, "out": 4})
     assert offer.price is None
-    assert offer.held == ""
+    assert offer.quarantine_reason == ""
 
 
 def test_a_zero_that_means_no_charge_of_its_own_is_no_price():
@@ -228,7 +249,7 @@ figures = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -249,7 +270,7 @@ def test_no_list_makes_a_price_that_fails_the_gates(listed):
         else "{}"
     )
     try:
-        listing = listing_from(body.encode(), me, LISTED, known_from({}), NOW_S)
+        listing = listing_from_body(body.encode(), me, LISTED, baseline_from_models({}), NOW_S)
     except Fault:
         return
     for offer in listing.offers:

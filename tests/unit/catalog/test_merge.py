@@ -1,13 +1,15 @@
-"""The catalogue, put together: seed, listings, file, each over the one before; the shelf is replaced at once."""
+"""The catalogue, put together: seed, listings, file, each over the one before; the catalogue is replaced at once."""
 
 import pytest
 
-from gatewayz.catalog.merge import Listing, Lists, capabilities, merged
-from gatewayz.catalog.naming import Shelf
-from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.own import ModelSettings, OfferSettings, TierSettings, own_models
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.merge import merge_catalog
+from gatewayz.catalog.offers import Model, Offer, capabilities
+from gatewayz.catalog.operator_models import operator_models_from_settings
 from gatewayz.catalog.report import callable_models, why_not_callable, why_not_sold
-from gatewayz.catalog.seed import Row, SeedFile, Source
+from gatewayz.catalog.seed import SeedFile, SeedRow, SeedSource
+from gatewayz.catalog.settings import ModelSettings, OfferSettings, TierSettings
+from gatewayz.catalog.sources import CatalogSources, Listing
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price, cost
 from gatewayz.core.requests import Capability
@@ -24,7 +26,7 @@ def provider(name, **more):
 PROVIDERS = {name: provider(name) for name in ("maker", "reseller", "cloud")} | {
     "away": provider("away", off="set AWAY_KEY")
 }
-SOURCES = {"list": Source("1.0", "2026-11-01")}
+SOURCES = {"list": SeedSource("1.0", "2026-11-01")}
 
 
 def file(name, *listed, **more):
@@ -32,7 +34,7 @@ def file(name, *listed, **more):
         provider=name,
         sources=SOURCES,
         rows=tuple(
-            Row(source="list", **{"price": {"input": 1_000_000, "output": 2_000_000}, **row})
+            SeedRow(source="list", **{"price": {"input": 1_000_000, "output": 2_000_000}, **row})
             for row in listed
         ),
         **more,
@@ -58,30 +60,34 @@ SEED = {
 }
 
 
-def stocked(*own, listings=None, markup_bp=0, providers=None):
+def build_catalog(*own, listings=None, markup_bp=0, providers=None):
     providers = providers or PROVIDERS
-    return Shelf(
-        merged(Lists(SEED, listings or {}, own_models(own), markup_bp), providers), providers
+    return Catalog(
+        merge_catalog(
+            CatalogSources(SEED, listings or {}, operator_models_from_settings(own), markup_bp),
+            providers,
+        ),
+        providers,
     )
 
 
-def sold(named):
+def sold_prices(resolved):
     return {
         (offer.provider, offer.upstream_id): offer.price
         and (offer.price.input, offer.price.version)
-        for offer in named.offers
+        for offer in resolved.offers
     }
 
 
 def test_a_model_has_one_offer_a_provider_and_names_its_source():
-    named = stocked().resolve("name-1")
-    assert sold(named) == {
+    resolved = build_catalog().resolve("name-1")
+    assert sold_prices(resolved) == {
         ("away", "n1"): (1_000_000, "list-1.0"),
         ("maker", "name-1"): (1_000_000, "list-1.0"),
         ("reseller", "maker/Name-1"): (1_000_000, "list-1.0"),
     }
-    assert named.offers[0].price.source == "list-1.0 of 2026-11-01"
-    assert stocked().models["maker/name-1"].context == 1000
+    assert resolved.offers[0].price.source == "list-1.0 of 2026-11-01"
+    assert build_catalog().models["maker/name-1"].context == 1000
 
 
 @pytest.mark.parametrize(
@@ -99,28 +105,28 @@ def test_a_model_has_one_offer_a_provider_and_names_its_source():
     ],
 )
 def test_a_name_means_exactly_one_thing(text, model, pinned):
-    named = stocked().resolve(text)
-    assert (named.model, named.pinned) == (model, pinned)
+    resolved = build_catalog().resolve(text)
+    assert (resolved.model, resolved.pinned) == (model, pinned)
 
 
 def test_a_pinned_offer_has_its_price_and_an_unknown_one_has_none():
-    assert sold(stocked().resolve("maker/name-1-2026")) == {
+    assert sold_prices(build_catalog().resolve("maker/name-1-2026")) == {
         ("maker", "name-1-2026"): (1_000_000, "list-1.0")
     }
-    assert sold(stocked().resolve("maker/unheard")) == {("maker", "unheard"): None}
+    assert sold_prices(build_catalog().resolve("maker/unheard")) == {("maker", "unheard"): None}
 
 
 def test_only_providers_that_are_on_make_a_model_callable():
-    shelf = stocked()
-    assert {model.id for model in callable_models(shelf)} == {"maker/name-1", "maker/odd"}
-    (offer,) = shelf.models["away/only"].offers
-    assert why_not_callable(offer, shelf) == "off: set AWAY_KEY"
-    (odd,) = shelf.models["maker/odd"].offers
+    catalog = build_catalog()
+    assert {model.id for model in callable_models(catalog)} == {"maker/name-1", "maker/odd"}
+    (offer,) = catalog.models["away/only"].offers
+    assert why_not_callable(offer, catalog) == "off: set AWAY_KEY"
+    (odd,) = catalog.models["maker/odd"].offers
     assert why_not_sold(odd) == "unpriced: its listed price is quarantined (far off)"
 
 
 def test_a_price_set_in_the_file_wins_over_every_list():
-    mine = ModelSettings(
+    own_model = ModelSettings(
         id="maker/name-1",
         offers=(
             OfferSettings(
@@ -128,7 +134,7 @@ def test_a_price_set_in_the_file_wins_over_every_list():
             ),
         ),
     )
-    heard = Listing(
+    listing = Listing(
         provider="maker",
         read_s=1,
         offers=(
@@ -140,18 +146,20 @@ def test_a_price_set_in_the_file_wins_over_every_list():
             ),
         ),
     )
-    assert sold(stocked(listings={"maker": heard}).resolve("name-1"))["maker", "name-1"] == (
+    assert sold_prices(build_catalog(listings={"maker": listing}).resolve("name-1"))[
+        "maker", "name-1"
+    ] == (
         5,
         "listing",
     )
-    named = stocked(mine, listings={"maker": heard}).resolve("name-1")
-    assert sold(named)["maker", "name-1"] == (3_000_000, "settings")
-    assert named.offers[0].provider == "maker"
-    assert named.offers[0].context == 1000
+    resolved = build_catalog(own_model, listings={"maker": listing}).resolve("name-1")
+    assert sold_prices(resolved)["maker", "name-1"] == (3_000_000, "settings")
+    assert resolved.offers[0].provider == "maker"
+    assert resolved.offers[0].context == 1000
 
 
 def test_a_listing_refines_the_seed_and_adds_to_it():
-    heard = Listing(
+    listing = Listing(
         provider="reseller",
         read_s=1,
         names={"maker/name-1": "Name One"},
@@ -171,17 +179,20 @@ def test_a_listing_refines_the_seed_and_adds_to_it():
                 price=Price(input=9),
             ),
             Offer(
-                model="maker/odd", provider="reseller", upstream_id="odd", held="ten times above"
+                model="maker/odd",
+                provider="reseller",
+                upstream_id="odd",
+                quarantine_reason="ten times above",
             ),
         ),
     )
-    shelf = stocked(listings={"reseller": heard})
-    model = shelf.models["maker/name-1"]
-    (offer,) = [one for one in model.offers if one.provider == "reseller"]
+    catalog = build_catalog(listings={"reseller": listing})
+    model = catalog.models["maker/name-1"]
+    (offer,) = [offer for offer in model.offers if offer.provider == "reseller"]
     assert (offer.price.input, offer.context, offer.can) == (1_000_000, 800, {Capability.TOOLS})
     assert (model.name, model.created_s) == ("Name One", 7)
-    assert shelf.models["new/model"].offers[0].price.input == 9
-    assert shelf.models["maker/odd"].offers[0].held == "ten times above"
+    assert catalog.models["new/model"].offers[0].price.input == 9
+    assert catalog.models["maker/odd"].offers[0].quarantine_reason == "ten times above"
 
 
 def test_the_file_can_restrict_hide_and_name_models():
@@ -192,40 +203,44 @@ def test_the_file_can_restrict_hide_and_name_models():
         offers=(OfferSettings(provider="maker", upstream_id="name-1"),),
     )
     hidden = ModelSettings(id="maker/odd", enabled=False)
-    shelf = stocked(only, hidden)
-    assert sold(shelf.resolve("mine")) == {("maker", "name-1"): (1_000_000, "list-1.0")}
+    catalog = build_catalog(only, hidden)
+    assert sold_prices(catalog.resolve("mine")) == {("maker", "name-1"): (1_000_000, "list-1.0")}
     with pytest.raises(Fault, match="does not exist"):
-        shelf.resolve("odd")
+        catalog.resolve("odd")
 
 
 def test_a_deployment_takes_its_price_from_the_id_that_it_serves():
-    mine = ModelSettings(
+    own_model = ModelSettings(
         id="maker/name-1",
         offers=(OfferSettings(provider="cloud", upstream_id="my-deployment", price_id="name-1"),),
     )
-    named = stocked(mine).resolve("name-1")
-    assert sold(named)["cloud", "my-deployment"] == (1_000_000, "list-1.0")
-    assert named.offers[0].only_pinned == ""
+    resolved = build_catalog(own_model).resolve("name-1")
+    assert sold_prices(resolved)["cloud", "my-deployment"] == (1_000_000, "list-1.0")
+    assert resolved.offers[0].pinned_only_reason == ""
 
 
 def test_the_nearest_markup_holds():
     providers = PROVIDERS | {"reseller": provider("reseller", markup_bp=500)}
-    mine = ModelSettings(
+    own_model = ModelSettings(
         id="maker/odd",
         markup_bp=900,
-        offers=(OfferSettings(provider="maker", upstream_id="odd", price={"input": "1"}),),
+        offers=(
+            OfferSettings(provider="maker", upstream_id="odd", price={"input": "1", "output": "1"}),
+        ),
     )
-    shelf = stocked(mine, markup_bp=100, providers=providers)
-    marks = {offer.provider: offer.price.markup_bp for offer in shelf.models["maker/name-1"].offers}
+    catalog = build_catalog(own_model, markup_bp=100, providers=providers)
+    marks = {
+        offer.provider: offer.price.markup_bp for offer in catalog.models["maker/name-1"].offers
+    }
     assert marks == {"maker": 100, "reseller": 500, "away": 100}
-    assert shelf.models["maker/odd"].offers[0].price.markup_bp == 900
+    assert catalog.models["maker/odd"].offers[0].price.markup_bp == 900
 
 
-def test_a_call_keeps_its_price_when_the_shelf_is_restocked():
-    shelf = stocked()
-    before = shelf.resolve("name-1").offers[1]
-    held, version = shelf.stock, shelf.stock.version
-    shelf.restock(
+def test_a_call_keeps_its_price_when_the_catalogue_is_replaced():
+    catalog = build_catalog()
+    before = catalog.resolve("name-1").offers[1]
+    old_index, version = catalog.index, catalog.index.version
+    catalog.replace(
         [
             Model(
                 id="maker/name-1",
@@ -240,10 +255,10 @@ def test_a_call_keeps_its_price_when_the_shelf_is_restocked():
             )
         ]
     )
-    assert shelf.resolve("name-1").offers[0].price.input == 7
+    assert catalog.resolve("name-1").offers[0].price.input == 7
     assert cost(Usage(input=1), before.price) == 1_000
-    assert held.models["maker/name-1"].offers[1] is before
-    assert shelf.stock.version == version + 1
+    assert old_index.models["maker/name-1"].offers[1] is before
+    assert catalog.index.version == version + 1
 
 
 def test_tiers_and_free_are_read_from_the_file():
@@ -251,14 +266,16 @@ def test_tiers_and_free_are_read_from_the_file():
         TierSettings(above=1000, price={"input": "2"}),
         TierSettings(service="priority", price={"input": "3"}),
     )
-    mine = ModelSettings(
+    own_model = ModelSettings(
         id="a/b",
         offers=(
-            OfferSettings(provider="maker", upstream_id="b", price={"input": "1"}, tiers=tiers),
+            OfferSettings(
+                provider="maker", upstream_id="b", price={"input": "1", "output": "1"}, tiers=tiers
+            ),
             OfferSettings(provider="reseller", upstream_id="b", free=True),
         ),
     )
-    paid, free = stocked(mine).resolve("a/b").offers
+    paid, free = build_catalog(own_model).resolve("a/b").offers
     assert [
         cost(Usage(input=n, service=service), paid.price)
         for n, service in ((1000, ""), (1001, ""), (1, "priority"))
@@ -278,7 +295,7 @@ def test_tiers_and_free_are_read_from_the_file():
                     OfferSettings(
                         provider="maker",
                         upstream_id="b",
-                        price={"input": "1"},
+                        price={"input": "1", "output": "1"},
                         tiers=(TierSettings(service="fast"),),
                     ),
                 ),
@@ -292,7 +309,7 @@ def test_tiers_and_free_are_read_from_the_file():
                     OfferSettings(
                         provider="maker",
                         upstream_id="b",
-                        price={"input": "2"},
+                        price={"input": "2", "output": "2"},
                         tiers=(TierSettings(above=9, price={"input": "1"}),),
                     ),
                 ),
@@ -303,13 +320,13 @@ def test_tiers_and_free_are_read_from_the_file():
 )
 def test_settings_that_make_no_sense_are_refused(model, match):
     with pytest.raises(Fault, match=match):
-        own_models([model])
+        operator_models_from_settings([model])
 
 
 def test_an_offer_at_a_provider_that_nobody_knows_is_refused_with_a_near_name():
-    mine = ModelSettings(id="a/b", offers=(OfferSettings(provider="makers", upstream_id="b"),))
+    own_model = ModelSettings(id="a/b", offers=(OfferSettings(provider="makers", upstream_id="b"),))
     with pytest.raises(Fault, match="did you mean 'maker'"):
-        stocked(mine)
+        build_catalog(own_model)
 
 
 def test_what_a_provider_lists_says_what_an_offer_can():

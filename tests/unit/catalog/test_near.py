@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatewayz.catalog.near import MAX_SHARED, MAX_TEXT, Near
-from gatewayz.catalog.seed import seed
+from gatewayz.catalog.seed import seed_files
+from gatewayz.catalog.similar_names import MAX_NAME_CHARS, MAX_SHARED, SimilarNames
 
-NAMES = sorted({row.model for file in seed().values() for row in file.rows})
-NEAR = Near(NAMES)
+NAMES = sorted({row.model for file in seed_files().values() for row in file.rows})
+NEAR = SimilarNames(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,23 @@ NEAR = Near(NAMES)
     ],
 )
 def test_what_was_meant_is_near(text, meant):
-    assert meant in NEAR.to(text, 3)
+    assert meant in NEAR.closest(text, 3)
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 40), st.sampled_from("abc-./0"))
 def test_a_slip_of_the_pen_is_near(name, place, letter):
     slipped = name[:place] + letter + name[place + 1 :]
     if len(name) > 12:
-        assert name in NEAR.to(slipped, 5)
+        assert name in NEAR.closest(slipped, 5)
 
 
-@given(st.text(max_size=MAX_TEXT * 2))
+@given(st.text(max_size=MAX_NAME_CHARS * 2))
 def test_any_text_at_all_has_at_most_as_many_near_names(text):
-    assert 1 <= len(NEAR.to(text, 3)) <= 3
-    assert len(Near(["only"]).to(text, 3)) == 1
-    assert Near([]).to(text, 3) == []
+    assert 1 <= len(NEAR.closest(text, 3)) <= 3
+    assert len(SimilarNames(["only"]).closest(text, 3)) == 1
+    assert SimilarNames([]).closest(text, 3) == []
 
 
 def test_pieces_that_all_names_share_are_passed_over():
-    many = Near(f"same/model-{number:05d}" for number in range(MAX_SHARED * 2))
-    assert many.to("same/model-01234", 1) == ["same/model-01234"]
+    many = SimilarNames(f"same/model-{number:05d}" for number in range(MAX_SHARED * 2))
+    assert many.closest("same/model-01234", 1) == ["same/model-01234"]

@@ -5,42 +5,43 @@ from statistics import median
 import pytest
 from msgspec.structs import replace
 
-from gatewayz.catalog.gates import MAX_APART, why_far, why_not_sane
-from gatewayz.catalog.merge import DEPLOYED, Lists, merged
-from gatewayz.catalog.naming import Shelf
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.merge import DEPLOYMENT_REASON, merge_catalog
+from gatewayz.catalog.price_checks import MAX_MEDIAN_RATIO, why_implausible, why_outlier
 from gatewayz.catalog.report import (
+    build_report,
     callable_models,
-    report,
-    shown_price,
+    format_price,
     why_not_callable,
     why_not_sold,
 )
-from gatewayz.catalog.seed import price_of, seed, seed_names
+from gatewayz.catalog.seed import SeedRow, price_from_row, seed_files, seed_names
+from gatewayz.catalog.sources import CatalogSources
 from gatewayz.core.calls import Principal
 from gatewayz.core.money import MAX_PICO_PER_TOKEN, cost
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
-from gatewayz.providers.registry import providers_from, rows
-from gatewayz.routing.plan import Planner, Standing
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.routing.plan import OfferHealth, Planner
 from gatewayz.routing.rules import RoutingRules
 
-SEED = seed()
+SEED = seed_files()
 ROWS = [(provider, row) for provider, file in SEED.items() for row in file.rows]
 
 
 class Calm:
     """Everything stands well."""
 
-    def offer(self, provider, upstream_id):
-        return Standing()
+    def offer_health(self, provider, upstream_id, account=""):
+        return OfferHealth()
 
-    def credential(self, provider, credential):
-        return Standing()
+    def credential_health(self, provider, credential):
+        return OfferHealth()
 
 
-def shelf(**environment):
-    providers = providers_from(rows(), environment, {})
-    return Shelf(merged(Lists(SEED, {}, ()), providers), providers)
+def build_catalog(**environment):
+    providers = providers_from(provider_rows(), environment, {})
+    return Catalog(merge_catalog(CatalogSources(SEED, {}, ()), providers), providers)
 
 
 def test_every_file_is_sorted_and_says_where_its_figures_are_from():
@@ -56,7 +57,7 @@ def test_no_price_in_the_seed_violates_the_gates():
     for provider, row in ROWS:
         if row.held or not row.price:
             continue
-        assert why_not_sane(row.price, row.serves or ("chat",), free=row.free) == "", (
+        assert why_implausible(row.price, row.serves or ("chat",), free=row.free) == "", (
             provider,
             row.id,
         )
@@ -66,11 +67,11 @@ def test_no_price_in_the_seed_violates_the_gates():
             for pico in listed.values()
         )
         assert row.free == (not any(row.price.values())) or row.free
-        price_of(row, "v", "s")
+        price_from_row(row, "v", "s")
 
 
 def test_no_sold_price_is_far_from_the_median_of_the_models_offers():
-    by_model = {}
+    by_model: dict[str, list[tuple[str, SeedRow]]] = {}
     for provider, row in ROWS:
         if row.price and not row.held and not row.free:
             by_model.setdefault(row.model, []).append((provider, row))
@@ -82,14 +83,14 @@ def test_no_sold_price_is_far_from_the_median_of_the_models_offers():
             assert [
                 one
                 for one in inputs
-                if one > middle * MAX_APART * 2 or one * MAX_APART * 2 < middle
+                if one > middle * MAX_MEDIAN_RATIO * 2 or one * MAX_MEDIAN_RATIO * 2 < middle
             ] == [], model
 
 
 def test_only_what_is_flagged_free_costs_nothing():
     for provider, row in ROWS:
         if row.price and not row.held:
-            priced = price_of(row, "v", "s")
+            priced = price_from_row(row, "v", "s")
             usage = Usage(input=1000, output=1000, images=1, pixels=1000, requests=1)
             assert (cost(usage, priced) == 0) == row.free, (provider, row.id)
 
@@ -126,62 +127,68 @@ def test_only_what_is_flagged_free_costs_nothing():
     ],
 )
 def test_one_key_is_enough_for_that_providers_usual_models_to_have_prices(variable, models):
-    stocked = shelf(**{variable: "sk-x"})
-    (on,) = [one for one in stocked.providers.values() if variable in one.key_env]
+    catalog = build_catalog(**{variable: "sk-x"})
+    (on,) = [one for one in catalog.providers.values() if variable in one.key_env]
     for name in models:
-        (offer, *_) = [one for one in stocked.resolve(name).offers if one.provider == on.id]
+        (offer, *_) = [one for one in catalog.resolve(name).offers if one.provider == on.id]
         assert why_not_sold(offer) == "", name
         assert " of 20" in offer.price.source
         if not on.off and "chat" in offer.serves:
-            assert why_not_callable(offer, stocked) == ""
+            assert why_not_callable(offer, catalog) == ""
 
 
 def test_a_model_that_is_locked_to_others_is_not_shown_as_callable():
-    providers = providers_from(rows(), {"AI_GATEWAY_API_KEY": "k"}, {})
-    stocked = Shelf(merged(Lists(SEED, {}, ()), providers), providers, RoutingRules().shut_out)
-    shown = {model.id for model in callable_models(stocked)}
+    providers = providers_from(provider_rows(), {"AI_GATEWAY_API_KEY": "k"}, {})
+    catalog = Catalog(
+        merge_catalog(CatalogSources(SEED, {}, ()), providers),
+        providers,
+        RoutingRules().lockout_reason,
+    )
+    shown = {model.id for model in callable_models(catalog)}
     assert "deepseek/deepseek-v3.2" in shown
     assert shown.isdisjoint({"openai/gpt-4o", "anthropic/claude-sonnet-4.5"})
     (offer,) = [
-        one for one in stocked.models["openai/gpt-4o"].offers if one.provider == "vercel-ai-gateway"
+        one for one in catalog.models["openai/gpt-4o"].offers if one.provider == "vercel-ai-gateway"
     ]
     assert (
-        why_not_callable(offer, stocked)
+        why_not_callable(offer, catalog)
         == "locked to openai, openrouter, azure-openai, unless vercel-ai-gateway is asked for by name"
     )
-    assert stocked.resolve("vercel-ai-gateway/openai/gpt-4o").offers[0].price == offer.price
-    for model in callable_models(stocked):
+    assert catalog.resolve("vercel-ai-gateway/openai/gpt-4o").offers[0].price == offer.price
+    for model in callable_models(catalog):
         request = ChatRequest(dialect="openai_chat", model=model.id, messages=())
         if any("chat" in one.serves for one in model.offers):
             assert (
-                Planner(stocked, RoutingRules(), lambda: 0.5)
+                Planner(catalog, RoutingRules(), lambda: 0.5)
                 .plan(request, Principal("a", "k"), Calm())
                 .candidates
             )
 
 
 def test_deployments_are_priced_and_never_offered_by_themselves():
-    stocked = shelf()
+    catalog = build_catalog()
     azure = [
         offer
-        for model in stocked.models.values()
+        for model in catalog.models.values()
         for offer in model.offers
         if offer.provider == "azure-openai"
     ]
     assert azure == []
-    (pinned,) = stocked.resolve("azure-openai/gpt-4o").offers
-    assert pinned.only_pinned == DEPLOYED
+    (pinned,) = catalog.resolve("azure-openai/gpt-4o").offers
+    assert pinned.pinned_only_reason == DEPLOYMENT_REASON
     assert pinned.price.input == 2_500_000
 
 
 def test_the_report_counts_and_says_why():
-    found = report(shelf(OPENROUTER_API_KEY="k", GROQ_API_KEY="k", TOGETHER_API_KEY="k"))
-    assert found.models > 900
-    assert found.failover_models > 300
-    assert 0 < found.callable_failover_models < found.callable_models < found.models
-    assert any(why.startswith("off: set ") for why in found.reasons)
-    assert all(offer.price is None and offer.held for offer in found.quarantined)
-    assert found.quarantined
+    report = build_report(
+        build_catalog(OPENROUTER_API_KEY="k", GROQ_API_KEY="k", TOGETHER_API_KEY="k")
+    )
+    assert report.models > 900
+    assert report.failover_models > 300
+    assert 0 < report.callable_failover_models < report.callable_models < report.models
+    assert any(why.startswith("off: set ") for why in report.reasons)
+    assert all(offer.price is None and offer.quarantine_reason for offer in report.quarantined)
+    assert report.quarantined
 
 
 GOOD = {"input": 1_000_000, "output": 2_000_000}
@@ -200,8 +207,8 @@ GOOD = {"input": 1_000_000, "output": 2_000_000}
     ],
 )
 def test_a_price_that_cannot_be_is_told(listed, why):
-    assert why in why_not_sane(listed, ("chat",), free=False)
-    assert (why_not_sane(listed, ("chat",), free=False) == "") == (why == "")
+    assert why in why_implausible(listed, ("chat",), free=False)
+    assert (why_implausible(listed, ("chat",), free=False) == "") == (why == "")
 
 
 @pytest.mark.parametrize(("factor", "far"), [(1, False), (5, False), (6, True), (1_000_000, True)])
@@ -211,18 +218,18 @@ def test_a_price_far_from_the_median_of_the_others_is_told(factor, far):
         {"input": 900_000, "output": 2_100_000},
         {"input": 1_100_000, "output": 1_900_000},
     ]
-    assert bool(why_far({"input": 1_000_000 * factor, "output": 2_000_000}, others)) is far
-    assert bool(why_far({"input": 1_000_000 // factor, "output": 2_000_000}, others)) is (
+    assert bool(why_outlier({"input": 1_000_000 * factor, "output": 2_000_000}, others)) is far
+    assert bool(why_outlier({"input": 1_000_000 // factor, "output": 2_000_000}, others)) is (
         far or factor == 1_000_000
     )
-    assert why_far({"input": 10**9}, []) == ""
+    assert why_outlier({"input": 10**9}, []) == ""
 
 
 def test_a_price_is_shown_in_the_units_that_people_write():
     row = next(row for provider, row in ROWS if provider == "openai" and row.id == "gpt-4o")
-    assert shown_price(price_of(row, "v", "s")) == "2.5 / 10"
-    assert shown_price(None) == "unpriced"
-    assert shown_price(replace(price_of(row, "v", "s"), free=True)) == "free"
+    assert format_price(price_from_row(row, "v", "s")) == "2.5 / 10"
+    assert format_price(None) == "unpriced"
+    assert format_price(replace(price_from_row(row, "v", "s"), free=True)) == "free"
 
 
 def test_models_have_names_and_dates_where_anybody_tells_them():
@@ -233,7 +240,9 @@ def test_models_have_names_and_dates_where_anybody_tells_them():
     assert names["anthropic/claude-sonnet-4.5"][0] == "Claude Sonnet 4.5"
     named = {
         model.id: model
-        for model in merged(Lists(SEED, {}, (), names=names), providers_from(rows(), {}, {}))
+        for model in merge_catalog(
+            CatalogSources(SEED, {}, (), names=names), providers_from(provider_rows(), {}, {})
+        )
     }
     assert (named["openai/gpt-4o"].name, named["openai/gpt-4o"].created_s) == names["openai/gpt-4o"]
     assert all(name.isprintable() and 0 <= when < 2_000_000_000 for name, when in names.values())

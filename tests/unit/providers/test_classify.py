@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from gatewayz.core.faults import UpstreamWords
-from gatewayz.providers.classify import class_of, classify, unsupported_parameter
-from gatewayz.providers.registry import providers_from, rows
-from gatewayz.providers.waiting import retry_after_s
+from gatewayz.core.faults import UpstreamError
+from gatewayz.providers.error_classes import classify, error_class, find_unsupported_parameter
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.retry_after import retry_after_s
 
 SAMPLES = json.loads(Path(__file__).with_name("refusals.json").read_text())
-PROVIDERS = providers_from(rows(), {}, {})
+PROVIDERS = providers_from(provider_rows(), {}, {})
 NOON_MS = 1_764_000_000_000
 
 
@@ -21,13 +21,13 @@ NOON_MS = 1_764_000_000_000
     ids=lambda sample: f"{sample['provider']}-{sample['status']}-{sample['class']}",
 )
 def test_a_sample_is_classified(sample):
-    words = UpstreamWords(
+    error = UpstreamError(
         dialect="openai_chat",
         status=sample["status"],
         code=str(sample["code"]),
         message=sample["text"],
     )
-    assert class_of(PROVIDERS[sample["provider"]], words) == sample["class"]
+    assert error_class(PROVIDERS[sample["provider"]], error) == sample["class"]
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_a_sample_is_classified(sample):
     ],
 )
 def test_secrets_in_a_providers_text_are_hidden(text):
-    words = UpstreamWords(dialect="openai_chat", status=400, message=text)
-    message = classify(PROVIDERS["openai"], words).message
+    error = UpstreamError(dialect="openai_chat", status=400, message=text)
+    message = classify(PROVIDERS["openai"], error).message
     assert "***" in message or message == "OpenAI refused our credential"
     for secret in ("abcdefgh", "someone@", "token=1", "abcdef"):
         assert secret not in message
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "param", "named"),
+    ("status", "message", "param", "name"),
     [
         (
             400,
@@ -62,13 +62,13 @@ def test_secrets_in_a_providers_text_are_hidden(text):
         (500, "Unsupported parameter: 'x'", "x", ""),
     ],
 )
-def test_the_unsupported_parameter_is_named(status, message, param, named):
-    words = UpstreamWords(dialect="openai_chat", status=status, message=message, param=param)
-    assert unsupported_parameter(words) == named
+def test_the_unsupported_parameter_is_named(status, message, param, name):
+    error = UpstreamError(dialect="openai_chat", status=status, message=message, param=param)
+    assert find_unsupported_parameter(error) == name
 
 
 @pytest.mark.parametrize(
-    ("headers", "body", "waits"),
+    ("headers", "body", "wait_s"),
     [
         ({"retry-after": "7"}, b"", 7.0),
         ({"retry-after": "1.5"}, b"", 1.5),
@@ -91,7 +91,7 @@ def test_the_unsupported_parameter_is_named(status, message, param, named):
         ({}, b"", None),
     ],
 )
-def test_every_form_of_waiting_is_understood(headers, body, waits):
+def test_every_form_of_waiting_is_understood(headers, body, wait_s):
     assert retry_after_s(headers, body, NOON_MS) == (
-        None if waits is None else pytest.approx(waits)
+        None if wait_s is None else pytest.approx(wait_s)
     )

@@ -1,4 +1,5 @@
-"""Gemini's `generateContent` and `streamGenerateContent`, upstream role: Google AI Studio and Vertex AI.
+"""Gemini's `generateContent` and `streamGenerateContent`, of Google AI Studio and Vertex AI.
 
-The wire is that of ai.google.dev/api/generate-content and of Vertex's reference of the same method.
+Upstream role only. The wire is that of ai.google.dev/api/generate-content and of Vertex's reference
+of the same method.
 """

@@ -1,33 +1,30 @@
-"""`logprobsResult` in the canon's words, which are those of OpenAI's `logprobs` (Candidate.LogprobsResult)."""
+"""Candidate.LogprobsResult in the canon's words, which are those of OpenAI's `logprobs`."""
 
 from typing import Any
 
 
-def logprobs_from_wire(told: Any) -> dict[str, Any] | None:
-    """What was chosen, each token with its likeliest alternatives; nothing for what is no result."""
-    if not isinstance(told, dict) or not isinstance(told.get("chosenCandidates"), list):
+def logprobs_from_wire(result: Any) -> dict[str, Any] | None:
+    """The chosen tokens, each with its likeliest alternatives; `None` for what is no result."""
+    if not isinstance(result, dict) or not isinstance(result.get("chosenCandidates"), list):
         return None
-    tops = told.get("topCandidates")
+    tops = result.get("topCandidates")
     tops = tops if isinstance(tops, list) else []
+
     content = []
-    for number, chosen in enumerate(told["chosenCandidates"]):
-        others = (
-            tops[number].get("candidates")
-            if number < len(tops) and isinstance(tops[number], dict)
-            else None
-        )
+    for number, chosen in enumerate(result["chosenCandidates"]):
+        top = tops[number] if number < len(tops) else None
+        others = top.get("candidates") if isinstance(top, dict) else None
         alternatives = [_token(other) for other in others or () if isinstance(other, dict)]
-        content.append(
-            _token(chosen if isinstance(chosen, dict) else {}) | {"top_logprobs": alternatives}
-        )
+        token = _token(chosen if isinstance(chosen, dict) else {})
+        content.append(token | {"top_logprobs": alternatives})
     return {"content": content, "refusal": None}
 
 
 def _token(candidate: dict[str, Any]) -> dict[str, Any]:
     token = str(candidate.get("token") or "")
-    likely = candidate.get("logProbability")
+    logprob = candidate.get("logProbability")
     return {
         "token": token,
-        "logprob": likely if isinstance(likely, int | float) else 0.0,
+        "logprob": logprob if isinstance(logprob, int | float) else 0.0,
         "bytes": list(token.encode(errors="replace")),
     }

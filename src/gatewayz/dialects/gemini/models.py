@@ -1,7 +1,7 @@
-"""What Gemini's models differ in, as a table: the first family whose pattern is found in the id holds.
+"""What Gemini's models differ in, as a table: the first family whose pattern matches the id holds.
 
-Sources: ai.google.dev/gemini-api/docs/thinking (budgets, levels), …/openai (what an effort means), …/structured-output,
-…/function-calling (multimodal results), …/thought-signatures.
+Sources: ai.google.dev/gemini-api/docs/thinking (budgets, levels), …/openai (what an effort means),
+…/structured-output, …/function-calling (multimodal results), …/thought-signatures.
 """
 
 import re
@@ -10,14 +10,18 @@ from typing import Literal
 from msgspec import Struct
 
 
-class Family(Struct, frozen=True, kw_only=True):
-    """Models that behave alike. Budgets in tokens; `off` is the budget that turns thinking off, where it can be."""
+class GeminiFamily(Struct, frozen=True, kw_only=True):
+    """Models that behave alike.
+
+    Budgets in tokens; `off_budget` turns thinking off, where it can be.
+    Example: `GeminiFamily(pattern="gemini-2", thinking="budget", off_budget=0)`.
+    """
 
     pattern: str = ""
     thinking: Literal["none", "budget", "level"] = "none"
-    least: int = 1
-    most: int = 24_576
-    off: int | None = None
+    min_budget: int = 1
+    max_budget: int = 24_576
+    off_budget: int | None = None
     levels: tuple[str, ...] = ()
     json_schema: bool = False
     """JSON Schema is taken as it is, under `responseJsonSchema` and `parametersJsonSchema`."""
@@ -26,12 +30,12 @@ class Family(Struct, frozen=True, kw_only=True):
     """`functionResponse` may hold images; otherwise they stand beside it."""
     demands_signatures: bool = False
     """A function call of the current turn without a signature is refused."""
-    instructed: bool = True
-    """There is a system instruction; otherwise it is said at the beginning of the conversation."""
+    has_system_instruction: bool = True
+    """There is a system instruction; otherwise it stands at the beginning of the conversation."""
 
 
-def _third(pattern: str, *levels: str) -> Family:
-    return Family(
+def _gemini_3(pattern: str, *levels: str) -> GeminiFamily:
+    return GeminiFamily(
         pattern=pattern,
         thinking="level" if levels else "none",
         levels=levels,
@@ -42,25 +46,39 @@ def _third(pattern: str, *levels: str) -> Family:
     )
 
 
-FAMILIES: tuple[Family, ...] = (
-    Family(pattern=r"gemini-2\.5-.*(image|tts|live|audio)"),
-    Family(pattern=r"gemini-2\.5-pro", thinking="budget", least=128, most=32_768, json_schema=True),
-    Family(
-        pattern=r"gemini-2\.5-flash-lite", thinking="budget", least=512, off=0, json_schema=True
+FAMILIES: tuple[GeminiFamily, ...] = (
+    GeminiFamily(pattern=r"gemini-2\.5-.*(image|tts|live|audio)"),
+    GeminiFamily(
+        pattern=r"gemini-2\.5-pro",
+        thinking="budget",
+        min_budget=128,
+        max_budget=32_768,
+        json_schema=True,
     ),
-    Family(pattern=r"gemini-2\.5", thinking="budget", off=0, json_schema=True),
-    Family(pattern=r"gemini-[12]\."),
+    GeminiFamily(
+        pattern=r"gemini-2\.5-flash-lite",
+        thinking="budget",
+        min_budget=512,
+        off_budget=0,
+        json_schema=True,
+    ),
+    GeminiFamily(pattern=r"gemini-2\.5", thinking="budget", off_budget=0, json_schema=True),
+    GeminiFamily(pattern=r"gemini-[12]\."),
     # 'Developer instruction is not enabled for models/gemma-3-27b-it'.
-    Family(pattern=r"gemma-[123]", instructed=False),
-    _third(r"gemini-([3-9]|\d\d).*(image|tts|live|audio)"),
-    _third(r"gemini-3-pro", "low", "high"),
-    _third(r"gemini-([3-9]|\d\d)[\d.]*-pro|gemini-pro-latest", "low", "medium", "high"),
-    _third(r"gemini-([3-9]|\d\d)|gemini-flash(-lite)?-latest", "minimal", "low", "medium", "high"),
+    GeminiFamily(pattern=r"gemma-[123]", has_system_instruction=False),
+    _gemini_3(r"gemini-([3-9]|\d\d).*(image|tts|live|audio)"),
+    _gemini_3(r"gemini-3-pro", "low", "high"),
+    _gemini_3(r"gemini-([3-9]|\d\d)[\d.]*-pro|gemini-pro-latest", "low", "medium", "high"),
+    _gemini_3(
+        r"gemini-([3-9]|\d\d)|gemini-flash(-lite)?-latest", "minimal", "low", "medium", "high"
+    ),
 )
-OTHER = Family()
+DEFAULT_FAMILY = GeminiFamily()
 """Open models and those that nobody knows yet: nothing is assumed of them."""
 
 
-def family_of(upstream_id: str) -> Family:
-    """The family of a model."""
-    return next((family for family in FAMILIES if re.search(family.pattern, upstream_id)), OTHER)
+def family_of(upstream_id: str) -> GeminiFamily:
+    """The family of a model, by the provider's id of it."""
+    return next(
+        (family for family in FAMILIES if re.search(family.pattern, upstream_id)), DEFAULT_FAMILY
+    )

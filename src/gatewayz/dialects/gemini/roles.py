@@ -2,28 +2,31 @@
 
 from collections.abc import Mapping
 
-from gatewayz.core.faults import UpstreamWords
+from gatewayz.core.faults import UpstreamError
 from gatewayz.core.requests import ChatRequest
-from gatewayz.dialects.base import Asking, Decoder, Draft, Reading
-from gatewayz.dialects.counting import OneChat
-from gatewayz.dialects.gemini.decoders import BodyDecoder, StreamDecoder
-from gatewayz.dialects.gemini.errors import NAME, words_from
-from gatewayz.dialects.gemini.loses import LOSES
+from gatewayz.dialects.gemini.decoder import GeminiBodyDecoder, GeminiStreamDecoder
+from gatewayz.dialects.gemini.errors import upstream_error_from_response
 from gatewayz.dialects.gemini.request import request_to_wire
-from gatewayz.dialects.listening import by_content_type
+from gatewayz.dialects.gemini.wire import NAME
+from gatewayz.dialects.kit.base import DecodeOptions, Decoder, Draft, EncodeTarget
+from gatewayz.dialects.kit.chat_steps import ChatSteps
+from gatewayz.dialects.kit.decoder import decoder_from_content_type
 
 
-class GeminiUpstream(OneChat):
+class GeminiUpstream(ChatSteps):
     """The side that talks to providers."""
 
     name = NAME
-    LOSES: Mapping[str, str] = LOSES
 
-    def encode(self, request: ChatRequest, asking: Asking) -> Draft:
-        return request_to_wire(request, asking)
+    def encode(self, request: ChatRequest, target: EncodeTarget) -> Draft:
+        return request_to_wire(request, target)
 
-    def decoder(self, content_type: str, reading: Reading) -> Decoder:
-        return by_content_type(content_type, reading, StreamDecoder, BodyDecoder)
+    def decoder(self, content_type: str, options: DecodeOptions) -> Decoder:
+        return decoder_from_content_type(
+            content_type, options, GeminiStreamDecoder, GeminiBodyDecoder
+        )
 
-    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamWords:
-        return words_from(status, body)
+    def error_from_response(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> UpstreamError:
+        return upstream_error_from_response(status, body)

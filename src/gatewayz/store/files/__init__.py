@@ -1,1 +1,1 @@
-"""What is kept in files of the data directory."""
+"""Ports over files of the data directory."""

@@ -1,14 +1,17 @@
-"""Listings as files, one a provider, each replaced at once; a file that cannot be read is as if it were not there."""
+"""Listings as files, one a provider, each replaced as a whole.
+
+A file that cannot be read is as if it were not there: listings are read again anyway.
+"""
 
 import os
 from pathlib import Path
 
 import msgspec
 
-from gatewayz.catalog.merge import Listing
+from gatewayz.catalog.sources import Listing
 
 FOLDER = "listings"
-MAX_FILE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 128 * 2**20
 """A file beyond this was not written here."""
 
 _decode = msgspec.json.Decoder(Listing).decode
@@ -21,14 +24,14 @@ class FileListings:
         self._folder = data_dir / FOLDER
 
     def load(self) -> dict[str, Listing]:
-        found = {}
+        listings = {}
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
             listing = _read(path)
             if listing is not None and listing.provider == path.stem:
-                found[listing.provider] = listing
-        return found
+                listings[listing.provider] = listing
+        return listings
 
-    def keep(self, listing: Listing) -> None:
+    def save(self, listing: Listing) -> None:
         path = self._folder / f"{listing.provider}.json"
         draft = path.with_suffix(f".{os.getpid()}.draft")
         try:

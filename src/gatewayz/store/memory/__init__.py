@@ -1,1 +1,1 @@
-"""Ports kept in memory and in small files, without a database."""
+"""Ports over the memory of one process, which forgets at its end."""

@@ -1,6 +1,7 @@
-"""The books in memory: for an installation that only uses its own keys. Every call is booked, nobody is refused.
+"""The books in memory: for an installation that only uses its own keys.
 
-Law: a hold ends once. What is kept is bounded: the last calls, and the totals.
+Every call is booked, nobody is refused. Law: a hold ends once. Bounded: the last calls and the
+totals.
 """
 
 from collections import deque
@@ -10,14 +11,14 @@ from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.money import Nanos
-from gatewayz.ports.books import Hold, Replay
+from gatewayz.ports.books import Hold, ReplayRecord
 from gatewayz.store.memory.replays import MemoryReplays
 
 MAX_RECORDS = 1_000
 
 
 class CallRecord(Struct, frozen=True):
-    """What is kept of a call: never what was said in it."""
+    """What is stored of a call: never what was said in it."""
 
     id: str
     endpoint: str
@@ -47,25 +48,31 @@ class MemoryBooks:
         return self.open[hold.call]
 
     async def settle(
-        self, call: Call, hold: Hold, outcome: Outcome, replay: Replay | None = None
+        self, call: Call, hold: Hold, outcome: Outcome, replay: ReplayRecord | None = None
     ) -> bool:
         if self.open.pop(hold.call, None) is None:
             return False
         self._record(call, outcome)
         if replay is not None:
-            self.replays.keep(call, replay)
+            self.replays.store_reply(call, replay)
         return True
 
-    async def refused(self, call: Call, outcome: Outcome) -> None:
+    async def record_refused_call(self, call: Call, outcome: Outcome) -> None:
         self._record(call, outcome)
 
     def _record(self, call: Call, outcome: Outcome) -> None:
-        who = call.principal
         self.records.append(
-            CallRecord(call.id, call.endpoint, call.request.model, who.account, who.key, outcome)
+            CallRecord(
+                id=call.id,
+                endpoint=call.endpoint,
+                model=call.request.model,
+                account=call.principal.account,
+                key=call.principal.key,
+                outcome=outcome,
+            )
         )
         self.spent = Nanos(self.spent + outcome.cost)
         self.calls += 1
 
-    async def finished(self) -> None:
+    async def finish(self) -> None:
         """Nothing waits here."""

@@ -1,19 +1,21 @@
-"""Keys without a store: the bootstrap key alone, for an installation that keeps nothing."""
+"""Keys without a store: the bootstrap key alone, for an installation that stores nothing."""
 
 from gatewayz.core.access import HOUSE, SCOPES
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
-from gatewayz.core.keys import masked
+from gatewayz.core.keys import mask_key
 
 
 class BootstrapKeys:
-    """The port `Keys` of an operator who is alone."""
+    """The port `Keys` with the operator's key and no other."""
 
     def __init__(self, key: str) -> None:
-        self._operator = {key: Principal(HOUSE, "bootstrap", frozenset(SCOPES))}
+        self._principals = {key: Principal(HOUSE, "bootstrap", frozenset(SCOPES))}
 
     async def principal(self, key: str) -> Principal:
-        found = self._operator.get(key)
-        if found is None:
-            raise Fault("unauthenticated", f"Incorrect API key provided: {masked(key)} is unknown.")
-        return found
+        principal = self._principals.get(key)
+        if principal is None:
+            raise Fault(
+                "unauthenticated", f"Incorrect API key provided: {mask_key(key)} is unknown."
+            )
+        return principal

@@ -1,7 +1,8 @@
-"""The database: where it is, and connections to it. One file in the data directory unless a URL says otherwise.
+"""The database: where it is, and connections to it.
 
-SQLite runs in WAL, so that two processes may share the file; PostgreSQL by asyncpg, also behind a pooler that hands
-out connections per transaction (`pooler`), where prepared statements cannot be kept.
+One file in the data directory unless a URL says otherwise. SQLite runs in WAL, so that two
+processes may share the file; PostgreSQL by asyncpg, also behind a pooler that hands out connections
+per transaction (`pooler`), where prepared statements cannot be kept.
 """
 
 from collections.abc import AsyncIterator
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from msgspec import Struct
-from sqlalchemy import Executable, Table, event, make_url
+from sqlalchemy import Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -22,6 +25,7 @@ from sqlalchemy.exc import (
     OperationalError,
     ProgrammingError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -35,10 +39,13 @@ CONNECT_S = 3.0
 STATEMENT_S = 10.0
 POOL_SIZE = 4
 POOL_WAIT_S = 5.0
-RETRY_S = 2.0
-"""What a client is told when the store is away."""
+STORE_RETRY_S = 2.0
+"""`Retry-After` while the store is away."""
 LOG_PAGES = 4_000
-"""Of the write-ahead log, 16 MB, before they are copied back: what every booking changes is copied more rarely."""
+"""Pages of the write-ahead log, 16 MB, before they are copied back into the file.
+
+More than SQLite's 1,000: the pages that every booking changes are copied more rarely.
+"""
 PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MS}",
     "PRAGMA journal_mode=WAL",
@@ -48,7 +55,10 @@ PRAGMAS = (
 
 
 class Location(Struct, frozen=True):
-    """Which database: `path` of SQLite's file, or `dsn` of PostgreSQL; neither for memory, which forgets at the end."""
+    """Which database: `path` of SQLite's file, or `dsn` of PostgreSQL; neither for memory.
+
+    Example: Location("postgresql", dsn="postgresql://gatewayz:secret@db/gatewayz")
+    """
 
     kind: Literal["sqlite", "postgresql", "memory"]
     path: str = ""
@@ -63,8 +73,11 @@ class Location(Struct, frozen=True):
         return self.path or "memory"
 
 
-def located(url: str, data_dir: str, *, pooler: bool = False) -> Location:
-    """The database that a URL means; an empty one is the file in the data directory. Faults: `bad_request`."""
+def location_from_url(url: str, data_dir: str, *, pooler: bool = False) -> Location:
+    """The database that a URL means; an empty one is the file in the data directory.
+
+    Faults: `bad_request`.
+    """
     if url == MEMORY:
         return Location("memory")
     if not url:
@@ -77,12 +90,14 @@ def located(url: str, data_dir: str, *, pooler: bool = False) -> Location:
             make_url(url)
         except (ArgumentError, ValueError):
             raise Fault(
-                "bad_request", "database.url is no URL: postgresql://user:password@host/name"
+                "bad_request",
+                "database.url is no URL; write it as postgresql://user:password@host/name",
             ) from None
         return Location("postgresql", dsn="postgresql" + url[len(scheme) :], pooler=pooler)
     raise Fault(
         "bad_request",
-        f"database.url: {scheme or url!r} is not known; write sqlite:///path or postgresql://host/name",
+        f"database.url: {scheme or url!r} is no database; "
+        "write sqlite:///path or postgresql://host/name",
     )
 
 
@@ -92,41 +107,36 @@ class Database:
     def __init__(self, location: Location, statement_s: float = STATEMENT_S) -> None:
         self.location = location
         self.engine = _engine(location, statement_s)
-        postgresql = location.kind == "postgresql"
-        self._frozen = (
-            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-            if postgresql
-            else {}
-        )
+        self._frozen: dict[str, Any] = {}
+        if location.kind == "postgresql":
+            self._frozen = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     @asynccontextmanager
     async def begin(
         self, *, reading: bool = False, frozen: bool = False
     ) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end of the block; one that only reads waits for nobody on SQLite.
+        """One transaction, committed at the end of the block.
 
-        `frozen`: all that it reads is of one moment, which on SQLite it always is.
-
-        Faults: `unavailable` when the store is away.
+        `reading`: on SQLite it waits for no writer. `frozen`: all that it reads is of one moment,
+        which on SQLite it always is. Faults: `unavailable` when the store is away.
         """
+        options = self._frozen if frozen else {}
         try:
-            async with self.engine.connect() as taken:
-                connection = await taken.execution_options(
-                    reading=reading, **(self._frozen if frozen else {})
-                )
+            async with self.engine.connect() as plain:
+                connection = await plain.execution_options(reading=reading, **options)
                 async with connection.begin():
                     yield connection
-        except (OperationalError, DBAPIError, OSError, TimeoutError) as error:
-            if isinstance(error, DBAPIError) and not away(error):
+        except (DBAPIError, PoolTimeoutError, OSError, TimeoutError) as error:
+            if isinstance(error, DBAPIError) and not is_store_unavailable(error):
                 raise
-            raise store_away(error) from error
+            raise store_unavailable(error) from error
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
-def away(error: DBAPIError) -> bool:
-    """Whether the store was not there, as against a statement that it refused."""
+def is_store_unavailable(error: DBAPIError) -> bool:
+    """Whether the store could not be reached, as against a statement that it refused."""
     if error.connection_invalidated or isinstance(error, OperationalError):
         return True
     return not isinstance(error, IntegrityError | DataError | ProgrammingError) and not hasattr(
@@ -134,28 +144,40 @@ def away(error: DBAPIError) -> bool:
     )
 
 
-def store_away(error: BaseException) -> Fault:
-    """The fault that a store which cannot be reached is."""
-    why = (
-        str(getattr(error, "orig", None) or error).splitlines()[0][:200]
-        if str(error)
-        else type(error).__name__
-    )
-    return Fault("unavailable", f"The store cannot be used: {why}", retry_after_s=RETRY_S)
+def store_unavailable(error: BaseException) -> Fault:
+    """The fault for a store that cannot be reached, with the first line of what the driver says."""
+    cause = type(error).__name__
+    if str(error):
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+    return Fault("unavailable", f"The store cannot be used: {cause}", retry_after_s=STORE_RETRY_S)
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> PostgresInsert | SqliteInsert:
+    """An insert that can say what happens on a conflict, in the words of this database."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def upsert(
-    database: Database, table: Table, row: dict[str, Any], replaced: tuple[str, ...] = ()
-) -> Executable:
-    """Inserts a row, or replaces these columns of the one that has its key; without columns the old row stays."""
-    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(row)
-    keys = [column.name for column in table.primary_key]
+    connection: AsyncConnection,
+    table: Table,
+    row: dict[str, Any],
+    replaced: tuple[str, ...] = (),
+    *,
+    unique: tuple[str, ...] = (),
+) -> PostgresInsert | SqliteInsert:
+    """Inserts a row, or replaces the columns `replaced` of the row that is there.
+
+    That is the one with the same primary key, or with the same columns `unique`. Without columns
+    to replace it stays as it is.
+    """
+    statement = insert_into(connection, table).values(row)
+    key = unique or tuple(column.name for column in table.primary_key)
     if not replaced:
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(
-        index_elements=keys, set_={name: row[name] for name in replaced}
-    )
+        return statement.on_conflict_do_nothing(index_elements=key)
+    values = {name: row[name] for name in replaced}
+    return statement.on_conflict_do_update(index_elements=key, set_=values)
 
 
 def _engine(location: Location, statement_s: float) -> AsyncEngine:
@@ -175,22 +197,23 @@ def _engine(location: Location, statement_s: float) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
     )
-    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_immediate)
     return engine
 
 
 def _connect_args(location: Location, statement_s: float) -> dict[str, Any]:
-    given: dict[str, Any] = {"timeout": CONNECT_S, "command_timeout": statement_s}
+    arguments: dict[str, Any] = {"timeout": CONNECT_S, "command_timeout": statement_s}
     if location.pooler:
         # A pooler may hand the next statement to another server, which knows no statement of ours.
-        given |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        given["prepared_statement_name_func"] = lambda: f"gatewayz_{uuid4().hex}"
-    return given
+        arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        arguments["prepared_statement_name_func"] = lambda: f"gatewayz_{uuid4().hex}"
+    return arguments
 
 
-def _prepare(connection: Any, record: object) -> None:
-    # The driver must not open transactions of its own: ours begin as writers, so that two of them wait in turn.
+def _configure_sqlite(connection: Any, record: object) -> None:
+    # The driver must not open transactions of its own: ours begin as writers, so that two of them
+    # wait in turn.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in PRAGMAS:

@@ -1,1 +1,1 @@
-"""The control plane: what accounts and operators read and change. FastAPI, loaded when it is first asked for."""
+"""The control plane: what accounts and operators read and change. Loads FastAPI when it is used."""

@@ -1,38 +1,39 @@
-"""`/v1/calls`: every call that was made, and what came of each: who was tried, what it used, what it cost, and why."""
+"""`/v1/calls`, `/admin/calls`: every call, with its attempts, usage, cost and bookings."""
 
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 from msgspec import convert
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from gatewayz.core import reckoning as reckoning_of
-from gatewayz.core.money import Price, cost
-from gatewayz.core.reckoning import lines_of, usage_from, usd_of_pico
-from gatewayz.store.sql import calls
-from gatewayz.store.sql.calls import Story, Wanted, Whose
-from gatewayz.store.sql.slices import Cut
-from gatewayz.web.api.account import Transaction, transaction
-from gatewayz.web.api.export import AsCsv, exported
+from gatewayz.control import calls
+from gatewayz.control.access import OwnerFilter
+from gatewayz.control.calls import CallDetails, CallFilter
+from gatewayz.control.context import RequestContext
+from gatewayz.core.line_items import LineItem, line_items, usage_from_record
+from gatewayz.core.money import Price, cost, usd_from_pico
+from gatewayz.core.pagination import Cursor
+from gatewayz.web.api.export import WantsCsv, export_csv
 from gatewayz.web.api.shapes import (
     After,
-    Given,
-    Here,
+    Ctx,
+    FromMs,
     Id,
     Limit,
-    Listed,
-    Moment,
-    Shown,
+    ListResponse,
+    QueryModel,
+    ResponseModel,
+    UntilMs,
     Usd,
-    money,
-    sliced,
+    list_response,
+    money_fields,
 )
-from gatewayz.web.api.visit import Visit
+from gatewayz.web.api.transactions import TransactionView, transaction_view
 
-Text = Annotated[str, Field(max_length=256)]
+FilterText = Annotated[str, Field(max_length=256)]
 
 
-class CallShown(Shown):
+class CallView(ResponseModel):
     """A call. `fault` is empty when it was answered; `model` and `provider` are who answered."""
 
     id: str
@@ -59,8 +60,11 @@ class CallShown(Shown):
     duration_ms: int
 
 
-class AttemptShown(Shown):
-    """One candidate that was tried. Milliseconds since the call came in; `fault` is empty when it served."""
+class AttemptView(ResponseModel):
+    """One candidate that was tried, in milliseconds since the call came in.
+
+    `fault` is empty when it served.
+    """
 
     number: int
     provider: str
@@ -76,8 +80,8 @@ class AttemptShown(Shown):
     upstream_request: str
 
 
-class Line(Shown):
-    """So many units of a bucket, at so many dollars for each (`per`: 1, or a million of them)."""
+class CostLineView(ResponseModel):
+    """Units of a bucket, and the price in dollars of one, or of a million of them (`per`)."""
 
     bucket: str
     units: int
@@ -86,14 +90,15 @@ class Line(Shown):
     amount: Usd
 
 
-class Reckoning(Shown):
-    """Usage times price: the lines, what is added to their sum, and the cost, rounded up once to a nano-dollar.
+class CostBreakdown(ResponseModel):
+    """Usage times price: the lines, what is added to their sum, and the cost.
 
-    `markup_bp` is the account's own where it has one. `charged` is false where something else than this was taken:
-    nothing for an answer that failed or was empty, at most the hold of a client that left.
+    The cost is rounded up once, to a nano-dollar. `markup_bp` is the account's own where it has
+    one. `charged` is false where something else was taken: nothing for an answer that failed or
+    was empty, at most the hold of a client that left.
     """
 
-    lines: list[Line]
+    lines: list[CostLineView]
     sum: Usd
     markup_bp: int
     price_version: str
@@ -109,8 +114,8 @@ class Reckoning(Shown):
     upstream_cost: str | None
 
 
-class HoldShown(Shown):
-    """What is reserved for a call that is under way."""
+class HoldView(ResponseModel):
+    """What is reserved for a call that is running."""
 
     amount: Usd
     amount_nanos: int
@@ -118,59 +123,51 @@ class HoldShown(Shown):
     deadline_ms: int
 
 
-class CallStory(Shown):
-    """All that is known of a call. `call` is empty while it is under way; then `hold` says what is reserved."""
+class CallDetail(ResponseModel):
+    """All that is known of a call. While it runs, `call` is null and `hold` is what is reserved."""
 
     id: str
-    object: Literal["call.story"] = "call.story"
-    call: CallShown | None
+    object: Literal["call.detail"] = "call.detail"
+    call: CallView | None
     message: str
     upstream_id: str
     trace: str
     dropped: list[str]
     candidates: list[str]
-    attempts: list[AttemptShown]
-    reckoning: Reckoning | None
+    attempts: list[AttemptView]
+    cost_breakdown: CostBreakdown | None
     held: Usd
     held_nanos: int
-    transactions: list[Transaction]
-    hold: HoldShown | None
+    transactions: list[TransactionView]
+    hold: HoldView | None
 
 
-SAME = (
-    "id",
-    "received_ms",
-    "endpoint",
-    "streamed",
-    "end_user",
-    "tags",
-    "asked_model",
-    "model",
-    "provider",
-    "status",
+RECORD_FIELDS = (
+    *("id", "received_ms", "endpoint", "streamed", "end_user", "tags"),
+    *("asked_model", "model", "provider", "status", "fault", "stop"),
+    *("input_tokens", "output_tokens", "first_event_ms", "duration_ms"),
 )
-ALSO = ("fault", "stop", "input_tokens", "output_tokens", "first_event_ms", "duration_ms")
+"""Those that are shown as the record has them."""
 
 
-def call_shown(row: dict[str, Any]) -> CallShown:
+def call_view(row: dict[str, Any]) -> CallView:
     """A record as it is shown."""
-    same = {name: row[name] for name in (*SAME, *ALSO)}
-    return CallShown(
-        **same,
+    return CallView(
+        **{name: row[name] for name in RECORD_FIELDS},
         account=row["account_id"],
         key=row["key_id"],
         session=row["session_id"],
-        **money(cost=row["cost"]),
+        **money_fields(cost=row["cost"]),
     )
 
 
-def reckoning(row: dict[str, Any]) -> Reckoning:
+def cost_breakdown(row: dict[str, Any]) -> CostBreakdown:
     """How the cost of a record came about."""
-    usage, price = usage_from(row["usage"]), convert(row["price"], Price)
-    lines = lines_of(usage, price)
-    return Reckoning(
-        lines=[_line(one) for one in lines],
-        sum=usd_of_pico(sum(one.pico for one in lines)),
+    usage, price = usage_from_record(row["usage"]), convert(row["price"], Price)
+    items = line_items(usage, price)
+    return CostBreakdown(
+        lines=[_cost_line_view(item) for item in items],
+        sum=usd_from_pico(sum(item.pico for item in items)),
         markup_bp=price.markup_bp,
         price_version=price.version,
         price_source=price.source,
@@ -181,110 +178,133 @@ def reckoning(row: dict[str, Any]) -> Reckoning:
         repaired=usage.repaired,
         charged=row["cost"] == cost(usage, price),
         upstream_cost=row["upstream_cost"] or None,
-        **money(cost=row["cost"]),
+        **money_fields(cost=row["cost"]),
     )
 
 
-def _line(one: reckoning_of.Line) -> Line:
-    amount = usd_of_pico(one.pico)
-    return Line(bucket=one.bucket, units=one.units, price=one.price_usd, per=one.per, amount=amount)
+def _cost_line_view(item: LineItem) -> CostLineView:
+    return CostLineView(
+        bucket=item.bucket,
+        units=item.units,
+        price=item.price_usd,
+        per=item.per,
+        amount=usd_from_pico(item.pico),
+    )
 
 
-def story_shown(call_id: str, story: Story) -> CallStory:
+def call_detail(call_id: str, details: CallDetails) -> CallDetail:
     """A call with everything that explains it."""
-    record, hold = story.record, story.hold
-    shown = call_shown(record) if record else None
-    return CallStory(
+    record, hold = details.record, details.hold
+    return CallDetail(
         id=call_id,
-        call=shown,
+        call=call_view(record) if record else None,
         message=record.get("message", ""),
         upstream_id=record.get("upstream_id", ""),
         trace=record.get("trace", ""),
         dropped=record.get("dropped", []),
         candidates=record.get("reasons", []),
         attempts=[
-            AttemptShown(**{name: row[name] for name in AttemptShown.model_fields})
-            for row in story.attempts
+            AttemptView(**{name: row[name] for name in AttemptView.model_fields})
+            for row in details.attempts
         ],
-        reckoning=reckoning(record) if record else None,
-        transactions=[transaction(row) for row in story.transfers],
-        hold=_hold(hold) if hold is not None else None,
-        **money(held=record.get("held", 0)),
+        cost_breakdown=cost_breakdown(record) if record else None,
+        transactions=[transaction_view(row) for row in details.transfers],
+        hold=_hold_view(hold) if hold is not None else None,
+        **money_fields(held=record.get("held", 0)),
     )
 
 
-def _hold(row: dict[str, Any]) -> HoldShown:
-    return HoldShown(
+def _hold_view(row: dict[str, Any]) -> HoldView:
+    return HoldView(
         opened_ms=row["opened_ms"],
         deadline_ms=row["deadline_ms"],
-        **money(amount=row["promo"] + row["paid"]),
+        **money_fields(amount=row["promo"] + row["paid"]),
     )
 
 
-class Filter(Given):
-    """Which calls: those that have all that is named, and a slice of them."""
+class CallListQuery(QueryModel):
+    """Which calls: those that match every field that is set, a page at a time."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
-
-    model: Text = ""
-    provider: Text = ""
-    key_id: Text = ""
-    end_user: Text = ""
-    session: Text = ""
-    tag: Text = ""
-    fault: Text = ""
+    model: FilterText = ""
+    provider: FilterText = ""
+    key_id: FilterText = ""
+    end_user: FilterText = ""
+    session: FilterText = ""
+    tag: FilterText = ""
+    fault: FilterText = ""
     failed: bool | None = None
-    from_ms: Moment | None = None
-    until_ms: Moment | None = None
+    from_ms: FromMs = None
+    until_ms: UntilMs = None
     limit: Limit = 100
     after: After = ""
 
     @property
-    def wanted(self) -> Wanted:
-        """What the store is asked for."""
-        same = {
-            name: getattr(self, name)
-            for name in ("model", "provider", "end_user", "tag", "fault", "failed")
-        }
-        return Wanted(
-            **same,
+    def call_filter(self) -> CallFilter:
+        """The filter without the page."""
+        return CallFilter(
+            model=self.model,
+            provider=self.provider,
             key_id=self.key_id,
+            end_user=self.end_user,
             session_id=self.session,
+            tag=self.tag,
+            fault=self.fault,
+            failed=self.failed,
             from_ms=self.from_ms,
             until_ms=self.until_ms,
         )
 
 
-Asked = Annotated[Filter, Query()]
-ANSWERS = EXPORTED = {"several": Listed[CallShown]}
+class AnyCallListQuery(CallListQuery):
+    """Which calls, and whose."""
+
+    account: str = ""
 
 
-async def listed(here: Visit, whose: Whose, asked: Filter, cut: Cut) -> Listed[CallShown]:
-    """A slice of somebody's calls, as it is shown."""
-    found = await calls.listed(here.database, whose, asked.wanted, cut)
-    return sliced(found, [call_shown(row) for row in found.rows])
-
-
-async def answered(
-    here: Visit, whose: Whose, asked: Filter, csv: AsCsv
-) -> Listed[CallShown] | Response:
-    """Somebody's calls: a slice, or all of them as a file."""
-    if not csv:
-        return await listed(here, whose, asked, Cut(after=asked.after, limit=asked.limit))
-    return await exported(
-        here, "calls", CallShown, lambda cut: listed(here, whose, asked, cut), asked.after
-    )
-
-
-async def several(here: Here, asked: Asked, csv: AsCsv) -> Listed[CallShown] | Response:
+async def list_calls(
+    ctx: Ctx, query: Annotated[CallListQuery, Query()], csv: WantsCsv
+) -> ListResponse[CallView] | Response:
     """The calls of the account, or those of this person or key; the newest first."""
-    return await answered(here, here.whose, asked, csv)
+    return await _calls_response(ctx, ctx.owner, query, csv=csv)
 
 
-async def show(here: Here, id: Id) -> CallStory:
-    """All that came of a call, by any id that its client saw: `chatcmpl-…`, `msg_…`, `resp_…`, `x-request-id`."""
-    call_id = calls.call_id_of(id)
-    story = await calls.story(here.database, here.who.account, call_id)
-    if not here.keeps_account and not await calls.is_of(here.database, here.whose, call_id):
-        raise calls.unknown(call_id)
-    return story_shown(call_id, story)
+async def list_any_calls(
+    ctx: Ctx, query: Annotated[AnyCallListQuery, Query()], csv: WantsCsv
+) -> ListResponse[CallView] | Response:
+    """The calls of an account, or of all; the newest first."""
+    return await _calls_response(ctx, OwnerFilter(query.account), query, csv=csv)
+
+
+async def _calls_response(
+    ctx: RequestContext, owner: OwnerFilter, query: CallListQuery, *, csv: bool
+) -> ListResponse[CallView] | Response:
+    """Somebody's calls: a page, or all of them as a file."""
+
+    async def fetch_page(cursor: Cursor) -> ListResponse[CallView]:
+        page = await calls.list_calls(ctx.database, owner, query.call_filter, cursor)
+        return list_response(page, [call_view(row) for row in page.rows])
+
+    if csv:
+        return export_csv(ctx, "calls", CallView, fetch_page, query.after)
+    return await fetch_page(Cursor(after=query.after, limit=query.limit))
+
+
+async def get_call(ctx: Ctx, id: Id) -> CallDetail:
+    """All that is known of a call, by any id that its client saw (`chatcmpl-…`, `x-request-id`)."""
+    call_id = calls.parse_call_id(id)
+    return call_detail(call_id, await get_visible_call(ctx, call_id))
+
+
+async def get_any_call(ctx: Ctx, id: Id) -> CallDetail:
+    """All that is known of a call of any account, by any id that its client saw."""
+    call_id = calls.parse_call_id(id)
+    account = await calls.account_of_call(ctx.database, call_id)
+    return call_detail(call_id, await calls.get_call(ctx.database, account, call_id))
+
+
+async def get_visible_call(ctx: RequestContext, call_id: str) -> CallDetails:
+    """A call that the caller may see. Faults: `not_found`, also for somebody else's."""
+    details = await calls.get_call(ctx.database, ctx.account, call_id)
+    if ctx.has_account_scope or await calls.is_call_of(ctx.database, ctx.owner, call_id):
+        return details
+    raise calls.call_not_found(call_id)

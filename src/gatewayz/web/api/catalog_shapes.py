@@ -1,37 +1,38 @@
-"""Shapes of what is sold: models, offers, prices, providers, as operators see and set them."""
+"""Shapes of models, offers, prices and providers, as operators see and set them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatewayz.core.money import Price
-from gatewayz.core.reckoning import usd_of_pico
+from gatewayz.control.overrides import MAX_ALIASES, MAX_ID
+from gatewayz.core.money import Price, usd_from_pico
 from gatewayz.core.usage import BUCKETS, MILLION_BUCKETS
-from gatewayz.store.sql.catalog import MAX_ALIASES, MAX_ID
-from gatewayz.web.api.shapes import Given, Moment, Shown, Usd
+from gatewayz.web.api.shapes import Moment, RequestModel, ResponseModel, Usd
 
-Bucket = Literal[
-    "input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "audio_input", "audio_output",
-    "image_input", "image_output", "images", "pixels", "requests", "seconds", "searches",
+BucketName = Literal[
+    "input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning",
+    "audio_input", "audio_output", "image_input", "image_output",
+    "images", "pixels", "requests", "seconds", "searches",
 ]  # fmt: skip
-Figure = Annotated[
+UnitPrice = Annotated[
     str,
     Field(
         pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$", description="US dollars as text", examples=["2.50"]
     ),
 ]
-Figures = Annotated[
-    dict[Bucket, Figure],
+UnitPrices = Annotated[
+    dict[BucketName, UnitPrice],
     Field(
-        description="US dollars per million tokens or pixels; images, requests, seconds and searches each"
+        description="US dollars per million tokens or pixels, "
+        "or per image, request, second and search"
     ),
 ]
-Word = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^\S+$")]
-Whole = Annotated[int, Field(ge=1, le=10**9)]
+CatalogId = Annotated[str, Field(min_length=1, max_length=MAX_ID, pattern=r"^\S+$")]
+PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
 
 
-class PriceShown(Shown):
-    """A price: US dollars per million tokens or pixels; images, requests, seconds and searches each."""
+class PriceView(ResponseModel):
+    """A price: US dollars per million tokens or pixels, or per image, request, second, search."""
 
     figures: dict[str, Usd]
     free: bool
@@ -42,13 +43,16 @@ class PriceShown(Shown):
     valid_from_ms: int
 
 
-class OfferShown(Shown):
-    """A model at a provider. `why_not_callable` and `why_not_sold` are empty when it is both."""
+class OfferView(ResponseModel):
+    """A model at a provider. `why_not_callable` and `why_not_sold` are empty when it is both.
+
+    `quarantine_reason` says why its listed price is not believed.
+    """
 
     provider: str
     upstream_id: str
-    price: PriceShown | None
-    held: str
+    price: PriceView | None
+    quarantine_reason: str
     context: int | None
     max_output: int | None
     why_not_callable: str
@@ -56,8 +60,8 @@ class OfferShown(Shown):
     price_set_in: str
 
 
-class ModelShown(Shown):
-    """A model and who offers it. `set_in` says where in the configuration file it stands, if it does."""
+class ModelView(ResponseModel):
+    """A model and who offers it. `set_in` is where the configuration file sets it, if it does."""
 
     id: str
     object: Literal["model"] = "model"
@@ -65,75 +69,83 @@ class ModelShown(Shown):
     aliases: list[str]
     hidden: bool
     set_in: str
-    offers: list[OfferShown]
+    offers: list[OfferView]
 
 
-class ModelGiven(Given):
-    """How a model is called, and whether it is on the shelf."""
+class PutModelRequest(RequestModel):
+    """The names of a model, and whether it is hidden."""
 
-    id: Word
+    id: CatalogId
     name: Annotated[str, Field(max_length=MAX_ID)] = ""
-    aliases: Annotated[list[Word], Field(max_length=MAX_ALIASES)] = []
+    aliases: Annotated[list[CatalogId], Field(max_length=MAX_ALIASES)] = []
     hidden: bool = False
 
 
-class OfferGiven(Given):
-    """An offer of a model; what is left out stays as lists know it."""
+class PutOfferRequest(RequestModel):
+    """An offer of a model; a field that is left out is as the lists have it."""
 
-    model: Word
-    provider: Word
-    upstream_id: Word
-    context: Whole | None = None
-    max_output: Whole | None = None
+    model: CatalogId
+    provider: CatalogId
+    upstream_id: CatalogId
+    context: PositiveInt | None = None
+    max_output: PositiveInt | None = None
     can: list[Literal["tools", "images", "audio", "files", "choices", "json_schema"]] | None = None
     free: bool = False
     hidden: bool = False
 
 
-class TierGiven(Given):
-    """Other figures: above so many prompt tokens, or at a service tier, or both."""
+class PriceTierInput(RequestModel):
+    """Other prices: above so many prompt tokens, or at a service tier, or both."""
 
     above: Annotated[int, Field(ge=0, le=10**9)] = 0
     service: Literal["", "batch", "flex", "priority"] = ""
-    price: Figures
+    price: UnitPrices
 
 
-class PriceGiven(Given):
-    """The price of an offer. `sure` says that it is meant, though it is far from the model's other offers."""
+class CreatePriceRequest(RequestModel):
+    """The price of an offer. `sure`: it is meant, though it is far from what is known.
 
-    provider: Word
-    upstream_id: Word
-    price: Figures = {}
-    tiers: Annotated[list[TierGiven], Field(max_length=20)] = []
+    `as_listed`: the price that its provider lists and that is quarantined, instead of figures.
+    """
+
+    provider: CatalogId
+    upstream_id: CatalogId
+    price: UnitPrices = {}
+    tiers: Annotated[list[PriceTierInput], Field(max_length=20)] = []
     free: bool = False
     valid_from_ms: Moment | None = None
     sure: bool = False
+    as_listed: bool = False
 
 
-class PriceSet(Shown):
-    """A price that was set for an offer at a time; without `price` the lists' holds from then on."""
+class PriceEntry(ResponseModel):
+    """A price that was set for an offer; without `price` that of the lists holds from then on.
+
+    `usual_call`: what a usual call costs at the offer now, told after a change.
+    """
 
     id: str
     object: Literal["price"] = "price"
     provider: str
     upstream_id: str
-    price: PriceShown | None
+    price: PriceView | None
     source: str
     valid_from_ms: int
     created_ms: int
+    usual_call: str = ""
 
 
-class ListingShown(Shown):
+class ListingView(ResponseModel):
     """A provider's own list, as it was last read. `quarantined` prices are not believed."""
 
     read_ms: int
     offers: int
     quarantined: int
-    doubted: str
+    doubt_reason: str
 
 
-class ProviderShown(Shown):
-    """Whom models can be had from, whether it is on, and how its offers stand in this process."""
+class ProviderView(ResponseModel):
+    """A provider: whether it is on, and the circuit breakers of its offers in this process."""
 
     id: str
     object: Literal["provider"] = "provider"
@@ -147,15 +159,18 @@ class ProviderShown(Shown):
     credentials: int
     models: int
     breakers: dict[str, str]
-    listing: ListingShown | None
+    listing: ListingView | None
 
 
-def price_shown(price: Price) -> PriceShown:
+def price_view(price: Price) -> PriceView:
     """A price as it is shown."""
-    listed = {bucket: pico for bucket in BUCKETS if (pico := getattr(price, bucket))}
-    scales = {bucket: 10**6 if bucket in MILLION_BUCKETS else 1 for bucket in listed}
-    return PriceShown(
-        figures={bucket: usd_of_pico(pico * scales[bucket]) for bucket, pico in listed.items()},
+    figures = {
+        bucket: usd_from_pico(pico * (10**6 if bucket in MILLION_BUCKETS else 1))
+        for bucket in BUCKETS
+        if (pico := getattr(price, bucket))
+    }
+    return PriceView(
+        figures=figures,
         free=price.free,
         markup_bp=price.markup_bp,
         tiers=len(price.tiers),

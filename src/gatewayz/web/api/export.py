@@ -1,8 +1,8 @@
-"""Exports: a list as CSV (RFC 4180) for whoever sends `Accept: text/csv`, whole, a page of the store at a time.
+"""Exports: a list as CSV (RFC 4180) for whoever sends `Accept: text/csv`, whole, page by page.
 
-No cell is a formula: a text that a spreadsheet would reckon begins with an apostrophe; numbers stay numbers. An export
-that cannot go on (the store is away, too many rows, a client that does not read) is broken off, never ended as if it
-were whole.
+No cell is a formula: a text that a spreadsheet would compute begins with an apostrophe; numbers
+stay numbers. An export that cannot go on (the store is away, too many rows, a client that does not
+read) is broken off, never ended as if it were whole.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from gatewayz.control.context import RequestContext
 from gatewayz.core.faults import Fault
-from gatewayz.store.sql.slices import Cut
-from gatewayz.web.api.shapes import Listed, Shown
-from gatewayz.web.api.visit import Visit
+from gatewayz.core.pagination import Cursor
+from gatewayz.web.api.shapes import ListResponse, ResponseModel
+from gatewayz.web.asgi import wait_for_disconnect
 
 PAGE_ROWS = 1_000
 MAX_ROWS = 1_000_000
@@ -27,107 +28,114 @@ UNREAD_S = 30.0
 """How long a client may not read."""
 CSV = "text/csv"
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-BEGINS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+FORMULA_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 """What a formula begins with for spreadsheets; the last four are the first four in full width."""
-FORMULA = re.compile(rf"(\A[\t\r\n]?|[;\t\r\n]\"*)(?=[{BEGINS}])|\A(?=[\t\r\n])")
-"""Before a formula at the beginning of a text, and after what some spreadsheets take for the end of a cell."""
-SKIPPED = frozenset({"object"})
-Page = Callable[[Cut], Awaitable[Listed[Any]]]
+FORMULA = re.compile(rf"(\A[\t\r\n]?|[;\t\r\n]\"*)(?=[{FORMULA_STARTS}])|\A(?=[\t\r\n])")
+"""Before a formula: at the start of a text, or where some spreadsheets see the end of a cell."""
+HIDDEN_FIELDS = frozenset({"object"})
+FetchPage = Callable[[Cursor], Awaitable[ListResponse[Any]]]
 
 
 def _wants_csv(request: Request) -> bool:
-    asked = request.headers.get("accept", "")
-    return any(part.partition(";")[0].strip().lower() == CSV for part in asked.split(","))
+    accept = request.headers.get("accept", "")
+    return any(part.partition(";")[0].strip().lower() == CSV for part in accept.split(","))
 
 
-AsCsv = Annotated[bool, Depends(_wants_csv)]
+WantsCsv = Annotated[bool, Depends(_wants_csv)]
 
 
-async def exported(
-    here: Visit, name: str, row: type[Shown], page: Page, after: str = ""
+def export_csv(
+    ctx: RequestContext,
+    name: str,
+    row_model: type[ResponseModel],
+    fetch_page: FetchPage,
+    after: str = "",
 ) -> Response:
-    """The rows from a cursor on, as a file. Faults: those of the first page; `rate_limited` when it is sent."""
-    first = await page(Cut(after=after, limit=PAGE_ROWS))
-    return Export(here, name, [one for one in row.model_fields if one not in SKIPPED], first, page)
+    """The rows after a cursor as the file `name`.csv, with the fields of `row_model` as columns.
+
+    Faults: when it is sent: `rate_limited`, before anything is read, and those of the first page.
+    """
+    columns = [field for field in row_model.model_fields if field not in HIDDEN_FIELDS]
+    return CsvResponse(ctx, name, columns, fetch_page, after)
 
 
-class Export(Response):
+class CsvResponse(Response):
     """Sends a page, and reads the next one when the client has taken it."""
 
     media_type = f"{CSV}; charset=utf-8; header=present"
 
     def __init__(
-        self, here: Visit, name: str, columns: Sequence[str], first: Listed[Any], page: Page
+        self,
+        ctx: RequestContext,
+        name: str,
+        columns: Sequence[str],
+        fetch_page: FetchPage,
+        after: str,
     ) -> None:
         super().__init__()
+        # The length is not known before the last page.
         del self.headers["content-length"]
         self.headers["content-disposition"] = f'attachment; filename="{name}.csv"'
-        self.headers["x-content-type-options"] = "nosniff"
         self._columns = columns
-        self._first = first
-        self._page = page
-        self._turn = here.office.exports.taking(here.who.account)
+        self._fetch_page = fetch_page
+        self._after = after
+        self._slot = ctx.control.exports.slot(ctx.account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = asyncio.get_running_loop().create_task(_left(receive))
+        disconnect = asyncio.get_running_loop().create_task(wait_for_disconnect(receive))
         try:
-            with self._turn:
-                await self._told(send, left)
+            with self._slot:
+                first = await self._fetch_page(Cursor(after=self._after, limit=PAGE_ROWS))
+                await self._send_file(first, send, disconnect)
         finally:
-            left.cancel()
+            disconnect.cancel()
 
-    async def _told(self, send: Send, left: "asyncio.Task[None]") -> None:
+    async def _send_file(
+        self, first: ListResponse[Any], send: Send, disconnect: "asyncio.Task[None]"
+    ) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
-            await self._pages(send, left)
+            await self._send_pages(first, send, disconnect)
         except (Fault, TimeoutError):
-            # Without its last piece the answer is broken off, and the client knows that it is not whole.
+            # Without its last piece the answer is broken off: the client sees that it is not whole.
             return
 
-    async def _pages(self, send: Send, left: "asyncio.Task[None]") -> None:
-        page, count, text = self._first, 0, lines([self._columns])
+    async def _send_pages(
+        self, first: ListResponse[Any], send: Send, disconnect: "asyncio.Task[None]"
+    ) -> None:
+        page, count, text = first, 0, csv_lines([self._columns])
         while True:
-            rows = [[cell(getattr(row, name)) for name in self._columns] for row in page.data]
+            rows = [[csv_cell(getattr(row, name)) for name in self._columns] for row in page.data]
             count += len(rows)
-            more = page.next is not None
+            body = (text + csv_lines(rows)).encode()
             async with asyncio.timeout(UNREAD_S):
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": (text + lines(rows)).encode(),
-                        "more_body": True,
-                    }
-                )
-            if left.done() or count > MAX_ROWS:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+
+            if disconnect.done() or count > MAX_ROWS:
                 return
-            if not more:
+            if page.next is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            page, text = await self._page(Cut(after=page.next or "", limit=PAGE_ROWS)), ""
+            page, text = await self._fetch_page(Cursor(after=page.next, limit=PAGE_ROWS)), ""
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def cell(value: Any) -> str:
-    """A value as it stands in a file."""
+def csv_cell(value: Any) -> str:
+    """A value as it stands in a file. Example: `csv_cell("=1+1")` is `"'=1+1"`."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if NUMBER.fullmatch(text) else FORMULA.sub(_marked, text)
+    return text if NUMBER.fullmatch(text) else FORMULA.sub(_escape_formula, text)
 
 
-def _marked(found: re.Match[str]) -> str:
-    """The apostrophe stands before everything at the beginning of a text, and after the end of a cell."""
-    return f"'{found[0]}" if found.start() == 0 else f"{found[0]}'"
+def _escape_formula(match: re.Match[str]) -> str:
+    """The apostrophe is first in a text, and comes after what ends a cell."""
+    return f"'{match[0]}" if match.start() == 0 else f"{match[0]}'"
 
 
-def lines(rows: Sequence[Sequence[str]]) -> str:
+def csv_lines(rows: Sequence[Sequence[str]]) -> str:
     """Rows as RFC 4180 writes them."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerows(rows)
-    return written.getvalue()
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()

@@ -1,35 +1,33 @@
-"""`/v1/tokens`: short-lived tokens for web pages. A token is shown when it is minted, and never again."""
+"""`/v1/tokens`: short-lived tokens for web pages. A token is shown when it is made, never again."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatewayz.store.sql import tokens
-from gatewayz.store.sql.keys import Owner
-from gatewayz.store.sql.tokens import Token, TokenWish
+from gatewayz.control import tokens
+from gatewayz.control.tokens import Token, TokenSpec
+from gatewayz.core.money import nanos_from_usd
 from gatewayz.web.api.shapes import (
-    Done,
-    Given,
-    Here,
+    Ctx,
+    DeleteResponse,
     Id,
-    Listed,
+    ListResponse,
     Name,
-    Shown,
-    Sliced,
+    PageCursor,
+    RequestModel,
+    ResponseModel,
     Usd,
-    UsdGiven,
-    nanos,
-    sliced,
-    usd,
+    UsdAmount,
+    list_response,
+    usd_or_none,
 )
-from gatewayz.web.api.visit import Visit
 
 Origin = Annotated[str, Field(max_length=200, examples=["https://app.example.com"])]
 Model = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class TokenShown(Shown):
-    """A token without its secret. `models` that are empty restrict it to its key's; `limit` is what it may cost."""
+class TokenView(ResponseModel):
+    """A token without its secret. Without `models` its key's hold; `limit` is what it may cost."""
 
     id: str
     object: Literal["token"] = "token"
@@ -49,68 +47,60 @@ class TokenShown(Shown):
     revoked_ms: int | None
 
 
-class TokenMade(TokenShown):
+class TokenWithSecret(TokenView):
     """A new token: `secret` is shown this once."""
 
     secret: str
 
 
-class TokenGiven(Given):
-    """What a new token shall be: from which pages it may be used, and how far it reaches within its key."""
+class CreateTokenRequest(RequestModel):
+    """A new token: the pages it may be used from, and how far it reaches within its key."""
 
     origins: Annotated[list[Origin], Field(min_length=1, max_length=tokens.MAX_ORIGINS)]
     name: Name = ""
     models: Annotated[list[Model], Field(max_length=tokens.MAX_MODELS)] = []
-    limit: UsdGiven | None = None
-    expires_in_s: Annotated[int, Field(ge=1, le=tokens.MAX_TTL_S)] = tokens.USUAL_TTL_S
+    limit: UsdAmount | None = None
+    expires_in_s: Annotated[int, Field(ge=1, le=tokens.MAX_TTL_S)] = tokens.DEFAULT_TTL_S
 
 
-def _shown(token: Token, now_ms: int) -> TokenShown:
-    own = {
-        name: getattr(token, name)
-        for name in ("id", "account", "key", "name", "expires_ms", "created_ms", "revoked_ms")
-    }
-    return TokenShown(
-        **own,
+def token_view(token: Token, now_ms: int) -> TokenView:
+    """A token as it is shown."""
+    same = ("id", "account", "key", "name", "expires_ms", "created_ms", "revoked_ms")
+    return TokenView(
+        **{name: getattr(token, name) for name in same},
         token=token.shown,
         state=token.state(now_ms),
         origins=list(token.origins),
         models=list(token.models),
-        limit=None if token.limit is None else usd(token.limit),
+        limit=usd_or_none(token.limit),
         limit_nanos=token.limit,
-        spent=None if token.spent is None else usd(token.spent),
+        spent=usd_or_none(token.spent),
         spent_nanos=token.spent,
     )
 
 
-def _owner(here: Visit) -> Owner:
-    """Whose tokens may be seen and ended: the account's, this person's, or this key's."""
-    who = here.who
-    return Owner(who.account) if here.keeps_account else Owner(who.account, who.user, who.key)
-
-
-async def mint(here: Here, given: TokenGiven) -> TokenMade:
-    """Mint a token for a web page: for calls and the list of models, never more than this key may do."""
-    wish = TokenWish(
-        account=here.who.account,
-        key=here.who.key,
-        name=given.name,
-        origins=tuple(given.origins),
-        models=tuple(given.models),
-        ttl_s=given.expires_in_s,
-        limit=None if given.limit is None else nanos(given.limit),
+async def create_token(ctx: Ctx, body: CreateTokenRequest) -> TokenWithSecret:
+    """Make a token for a web page: for calls and the model list, within what this key may do."""
+    spec = TokenSpec(
+        account=ctx.account,
+        key=ctx.principal.key,
+        name=body.name,
+        origins=tuple(body.origins),
+        models=tuple(body.models),
+        ttl_s=body.expires_in_s,
+        limit=None if body.limit is None else nanos_from_usd(body.limit),
     )
-    secret, made = await tokens.mint(here.desk, wish)
-    return TokenMade(secret=secret, **_shown(made, here.now_ms).model_dump())
+    secret, token = await tokens.create_token(ctx.transaction, spec)
+    return TokenWithSecret(secret=secret, **token_view(token, ctx.now_ms).model_dump())
 
 
-async def several(here: Here, cut: Sliced) -> Listed[TokenShown]:
+async def list_tokens(ctx: Ctx, cursor: PageCursor) -> ListResponse[TokenView]:
     """The tokens of the account, or those of this person or this key; the oldest first."""
-    found, more = await tokens.several(here.database, _owner(here), cut)
-    return sliced(more, [_shown(one, here.now_ms) for one in found])
+    rows, page = await tokens.list_tokens(ctx.database, ctx.owner, cursor)
+    return list_response(page, [token_view(token, ctx.now_ms) for token in rows])
 
 
-async def revoke(here: Here, id: Id) -> Done:
-    """End a token before its time; it is refused everywhere within two seconds."""
-    await tokens.revoke(here.desk, _owner(here), id)
-    return Done(id=id, object="token")
+async def revoke_token(ctx: Ctx, id: Id) -> DeleteResponse:
+    """Revoke a token before its time; it is refused everywhere within two seconds."""
+    await tokens.revoke_token(ctx.transaction, ctx.owner, id)
+    return DeleteResponse(id=id, object="token")

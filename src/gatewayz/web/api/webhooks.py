@@ -1,36 +1,40 @@
-"""`/v1/account/webhook`, `/v1/account/notices`: where an account is told of low balance and spent budgets, and was."""
+"""Webhooks and notifications, `/v1/account/…` and `/admin/…`: where accounts are notified.
+
+Notifications tell of a low balance and of budgets that are spent; the list tells what became of
+each.
+"""
 
 from typing import Annotated, Any, Literal
 
 from msgspec.json import decode
 from pydantic import Field
 
+from gatewayz.control import webhooks
+from gatewayz.control.context import RequestContext
+from gatewayz.control.webhooks import WebhookSpec
+from gatewayz.core.money import nanos_from_usd
+from gatewayz.core.pagination import Cursor
 from gatewayz.core.webhooks import MAX_URL
-from gatewayz.store.sql import webhooks
-from gatewayz.store.sql.slices import Cut
-from gatewayz.store.sql.webhooks import Wish
-from gatewayz.web.api.admin_accounts import Of
-from gatewayz.web.api.admin_keys import Account
 from gatewayz.web.api.shapes import (
-    Done,
-    Given,
-    Here,
+    AccountFilter,
+    AccountIdQuery,
+    Ctx,
+    DeleteResponse,
     Id,
-    Listed,
-    Shown,
-    Sliced,
+    ListResponse,
+    PageCursor,
+    RequestModel,
+    ResponseModel,
     Usd,
-    UsdGiven,
-    nanos,
-    sliced,
-    usd,
+    UsdAmount,
+    list_response,
+    usd_or_none,
 )
-from gatewayz.web.api.visit import Visit
 
 Url = Annotated[
     str, Field(min_length=1, max_length=MAX_URL, description="https, at a public address")
 ]
-SecretGiven = Annotated[
+WebhookSecretInput = Annotated[
     str,
     Field(
         max_length=128,
@@ -38,12 +42,17 @@ SecretGiven = Annotated[
     ),
 ]
 LowBalance = Annotated[
-    UsdGiven, Field(description="Below it the account is told; without it never")
+    UsdAmount, Field(description="The account is notified below it; without it never")
 ]
+NOTIFICATION_FIELDS = (
+    *("id", "kind", "state", "attempts", "status", "why"),
+    *("created_ms", "ended_ms"),
+)
+"""Those that are shown as the row has them."""
 
 
-class WebhookShown(Shown):
-    """Where notices go. `secret` is shown in the answer that made it and never again."""
+class WebhookView(ResponseModel):
+    """Where notifications go. `secret` is shown in the answer that made it and never again."""
 
     object: Literal["webhook"] = "webhook"
     account: str
@@ -57,28 +66,28 @@ class WebhookShown(Shown):
     changed_ms: int
 
 
-class WebhookGiven(Given):
+class PutWebhookRequest(RequestModel):
     """A webhook, in the place of the one before."""
 
     url: Url
-    secret: SecretGiven | None = None
+    secret: WebhookSecretInput | None = None
     low_balance: LowBalance | None = None
 
 
-class AnyWebhookGiven(WebhookGiven):
+class PutAnyWebhookRequest(PutWebhookRequest):
     """A webhook, and whose."""
 
     account: Id
 
 
-class NoticeShown(Shown):
-    """A notice: what is told (`body`), whether it was taken, and what the last attempt came to.
+class NotificationView(ResponseModel):
+    """A notification: its `body`, whether it was delivered, and how the last attempt ended.
 
     `id` is the `webhook-id` of every attempt; `status` is 0 where there was no answer.
     """
 
     id: str
-    object: Literal["notice"] = "notice"
+    object: Literal["notification"] = "notification"
     account: str
     kind: str
     body: dict[str, Any]
@@ -91,93 +100,98 @@ class NoticeShown(Shown):
     ended_ms: int | None
 
 
-class Sent(Shown):
-    """A notice that is on its way; `/v1/account/notices` tells what became of it."""
+class NotificationReceipt(ResponseModel):
+    """A notification that will be sent; `/v1/account/notifications` tells what became of it."""
 
     id: str
-    object: Literal["notice"] = "notice"
+    object: Literal["notification"] = "notification"
 
 
-async def _shown(here: Visit, account: str, secret: str = "") -> WebhookShown:
-    found = await webhooks.one(here.database, account)
-    low = found.low_balance
-    return WebhookShown(
-        account=account,
-        url=found.url,
-        secret=secret or None,
-        low_balance=None if low is None else usd(low),
-        low_balance_nanos=low,
-        waiting=found.waiting,
-        failed=found.failed,
-        created_ms=found.created_ms,
-        changed_ms=found.changed_ms,
+def notification_view(row: dict[str, Any]) -> NotificationView:
+    """A notification, a row of the outbox, as it is shown."""
+    return NotificationView(
+        account=row["account_id"],
+        body=decode(row["body"]),
+        next_ms=row["next_ms"] if row["state"] == "waiting" else None,
+        **{name: row[name] for name in NOTIFICATION_FIELDS},
     )
 
 
-async def _put(here: Visit, account: str, given: WebhookGiven) -> WebhookShown:
-    low = None if given.low_balance is None else nanos(given.low_balance)
-    wish = Wish(url=given.url, secret=given.secret or "", low_balance=low)
-    made = await webhooks.put(here.desk, account, wish, private=here.office.private_webhooks)
-    return await _shown(here, account, made)
+async def get_webhook(ctx: Ctx) -> WebhookView:
+    """Where the account's notifications go."""
+    return await _webhook_view(ctx, ctx.account)
 
 
-async def _listed(here: Visit, account: str, cut: Cut) -> Listed[NoticeShown]:
-    found = await webhooks.notices(here.database, account, cut)
-    same = ("id", "kind", "state", "attempts", "status", "why", "created_ms", "ended_ms")
-    rows = [
-        NoticeShown(
-            account=row["account_id"],
-            body=decode(row["body"]),
-            next_ms=row["next_ms"] if row["state"] == "waiting" else None,
-            **{name: row[name] for name in same},
-        )
-        for row in found.rows
-    ]
-    return sliced(found, rows)
+async def put_webhook(ctx: Ctx, body: PutWebhookRequest) -> WebhookView:
+    """Set where notifications go, their secret, and the low balance that is notified."""
+    return await _put_webhook(ctx, ctx.account, body)
 
 
-async def show(here: Here) -> WebhookShown:
-    """Where the account's notices go."""
-    return await _shown(here, here.who.account)
+async def delete_webhook(ctx: Ctx) -> DeleteResponse:
+    """Send no notifications any more."""
+    await webhooks.delete_webhook(ctx.transaction, ctx.account)
+    return DeleteResponse(id=ctx.account, object="webhook")
 
 
-async def put(here: Here, given: WebhookGiven) -> WebhookShown:
-    """Set where notices go, under which secret, and below which balance the account is told."""
-    return await _put(here, here.who.account, given)
+async def send_test_notification(ctx: Ctx) -> NotificationReceipt:
+    """Send a notification that says nothing but that it arrives."""
+    return NotificationReceipt(id=await webhooks.enqueue_test(ctx.transaction, ctx.account))
 
 
-async def remove(here: Here) -> Done:
-    """Send no notices any more."""
-    await webhooks.remove(here.desk, here.who.account)
-    return Done(id=here.who.account, object="webhook")
+async def list_notifications(ctx: Ctx, cursor: PageCursor) -> ListResponse[NotificationView]:
+    """The account's notifications and what became of each; the newest first."""
+    return await _list_notifications(ctx, ctx.account, cursor)
 
 
-async def test(here: Here) -> Sent:
-    """Send a notice that says nothing but that it arrives."""
-    return Sent(id=await webhooks.test(here.desk, here.who.account))
+async def get_any_webhook(ctx: Ctx, account: AccountIdQuery) -> WebhookView:
+    """Where an account's notifications go."""
+    return await _webhook_view(ctx, account)
 
 
-async def notices(here: Here, cut: Sliced) -> Listed[NoticeShown]:
-    """The account's notices and what became of each; the newest first."""
-    return await _listed(here, here.who.account, cut)
+async def put_any_webhook(ctx: Ctx, body: PutAnyWebhookRequest) -> WebhookView:
+    """Set where an account's notifications go, their secret, and its low balance."""
+    return await _put_webhook(ctx, body.account, body)
 
 
-async def show_any(here: Here, account: Account) -> WebhookShown:
-    """Where an account's notices go."""
-    return await _shown(here, account)
+async def delete_any_webhook(ctx: Ctx, account: AccountIdQuery) -> DeleteResponse:
+    """Send an account no notifications any more."""
+    await webhooks.delete_webhook(ctx.transaction, account)
+    return DeleteResponse(id=account, object="webhook")
 
 
-async def put_any(here: Here, given: AnyWebhookGiven) -> WebhookShown:
-    """Set where an account's notices go, under which secret, and below which balance it is told."""
-    return await _put(here, given.account, given)
+async def list_any_notifications(
+    ctx: Ctx, cursor: PageCursor, account: AccountFilter = ""
+) -> ListResponse[NotificationView]:
+    """The notifications of an account, or of all, and what became of each; the newest first."""
+    return await _list_notifications(ctx, account, cursor)
 
 
-async def remove_any(here: Here, account: Account) -> Done:
-    """Send an account no notices any more."""
-    await webhooks.remove(here.desk, account)
-    return Done(id=account, object="webhook")
+async def _webhook_view(ctx: RequestContext, account: str, secret: str = "") -> WebhookView:
+    webhook = await webhooks.get_webhook(ctx.database, account)
+    return WebhookView(
+        account=account,
+        url=webhook.url,
+        secret=secret or None,
+        low_balance=usd_or_none(webhook.low_balance),
+        low_balance_nanos=webhook.low_balance,
+        waiting=webhook.waiting,
+        failed=webhook.failed,
+        created_ms=webhook.created_ms,
+        changed_ms=webhook.changed_ms,
+    )
 
 
-async def any_notices(here: Here, cut: Sliced, account: Of = "") -> Listed[NoticeShown]:
-    """The notices of an account, or of all, and what became of each; the newest first."""
-    return await _listed(here, account, cut)
+async def _put_webhook(ctx: RequestContext, account: str, body: PutWebhookRequest) -> WebhookView:
+    low_balance = None if body.low_balance is None else nanos_from_usd(body.low_balance)
+    spec = WebhookSpec(url=body.url, secret=body.secret or "", low_balance=low_balance)
+    secret = await webhooks.put_webhook(
+        ctx.transaction, account, spec, private=ctx.control.allow_private_webhooks
+    )
+    return await _webhook_view(ctx, account, secret)
+
+
+async def _list_notifications(
+    ctx: RequestContext, account: str, cursor: Cursor
+) -> ListResponse[NotificationView]:
+    page = await webhooks.list_notifications(ctx.database, account, cursor)
+    return list_response(page, [notification_view(row) for row in page.rows])

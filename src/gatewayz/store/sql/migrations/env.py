@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions, on the connection that `migrating` hands over, in one transaction."""
+"""What Alembic runs: the revisions, on the connection from `migrate`, in one transaction."""
 
 from alembic import context
 

@@ -9,8 +9,8 @@ down_revision = "0005"
 REFUNDS = sa.text("kind = 'refund_call'")
 SUMS = """
 INSERT INTO usage_days (account_id, key_id, day, calls, failed, input_tokens, output_tokens, cost)
-SELECT account_id, key_id, received_ms / 86400000, COUNT(*), SUM(CASE WHEN fault <> '' THEN 1 ELSE 0 END),
-    SUM(input_tokens), SUM(output_tokens), SUM(cost)
+SELECT account_id, key_id, received_ms / 86400000, COUNT(*),
+    SUM(CASE WHEN fault <> '' THEN 1 ELSE 0 END), SUM(input_tokens), SUM(output_tokens), SUM(cost)
 FROM calls GROUP BY account_id, key_id, received_ms / 86400000
 """
 

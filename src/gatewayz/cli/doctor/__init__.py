@@ -1,0 +1,1 @@
+"""`gatewayz doctor` and what it looks for; `providers`, `settings`, one real call to a provider."""

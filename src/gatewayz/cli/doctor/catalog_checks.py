@@ -1,0 +1,50 @@
+"""What the doctor looks for in the catalogue: unpriced models, old lists, doubted lists."""
+
+import time
+from collections.abc import Iterator
+
+from gatewayz.catalog.report import build_report, callable_offers, why_not_sold
+from gatewayz.cli.catalog import load_catalog, load_listings
+from gatewayz.cli.doctor.findings import Finding
+from gatewayz.providers.spec import Provider
+from gatewayz.settings import LoadedSettings
+
+STALE_FACTOR = 4
+"""A list that is this many times older than it should be read is worth a word."""
+DAY_S = 86_400
+
+
+def catalog_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    """What can be called and sold, and the state of the lists of the providers that are on."""
+    catalog = load_catalog(loaded)
+    report = build_report(catalog)
+    offers = [
+        offer for model in catalog.models.values() for offer in callable_offers(model, catalog)
+    ]
+    unsold = sum(1 for offer in offers if why_not_sold(offer))
+
+    failover = f"{report.callable_failover_models} of them at two providers or more"
+    yield Finding("ok", "models", f"{report.callable_models} can be called, {failover}")
+    if unsold:
+        yield Finding(
+            "note",
+            "prices",
+            "without a price, and so served to the house only: "
+            f"{unsold} of the offers that can be called; "
+            "`gatewayz models report` says which and why",
+        )
+    yield from _listing_findings(loaded, providers)
+
+
+def _listing_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    every_s, now_s = loaded.settings.catalog.sync_every_s, time.time()
+    for name, listing in load_listings(loaded).items():
+        if name not in providers or providers[name].off:
+            continue
+        subject = f"list of {name}"
+        if listing.doubt_reason:
+            yield Finding("note", subject, f"{listing.doubt_reason}; its prices are not used")
+        age_s = now_s - listing.read_s
+        if every_s and age_s > every_s * STALE_FACTOR:
+            hint = f"`gatewayz models sync {name}` says why"
+            yield Finding("note", subject, f"was last read {age_s / DAY_S:.1f} days ago; {hint}")

@@ -1,0 +1,163 @@
+"""`gatewayz doctor`: what is wrong with this installation, and what to do about it."""
+
+import os
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.merge import merge_catalog
+from gatewayz.cli.doctor.account_checks import account_findings
+from gatewayz.cli.doctor.catalog_checks import catalog_findings
+from gatewayz.cli.doctor.findings import Finding
+from gatewayz.cli.doctor.store_checks import store_findings
+from gatewayz.core.faults import Fault
+from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.spec import Provider
+from gatewayz.settings import LoadedSettings, catalog_sources_from_settings, load_settings
+from gatewayz.store.secret import FILE as SECRET_FILE
+
+MIN_DESCRIPTORS = 4_096
+YEAR_2026_S = 1_767_225_600
+CONNECT_TIMEOUT_S = 2.0
+MARKS = {
+    "ok": "[green]ok[/green]  ",
+    "note": "[yellow]note[/yellow]",
+    "bad": "[bold red]bad[/bold red] ",
+}
+
+
+def doctor(config: str, flags: Mapping[str, Any]) -> int:
+    """Prints findings; exit status 1 when one is bad."""
+    findings = list(diagnose(config, flags))
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        console.print(f"{MARKS[finding.level]} {finding.subject}: {finding.message}")
+    return 1 if any(finding.level == "bad" for finding in findings) else 0
+
+
+def diagnose(config: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
+    """Every finding, the settings first: without them nothing else can be judged."""
+    try:
+        loaded = load_settings(config, flags)
+        providers = providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
+        sources = catalog_sources_from_settings(loaded.settings)
+        Catalog(merge_catalog(sources, providers), providers)
+    except Fault as fault:
+        yield Finding("bad", "settings", fault.message)
+        return
+    yield Finding("ok", "settings", f"read from {loaded.source}")
+    for check in CHECKS:
+        yield from check(loaded, providers)
+
+
+def _data_dir_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    path = Path(loaded.settings.data_dir)
+    parent = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), path)
+    if not os.access(parent, os.W_OK):
+        yield Finding(
+            "bad", "data directory", f"{path} cannot be written; set data_dir to a place that can"
+        )
+        return
+    yield Finding("ok", "data directory", f"{path} can be written")
+    file = path / SECRET_FILE
+    if file.exists() and file.stat().st_mode & 0o077:
+        yield Finding("bad", file.name, f"others can read {file}; run: chmod 600 {file}")
+
+
+def _port_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    web = loaded.settings.web
+    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((web.host, web.port))
+        except OSError as error:
+            why = f"{web.host}:{web.port} is taken ({error.strerror})"
+            hint = "a running gateway, or choose another with --port"
+            yield Finding("note", "port", f"{why}; {hint}")
+            return
+    yield Finding("ok", "port", f"{web.host}:{web.port} is free")
+
+
+def _worker_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    workers = loaded.settings.web.workers
+    if workers > 1:
+        yield Finding(
+            "note",
+            "workers",
+            f"{workers} processes, each with its share of every limit: "
+            "a key with few connections is refused early",
+        )
+
+
+def _machine_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < MIN_DESCRIPTORS:
+        yield Finding(
+            "note",
+            "open files",
+            f"the limit is {soft}; for many streams raise it: ulimit -n {MIN_DESCRIPTORS}",
+        )
+    if time.time() < YEAR_2026_S:
+        yield Finding(
+            "bad", "clock", "this machine's date is in the past; TLS to providers will fail"
+        )
+    authorities = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    if not authorities and not os.environ.get("SSL_CERT_DIR"):
+        yield Finding(
+            "note", "TLS", "no certificate authorities were found; install ca-certificates"
+        )
+
+
+def _provider_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    on = [provider for provider in providers.values() if not provider.off and not provider.built_in]
+    none = "none but the simulator; set a key such as OPENAI_API_KEY"
+    if on:
+        yield Finding("ok", "providers on", ", ".join(provider.id for provider in on))
+    else:
+        yield Finding("note", "providers on", f"{none} (`gatewayz providers` lists all)")
+    for provider in on:
+        if not provider.verified:
+            yield Finding(
+                "note",
+                provider.id,
+                "its facts are unverified; try `gatewayz providers test` before you rely on it",
+            )
+        if provider.local or provider.own:
+            yield _connection_finding(provider)
+    for name, settings in loaded.settings.providers.items():
+        if providers[name].off and settings.enabled:
+            yield Finding("note", name, f"configured, but off: {providers[name].off}")
+
+
+def _connection_finding(provider: Provider) -> Finding:
+    parts = urlsplit(provider.base_url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        why = f"nothing answers at {host}:{port} ({error}); start it, or fix base_url"
+        return Finding("bad", provider.id, why)
+    return Finding("ok", provider.id, f"something listens at {host}:{port}")
+
+
+Check = Callable[[LoadedSettings, dict[str, Provider]], Iterator[Finding]]
+CHECKS: tuple[Check, ...] = (
+    _data_dir_findings,
+    store_findings,
+    _port_findings,
+    _worker_findings,
+    _machine_findings,
+    _provider_findings,
+    account_findings,
+    catalog_findings,
+)

@@ -1,0 +1,1 @@
+"""`gatewayz serve`, its workers, its first question; `gatewayz demo`; `gatewayz simulator`."""

@@ -1,0 +1,33 @@
+"""`gatewayz serve`: takes the port, then serves in one process or with workers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatewayz.core.faults import Fault
+from gatewayz.settings import load_settings
+from gatewayz.web.listener import bind_socket
+
+
+def serve(config: str, flags: Mapping[str, Any]) -> int:
+    """Serves until it is told to stop; the exit status. Faults: `bad_request`, `unavailable`."""
+    loaded = load_settings(config, flags)
+    web = loaded.settings.web
+    try:
+        listener = bind_socket(web.host, web.port)
+    except OSError as error:
+        why = f"{web.host}:{web.port} cannot be listened on: {error.strerror or error}."
+        raise Fault(
+            "unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run."
+        ) from None
+
+    if web.workers > 1:
+        from gatewayz.cli.serve.supervisor import supervise
+
+        # The port was free; the workers take it, each with a socket of its own.
+        address = listener.getsockname()[:2]
+        listener.close()
+        return supervise(loaded, address)
+
+    from gatewayz.cli.serve.process import serve_single_process
+
+    return serve_single_process(loaded, listener)

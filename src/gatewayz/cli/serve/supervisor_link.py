@@ -1,0 +1,117 @@
+"""A worker's link to its supervisor: it reports counts, asks for the total, drains on command.
+
+When the supervisor is gone the worker drains too: nobody would start another in its place, and
+nobody would stop it.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import msgspec
+
+from gatewayz.assemble import Assembly
+from gatewayz.cli.serve.worker_channel import (
+    Alive,
+    CountsReport,
+    CountsRequest,
+    CountsTotal,
+    CountsTotalRequest,
+    Drain,
+    MessageChannel,
+    Ready,
+    StartWorker,
+    ToWorker,
+    open_channel,
+)
+from gatewayz.core.faults import Fault
+from gatewayz.observe.metrics_snapshot import MetricsSnapshot
+
+PUSH_S = 1.0
+"""Counts of at most this long are lost when a worker is killed; so often it says that it is alive."""
+TOTAL_TIMEOUT_S = 2.0
+LAST_PUSH_TIMEOUT_S = 1.0
+
+
+class SupervisorLink:
+    """The `WorkerGroup` of a worker; `start` is what the supervisor wants of it."""
+
+    def __init__(self, channel: MessageChannel[Any], start: StartWorker) -> None:
+        self.start = start
+        self.worker = start.worker
+        self.workers = start.workers
+        self._channel = channel
+        self._total: asyncio.Future[MetricsSnapshot] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def total_metrics(self, own: MetricsSnapshot) -> MetricsSnapshot:
+        if self._total is None:
+            self._total = asyncio.get_running_loop().create_future()
+            self._channel.send(CountsTotalRequest(own))
+        try:
+            # Shielded: one answer serves every scrape that waits, whichever of them gives up.
+            return await asyncio.wait_for(asyncio.shield(self._total), TOTAL_TIMEOUT_S)
+        except TimeoutError:
+            self._total = None
+            raise Fault(
+                "unavailable", "The supervisor of the workers does not answer.", retry_after_s=1.0
+            ) from None
+
+    def join(self, assembly: Assembly) -> None:
+        """From now on the worker serves, reports, and obeys."""
+        self._tasks = [
+            asyncio.create_task(self._receive_commands(assembly)),
+            asyncio.create_task(self._push_counts(assembly)),
+        ]
+        self._channel.send(Ready())
+
+    async def leave(self, assembly: Assembly) -> None:
+        """Reports the last counts, and closes the channel."""
+        for task in self._tasks:
+            task.cancel()
+        self._channel.send(_counts_report(assembly))
+        await asyncio.wait(
+            [asyncio.create_task(self._channel.flush())], timeout=LAST_PUSH_TIMEOUT_S
+        )
+        self._channel.close()
+
+    async def _receive_commands(self, assembly: Assembly) -> None:
+        while (message := await self._channel.receive()) is not None:
+            match message:
+                case CountsRequest():
+                    self._channel.send(_counts_report(assembly))
+                case CountsTotal(counts=counts):
+                    self._resolve_total(counts)
+                case Drain(hurry=hurry):
+                    assembly.server.should_exit = True
+                    assembly.server.force_exit = assembly.server.force_exit or hurry
+        assembly.server.should_exit = True
+
+    def _resolve_total(self, counts: MetricsSnapshot) -> None:
+        waiting, self._total = self._total, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(counts)
+
+    async def _push_counts(self, assembly: Assembly) -> None:
+        last = b""
+        while True:
+            await asyncio.sleep(PUSH_S)
+            content = msgspec.msgpack.encode(_counts_report(assembly))
+            if content == last:
+                self._channel.send(Alive())
+            else:
+                self._channel.send_encoded(content)
+                last = content
+            await self._channel.flush()
+
+
+def _counts_report(assembly: Assembly) -> CountsReport:
+    assembly.bus.flush()
+    return CountsReport(assembly.metrics.snapshot())
+
+
+async def connect_supervisor(descriptor: int) -> SupervisorLink | None:
+    """The link over an inherited descriptor; nothing when the supervisor has gone already."""
+    channel = await open_channel(socket.socket(fileno=descriptor), ToWorker)
+    start = await channel.receive()
+    return SupervisorLink(channel, start) if isinstance(start, StartWorker) else None

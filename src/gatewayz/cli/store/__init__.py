@@ -1,0 +1,1 @@
+"""Commands on the database as a whole: migrate, back up, restore, move."""

@@ -1,0 +1,1 @@
+"""What operators and customers change and look at: accounts, keys, credit, webhooks, overrides."""

@@ -1,0 +1,289 @@
+"""Accounts: who has a wallet, how it is billed, and what holds for all of its keys."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gatewayz.control.audit import AuditEvent
+from gatewayz.control.json_columns import json_text
+from gatewayz.control.transactions import ControlTransaction
+from gatewayz.core.calls import new_ulid
+from gatewayz.core.faults import Fault
+from gatewayz.core.money import Nanos, usd_text
+from gatewayz.core.pagination import Cursor, Page
+from gatewayz.core.renamed import current_limits
+from gatewayz.ledger.values import Billing
+from gatewayz.limits.rules import ACCOUNT_LIMITS, validate_limits
+from gatewayz.store.sql.database import Database
+from gatewayz.store.sql.pagination import MAX_LISTED, paginate
+from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+MAX_NAME = 200
+MAX_MARKUP_BP = 1_000_000
+"""A markup of a hundred times the price is a slip of the hand."""
+HELD_RETRY_S = 2.0
+"""`Retry-After` for a change of billing while calls of the account are under way."""
+
+ZERO = Nanos(0)
+Status = Literal["active", "suspended"]
+
+
+class AccountRules(Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for all keys of an account: its limits and the models that they may use.
+
+    Its limits take the place of the installation's. No models: all of them.
+    Example: AccountRules(limits={"account_rpm": 500}, models=("openai/gpt-4o",))
+    """
+
+    limits: dict[str, int] = {}
+    models: tuple[str, ...] = ()
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """An account and its wallet, in nano-dollars. `floor` is below zero for a credit line.
+
+    Example: Account(id="acme", name="Acme Ltd", billing="prepaid", status="active", paid=5 * 10**9)
+    """
+
+    id: str
+    name: str
+    billing: Billing
+    status: Status
+    markup_bp: int | None = None
+    rules: AccountRules = AccountRules()
+    created_ms: int = 0
+    paid: int = 0
+    promo: int = 0
+    held: int = 0
+    floor: int = 0
+
+
+def parse_rules(text: str) -> AccountRules:
+    """Rules as a row has them, with limits by today's names. Raises `msgspec.DecodeError`."""
+    rules = msgspec.json.decode(text, type=AccountRules)
+    return replace(rules, limits=current_limits(rules.limits))
+
+
+def _account_from_row(row: Mapping[str, Any]) -> Account:
+    return Account(
+        id=row["id"],
+        name=row["name"],
+        billing=row["billing"],
+        status=row["status"],
+        markup_bp=row["markup_bp"],
+        rules=parse_rules(row["rules"]),
+        created_ms=row["created_ms"],
+        paid=row["paid"],
+        promo=row["promo"],
+        held=row["held"],
+        floor=row["floor"],
+    )
+
+
+def _select_accounts() -> Select[Any]:
+    wallet = (WALLETS.c.paid, WALLETS.c.promo, WALLETS.c.held, WALLETS.c.floor)
+    return select(*ACCOUNTS.c, *wallet).join(WALLETS, WALLETS.c.account_id == ACCOUNTS.c.id)
+
+
+async def _fetch_account(connection: AsyncConnection, account: str) -> Account:
+    """Faults: `not_found`."""
+    own = _select_accounts().where(ACCOUNTS.c.id == account)
+    row = (await connection.execute(own)).mappings().first()
+    if row is None:
+        raise account_not_found(account)
+    return _account_from_row(dict(row))
+
+
+async def list_all_accounts(database: Database) -> list[Account]:
+    """Every account, oldest first. Faults: `unavailable`."""
+    oldest_first = _select_accounts().order_by(ACCOUNTS.c.created_ms, ACCOUNTS.c.id)
+    async with database.begin(reading=True) as connection:
+        rows = (await connection.execute(oldest_first.limit(MAX_LISTED))).mappings().all()
+    return [_account_from_row(dict(row)) for row in rows]
+
+
+async def list_accounts(database: Database, cursor: Cursor) -> tuple[list[Account], Page]:
+    """A page of all accounts, in the order of their ids. Faults: `bad_request`, `unavailable`."""
+    page = await paginate(database, _select_accounts(), (ACCOUNTS.c.id,), cursor)
+    return [_account_from_row(row) for row in page.rows], page
+
+
+async def get_account(database: Database, account: str) -> Account:
+    """An account by its id. Faults: `not_found`, `unavailable`."""
+    async with database.begin(reading=True) as connection:
+        return await _fetch_account(connection, account)
+
+
+async def resolve_account(database: Database, name: str) -> str:
+    """The id of the account that has this id or, if only one has it, this name.
+
+    Faults: `not_found`, `bad_request` when several have the name.
+    """
+    named = select(ACCOUNTS.c.id).where((ACCOUNTS.c.id == name) | (ACCOUNTS.c.name == name))
+    async with database.begin(reading=True) as connection:
+        ids = [id for (id,) in (await connection.execute(named.limit(MAX_LISTED))).all()]
+    if name in ids:
+        return name
+    if len(ids) > 1:
+        raise Fault(
+            "bad_request",
+            f"{len(ids)} accounts are named {name!r}; give an id: {', '.join(ids[:5])}.",
+        )
+    if not ids:
+        raise account_not_found(name)
+    return str(ids[0])
+
+
+def account_not_found(account: str) -> Fault:
+    """The fault for an id or a name that no account has."""
+    return Fault(
+        "not_found",
+        f"There is no account {account[:64]!r}; `gatewayz accounts list` shows them.",
+    )
+
+
+async def create_account(
+    transaction: ControlTransaction,
+    name: str,
+    billing: Billing,
+    *,
+    credit_line: Nanos = ZERO,
+    account: str = "",
+) -> Account:
+    """A new account with an empty wallet; without an id it gets one. Faults: `bad_request`."""
+    account = account or new_ulid()
+    if ID.fullmatch(account) is None:
+        raise Fault(
+            "bad_request",
+            "An account id has 1 to 40 letters, digits, - and _, "
+            "and begins with a letter or a digit.",
+        )
+    _check_name(name)
+    floor = _floor(billing, credit_line)
+
+    event = AuditEvent(
+        action="account.create",
+        subject=account,
+        account=account,
+        detail={"name": name, "billing": billing, "floor": floor},
+    )
+    row = {
+        "id": account,
+        "name": name,
+        "billing": billing,
+        "status": "active",
+        "created_ms": transaction.clock.wall_ms(),
+    }
+    wallet = {"account_id": account, "billing": billing, "floor": floor}
+    try:
+        async with transaction.begin_change(event) as connection:
+            await connection.execute(insert(ACCOUNTS).values(row))
+            await connection.execute(insert(WALLETS).values(wallet))
+    except IntegrityError:
+        raise Fault("bad_request", f"There is an account {account!r} already.") from None
+    return await get_account(transaction.database, account)
+
+
+def _check_name(name: str) -> str:
+    if not 0 < len(name) <= MAX_NAME:
+        raise Fault("bad_request", f"An account needs a name of at most {MAX_NAME} characters.")
+    return name
+
+
+def _floor(billing: Billing, credit_line: Nanos) -> int:
+    if credit_line < 0 or (credit_line > 0) != (billing == "credit"):
+        raise Fault(
+            "bad_request",
+            "Billing by credit needs a credit line above zero; other billing has none.",
+        )
+    return -credit_line
+
+
+async def set_billing(
+    transaction: ControlTransaction, account: str, billing: Billing, credit_line: Nanos = ZERO
+) -> None:
+    """Changes how an account is billed.
+
+    Only while no call is under way, and no more is owed than the new credit line allows.
+    Faults: `bad_request`, `not_found`, `in_flight` while calls hold credit.
+    """
+    floor = _floor(billing, credit_line)
+    event = AuditEvent(
+        action="account.billing",
+        subject=account,
+        account=account,
+        detail={"billing": billing, "floor": floor},
+    )
+    async with transaction.begin_change(event) as connection:
+        idle = update(WALLETS).where(WALLETS.c.account_id == account, WALLETS.c.held == 0)
+        changed = await connection.execute(
+            idle.where(WALLETS.c.paid >= min(floor, 0)).values(billing=billing, floor=floor)
+        )
+        if not changed.rowcount:
+            raise _billing_fault(await _fetch_account(connection, account))
+        await connection.execute(
+            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(billing=billing)
+        )
+
+
+def _billing_fault(account: Account) -> Fault:
+    """Why the billing of an account cannot be changed now."""
+    if account.held:
+        message = (
+            f"${usd_text(Nanos(account.held))} is held by calls under way; "
+            "billing changes when they have ended."
+        )
+        return Fault("in_flight", message, retry_after_s=HELD_RETRY_S)
+    owed = usd_text(Nanos(-account.paid))
+    return Fault("bad_request", f"The account owes ${owed}, more than the new billing lets it owe.")
+
+
+async def rename_account(transaction: ControlTransaction, account: str, name: str) -> None:
+    """Gives an account another name. Faults: `bad_request`, `not_found`."""
+    await _update_account(transaction, account, "account.name", {"name": _check_name(name)})
+
+
+async def set_status(transaction: ControlTransaction, account: str, status: Status) -> None:
+    """Suspends an account, or lets it go on; all gateways know within two seconds.
+
+    Faults: `not_found`.
+    """
+    await _update_account(transaction, account, f"account.{status}", {"status": status})
+
+
+async def set_markup(transaction: ControlTransaction, account: str, markup_bp: int | None) -> None:
+    """The account's own markup in basis points; `None`: the offers' markup holds.
+
+    Faults: `bad_request`, `not_found`.
+    """
+    if markup_bp is not None and not 0 <= markup_bp <= MAX_MARKUP_BP:
+        raise Fault(
+            "bad_request", f"A markup is from 0 to {MAX_MARKUP_BP} basis points, not {markup_bp}."
+        )
+    await _update_account(transaction, account, "account.markup", {"markup_bp": markup_bp})
+
+
+async def set_rules(transaction: ControlTransaction, account: str, rules: AccountRules) -> None:
+    """Limits and models of all the account's keys. Faults: `bad_request`, `not_found`."""
+    validate_limits(rules.limits, ACCOUNT_LIMITS)
+    await _update_account(transaction, account, "account.rules", {"rules": json_text(rules)})
+
+
+async def _update_account(
+    transaction: ControlTransaction, account: str, action: str, values: Mapping[str, Any]
+) -> None:
+    event = AuditEvent(action=action, subject=account, account=account, detail=values)
+    async with transaction.begin_change(event) as connection:
+        changed = await connection.execute(
+            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(**values)
+        )
+        if not changed.rowcount:
+            raise account_not_found(account)

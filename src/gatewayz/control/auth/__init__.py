@@ -1,0 +1,1 @@
+"""Who calls: principals read from the store, cached in memory, and digests rehashed."""

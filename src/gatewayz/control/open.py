@@ -1,0 +1,115 @@
+"""Opening the store: schema, ledger, journal and upkeep, in this order; closing goes backwards."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from msgspec import Struct
+
+from gatewayz.control.auth.key_cache import KeyCache
+from gatewayz.control.bootstrap import create_bootstrap_key
+from gatewayz.control.transactions import ControlTransaction
+from gatewayz.control.upkeep import Upkeep
+from gatewayz.core.access import HOUSE
+from gatewayz.core.clock import Clock
+from gatewayz.core.facts import Fact, Warned
+from gatewayz.core.secrets import Secret
+from gatewayz.store.sql.database import Database, Location, upsert
+from gatewayz.store.sql.ledger.books import LedgerBackend, StoreBooks
+from gatewayz.store.sql.ledger.journal import DiskJournal
+from gatewayz.store.sql.ledger.postgres import PostgresLedger
+from gatewayz.store.sql.ledger.sqlite import SqliteLedger
+from gatewayz.store.sql.migrate import ensure_migrated
+from gatewayz.store.sql.tables import ACCOUNTS, WALLETS
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """The open store of a process; `upkeep` runs in gateways only."""
+
+    database: Database
+    books: StoreBooks
+    journal: DiskJournal
+    upkeep: Upkeep | None = None
+
+
+def owner_name() -> str:
+    """A name for this process among all that hold: readable, and never used twice."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+async def open_store(
+    location: Location,
+    data_dir: Path,
+    clock: Clock,
+    emit: Callable[[Fact], None],
+    stack: AsyncExitStack,
+    *,
+    serving: bool,
+) -> Store:
+    """The store, with its schema brought up to date; `stack` closes it.
+
+    `serving`: with upkeep, which a gateway needs and a command does not. Faults: `unavailable` with
+    what to do.
+    """
+    await ensure_migrated(location)
+    database = Database(location)
+    stack.push_async_callback(database.close)
+    await ensure_house_account(database, clock)
+
+    ledger = _ledger(location, clock)
+    stack.push_async_callback(ledger.close)
+
+    owner = owner_name()
+    journal = DiskJournal(
+        data_dir, owner, lambda message: emit(Warned(subject="journal", message=message))
+    )
+    stack.callback(journal.close)
+
+    # The books close first: what is under way still needs the ledger and the journal.
+    books = StoreBooks(ledger, journal, clock, owner)
+    stack.push_async_callback(books.close)
+    if not serving:
+        return Store(database=database, books=books, journal=journal)
+
+    upkeep = Upkeep(database, books.commits, journal, clock, owner, emit)
+    await upkeep.start()
+    stack.push_async_callback(upkeep.close)
+    return Store(database=database, books=books, journal=journal, upkeep=upkeep)
+
+
+def _ledger(location: Location, clock: Clock) -> LedgerBackend:
+    if location.kind == "postgresql":
+        return PostgresLedger(location, clock)
+    return SqliteLedger(location.path, clock)
+
+
+async def ensure_house_account(database: Database, clock: Clock) -> None:
+    """The account of the operator's own use exists from the first start on."""
+    account = {
+        "id": HOUSE,
+        "name": "House",
+        "billing": "house",
+        "status": "active",
+        "created_ms": clock.wall_ms(),
+    }
+    wallet = {"account_id": HOUSE, "billing": "house"}
+    async with database.begin() as connection:
+        await connection.execute(upsert(connection, ACCOUNTS, account))
+        await connection.execute(upsert(connection, WALLETS, wallet))
+
+
+async def open_keys(
+    transaction: ControlTransaction, bootstrap_key: Secret, stack: AsyncExitStack
+) -> tuple[KeyCache, str]:
+    """The keys, and the operator's first one where it was made now; empty where it was not.
+
+    Faults: `unavailable`.
+    """
+    first_key = "" if bootstrap_key else await create_bootstrap_key(transaction, only_first=True)
+    keys = KeyCache(transaction.database, transaction.peppers, transaction.clock, bootstrap_key)
+    await keys.start()
+    stack.push_async_callback(keys.close)
+    return keys, first_key

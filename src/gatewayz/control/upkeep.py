@@ -1,0 +1,161 @@
+"""Upkeep: what a process does for the store beside its calls, in loops that wait, look and report.
+
+It beats, so that others know that its holds are alive; expires holds whose process has died or
+whose call is long past its deadline; takes back grants that have ended; replays the journal; checks
+the books; deletes what has expired.
+"""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import delete, select
+
+from gatewayz.control.tokens import delete_expired_tokens
+from gatewayz.core.clock import Clock
+from gatewayz.core.facts import Fact, Warned
+from gatewayz.core.faults import Fault
+from gatewayz.engine.background import WorkerTasks, repeat
+from gatewayz.ledger.orders import ExpireGrantsOrder, Order, ReleaseOrder
+from gatewayz.ledger.values import DEADLINE_GRACE_S, OWNER_SILENT_S
+from gatewayz.store.sql.database import Database, upsert
+from gatewayz.store.sql.ledger.group_commit import GroupCommit
+from gatewayz.store.sql.ledger.journal import DiskJournal
+from gatewayz.store.sql.ledger.reconcile import Violation, violations
+from gatewayz.store.sql.tables import HOLDS, IDEMPOTENCY, OWNERS, WALLETS
+
+BEAT_S = 10.0
+REPLAY_S = 5.0
+CHECK_S = 60.0
+CHECK_SHARE = 50
+"""A check that takes long is made more rarely: checking costs at most a fiftieth of the time."""
+MAX_EXPIRED = 1_000
+"""Holds and grants that one round takes up; while one finds as many, another follows."""
+MAX_ROUNDS = 100
+"""In a row; the next turn of the loop takes the others."""
+OWNER_RETENTION_S = 86_400
+
+
+class Upkeep:
+    """The loops of one process. `owner` names it in its holds; `emit` takes what went wrong."""
+
+    def __init__(
+        self,
+        database: Database,
+        commits: GroupCommit,
+        journal: DiskJournal,
+        clock: Clock,
+        owner: str,
+        emit: Callable[[Fact], None],
+    ) -> None:
+        self._database = database
+        self._commits = commits
+        self._journal = journal
+        self._clock = clock
+        self._owner = owner
+        self._emit = emit
+        self._tasks = WorkerTasks(emit)
+        self._check_every_s = CHECK_S
+        self.violations: list[Violation] = []
+        """What the last check of the books found."""
+
+    async def start(self) -> None:
+        """Beats once, replays what dead processes have left, then starts the loops.
+
+        Faults: `unavailable`.
+        """
+        await self.beat()
+        await self._journal.replay(self._commits)
+        for work, every_s in ((self.beat, BEAT_S), (self.expire, BEAT_S), (self.replay, REPLAY_S)):
+            self._tasks.start(work.__name__, repeat(work, every_s, self._warn, at_once=True))
+        check = repeat(self._check_timed, lambda: self._check_every_s, self._warn)
+        self._tasks.start("check", check)
+
+    async def close(self) -> None:
+        """Ends the loops and says that this process holds nothing any more."""
+        await self._tasks.stop()
+        try:
+            await self._journal.replay(self._commits)
+            async with self._database.begin() as connection:
+                await connection.execute(delete(OWNERS).where(OWNERS.c.id == self._owner))
+        except Fault:
+            # The store is away: the silence of the owner says the same in a minute, and the journal
+            # waits on the disk.
+            return
+
+    def _warn(self, fault: Fault) -> None:
+        self._emit(Warned(subject="store", message=fault.message))
+
+    async def _check_timed(self) -> None:
+        began = time.monotonic()
+        try:
+            await self.check()
+        finally:
+            self._check_every_s = max(CHECK_S, CHECK_SHARE * (time.monotonic() - began))
+
+    async def beat(self) -> None:
+        """Says that this process is alive. Faults: `unavailable`."""
+        now_ms = self._clock.wall_ms()
+        row = {"id": self._owner, "started_ms": now_ms, "beat_ms": now_ms}
+        async with self._database.begin() as connection:
+            await connection.execute(upsert(connection, OWNERS, row, ("beat_ms",)))
+
+    async def expire(self) -> None:
+        """Gives back the holds of owners that are silent and of calls long past their deadline.
+
+        Faults: `unavailable`.
+        """
+        now_ms = self._clock.wall_ms()
+        released = 0
+        for _ in range(MAX_ROUNDS):
+            holds, wallets = await self._release_expired(now_ms)
+            released += holds
+            if max(holds, wallets) < MAX_EXPIRED:
+                break
+        if released:
+            message = f"{released} hold(s) were given back: their process has died, or they expired"
+            self._emit(Warned(subject="holds", message=message))
+        await self._delete_expired(now_ms)
+
+    async def _release_expired(self, now_ms: int) -> tuple[int, int]:
+        """Takes up what has expired, as far as one round goes: how many holds and wallets."""
+        alive = select(OWNERS.c.id).where(OWNERS.c.beat_ms > now_ms - OWNER_SILENT_S * 1000)
+        overdue = HOLDS.c.deadline_ms < now_ms - DEADLINE_GRACE_S * 1000
+        expired = select(HOLDS.c.call_id, HOLDS.c.account_id).where(
+            HOLDS.c.owner.not_in(alive) | overdue
+        )
+        ended = select(WALLETS.c.account_id).where(
+            WALLETS.c.promo_until_ms <= now_ms, WALLETS.c.promo > 0
+        )
+        async with self._database.begin(reading=True) as connection:
+            holds = (await connection.execute(expired.limit(MAX_EXPIRED))).all()
+            wallets = (await connection.execute(ended.limit(MAX_EXPIRED))).all()
+
+        orders: list[Order] = [
+            ReleaseOrder(call=call, account=account, how="expire") for call, account in holds
+        ]
+        orders += [ExpireGrantsOrder(account=account) for (account,) in wallets]
+        # All are queued before the first is awaited, so that they are committed in few batches.
+        for result in [self._commits.put(order) for order in orders]:
+            await result
+        return len(holds), len(wallets)
+
+    async def _delete_expired(self, now_ms: int) -> None:
+        long_dead = OWNERS.c.beat_ms < now_ms - OWNER_RETENTION_S * 1000
+        async with self._database.begin() as connection:
+            await connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expires_ms < now_ms))
+            await connection.execute(delete(OWNERS).where(long_dead))
+            await delete_expired_tokens(connection, now_ms)
+
+    async def replay(self) -> None:
+        """Hands what is in the journal to the store. Faults: `unavailable`."""
+        booked = await self._journal.replay(self._commits)
+        if booked:
+            message = f"the store is back: {booked} settlement(s) were booked"
+            self._emit(Warned(subject="journal", message=message))
+
+    async def check(self) -> None:
+        """Checks the books; every violation is reported. Faults: `unavailable`."""
+        self.violations = await violations(self._database, self._clock.wall_ms())
+        for violation in self.violations:
+            message = f"{violation.check}: {violation.subject}: {violation.says}"
+            self._emit(Warned(subject="books", message=message))

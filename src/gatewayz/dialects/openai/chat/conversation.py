@@ -1,0 +1,74 @@
+"""The messages of a whole conversation in OpenAI's form, also when they come from another dialect.
+
+A tool message holds text only (platform.openai.com/docs/api-reference/chat/create, "Tool message":
+"For tool messages, only type `text` is supported"), so media of tool results follow their run in a
+user's message, and a failure is told in words.
+"""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from gatewayz.core.conversation import Message, Part, Text, ToolResult
+from gatewayz.core.requests import ChatRequest
+from gatewayz.dialects.kit.dropped import Dropped
+from gatewayz.dialects.openai.chat.messages import message_to_wire
+from gatewayz.dialects.openai.chat.wire import NAME
+
+ERROR_PREFIX = "Error: "
+SEE_BELOW = "The result follows in the next message."
+CONTENT_FIELDS = frozenset({"content", "tool_calls", "refusal"})
+
+
+def messages_to_wire(request: ChatRequest, provider: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """The messages, seals opened for `provider`; `dropped` receives what is left out."""
+    if request.dialect == NAME:
+        return [message_to_wire(message, provider, dropped) for message in request.messages]
+
+    messages = _adapt_messages(request.messages)
+    wires = [message_to_wire(message, provider, dropped) for message in messages]
+    for wire in wires:
+        # An assistant that only thought still needs content: "Required unless tool_calls is
+        # specified".
+        if wire["role"] == "assistant" and not wire.keys() & CONTENT_FIELDS:
+            wire["content"] = ""
+    return wires
+
+
+def _adapt_messages(messages: tuple[Message, ...]) -> list[Message]:
+    """The messages with the media of each run of tool results in the user's message after it."""
+    adapted: list[Message] = []
+    media: list[Part] = []
+    for message in messages:
+        if message.role == "tool":
+            adapted.append(_text_only(message, media))
+            continue
+        if message.role == "user":
+            adapted.append(replace(message, parts=(*media, *message.parts)))
+        else:
+            adapted += [Message("user", tuple(media))] if media else []
+            adapted.append(message)
+        media.clear()
+    return [*adapted, Message("user", tuple(media))] if media else adapted
+
+
+def _text_only(message: Message, media: list[Part]) -> Message:
+    """The tool message without media, which go into `media`."""
+    results = [
+        _result_as_text(part, media) if isinstance(part, ToolResult) else part
+        for part in message.parts
+    ]
+    return replace(message, parts=tuple(results))
+
+
+def _result_as_text(result: ToolResult, media: list[Part]) -> ToolResult:
+    texts = [part for part in result.parts if isinstance(part, Text)]
+    others = [part for part in result.parts if not isinstance(part, Text)]
+    media += others
+    if others and not texts:
+        texts = [Text(SEE_BELOW)]
+    if result.failed and texts:
+        texts = [Text(ERROR_PREFIX + texts[0].text), *texts[1:]]
+    elif result.failed:
+        texts = [Text(ERROR_PREFIX.strip(" :"))]
+    return replace(result, parts=tuple(texts))

@@ -1,0 +1,184 @@
+"""Chat requests, both ways.
+
+Law: decoding what was encoded gives the same request, but for what the gateway consumes.
+
+Consumed and never forwarded: `provider`, `models`, `route`, `session_id`, `metadata.tags`.
+"""
+
+import hashlib
+from typing import Any
+
+from gatewayz.core.requests import ChatRequest, Effort, Sampling
+from gatewayz.dialects.kit.base import Draft, EncodeTarget
+from gatewayz.dialects.kit.dropped import Dropped
+from gatewayz.dialects.kit.fields import Fields
+from gatewayz.dialects.kit.jsontext import parse_client_object
+from gatewayz.dialects.kit.preferences import preferences_from_fields
+from gatewayz.dialects.kit.translate import translate
+from gatewayz.dialects.openai.chat.conversation import messages_to_wire
+from gatewayz.dialects.openai.chat.messages import message_from_wire
+from gatewayz.dialects.openai.chat.tags import tags_from_metadata
+from gatewayz.dialects.openai.chat.tools import (
+    format_from_wire,
+    format_to_wire,
+    tool_choice_from_wire,
+    tool_choice_to_wire,
+    tool_to_wire,
+    tools_from_wire,
+)
+from gatewayz.dialects.openai.chat.wire import NAME, PATH
+
+MAX_MESSAGES = 2_000
+MAX_CHOICES = 8
+MAX_STOPS = 64
+MAX_SESSION = 256
+MAX_TOP_LOGPROBS = 20
+MAX_USER = 64
+CONSUMED = frozenset({"route"})
+"""Fields of the gateway's own that do nothing here; the others are read by name below."""
+
+
+def request_from_wire(body: bytes) -> ChatRequest:
+    """The request in a client's body. Faults: `bad_request` names the field."""
+    fields = Fields(parse_client_object(body))
+    model = fields.text("model") or fields.raise_missing("model")
+    items = fields.objects("messages", MAX_MESSAGES)
+    if not items:
+        fields.raise_missing("messages")
+    return ChatRequest(
+        dialect=NAME,
+        model=model,
+        models=fields.texts("models", 16),
+        messages=tuple(
+            message_from_wire(item, f"messages[{index}]") for index, item in enumerate(items)
+        ),
+        tools=tools_from_wire(fields),
+        tool_choice=tool_choice_from_wire(fields),
+        parallel_tools=fields.flag("parallel_tool_calls"),
+        sampling=_sampling(fields),
+        max_output=_max_output(fields),
+        format=format_from_wire(fields),
+        reasoning=_effort(fields),
+        user=fields.text("user"),
+        session=fields.text("session_id")[:MAX_SESSION],
+        tags=tags_from_metadata(fields),
+        preferences=preferences_from_fields(fields),
+        streamed=fields.flag("stream") or False,
+        wants_usage=_wants_usage(fields),
+        extra={
+            name: value
+            for name, value in fields.rest.items()
+            if value is not None and name not in CONSUMED
+        },
+    )
+
+
+def _sampling(fields: Fields) -> Sampling:
+    return Sampling(
+        temperature=fields.number("temperature"),
+        top_p=fields.number("top_p"),
+        top_k=fields.integer("top_k"),
+        seed=fields.integer("seed", -(2**63), 2**63 - 1),
+        presence_penalty=fields.number("presence_penalty"),
+        frequency_penalty=fields.number("frequency_penalty"),
+        logit_bias=fields.object("logit_bias"),
+        logprobs=fields.flag("logprobs"),
+        top_logprobs=fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS),
+        stop=fields.texts("stop", MAX_STOPS),
+        n=fields.integer("n", 1, MAX_CHOICES) or 1,
+    )
+
+
+def _max_output(fields: Fields) -> int | None:
+    old, new = fields.integer("max_tokens", 1), fields.integer("max_completion_tokens", 1)
+    return new if new is not None else old
+
+
+def _effort(fields: Fields) -> Effort | None:
+    word = fields.text("reasoning_effort")
+    reasoning = fields.object("reasoning")
+    if reasoning is None:
+        return Effort(effort=word) if word else None
+    inner = Fields(reasoning, "reasoning.")
+    return Effort(
+        effort=inner.text("effort") or word,
+        budget=inner.integer("max_tokens", 1),
+        enabled=inner.flag("enabled"),
+        hidden=inner.flag("exclude") or False,
+    )
+
+
+def _wants_usage(fields: Fields) -> bool:
+    options = fields.object("stream_options") or {}
+    usage = fields.object("usage") or {}
+    return options.get("include_usage") is True or usage.get("include") is True
+
+
+def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
+    """The request in OpenAI's words; a provider's quirks may rename `max_tokens`."""
+    request, untranslated = translate(request, NAME)
+    dropped = Dropped()
+    dropped.add(*untranslated)
+    messages = messages_to_wire(request, target.provider, dropped)
+    body: dict[str, Any] = {"model": target.upstream_id, "messages": messages}
+    if request.tools:
+        body["tools"] = [tool_to_wire(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body["tool_choice"] = tool_choice_to_wire(request.tool_choice)
+    if request.format is not None:
+        body["response_format"] = format_to_wire(request.format)
+    body |= _sampling_to_wire(request.sampling) | _effort_to_wire(request.reasoning)
+    optional = {
+        "parallel_tool_calls": request.parallel_tools,
+        "max_tokens": request.max_output,
+        "user": _user(request) or None,
+    }
+    body |= {name: value for name, value in optional.items() if value is not None}
+    if target.streamed:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Draft(PATH, {**request.extra, **body}, dropped=dropped.names())
+
+
+def _user(request: ChatRequest) -> str:
+    """OpenAI takes 64 characters; a longer name from another dialect is replaced by its digest."""
+    if request.dialect == NAME or len(request.user) <= MAX_USER:
+        return request.user
+    return hashlib.blake2b(request.user.encode(), digest_size=MAX_USER // 2).hexdigest()
+
+
+def _sampling_to_wire(sampling: Sampling) -> dict[str, Any]:
+    wire = {name: getattr(sampling, name) for name in SAMPLING}
+    fields = {name: value for name, value in wire.items() if value is not None}
+    if sampling.stop:
+        fields["stop"] = list(sampling.stop)
+    if sampling.n > 1:
+        fields["n"] = sampling.n
+    return fields
+
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+)
+
+
+def _effort_to_wire(effort: Effort | None) -> dict[str, Any]:
+    if effort is None:
+        return {}
+    wire: dict[str, Any] = {"reasoning_effort": effort.effort} if effort.effort else {}
+    if effort.budget is not None or effort.enabled is not None or effort.hidden:
+        optional = {
+            "effort": effort.effort or None,
+            "max_tokens": effort.budget,
+            "enabled": effort.enabled,
+            "exclude": effort.hidden or None,
+        }
+        wire["reasoning"] = {name: value for name, value in optional.items() if value is not None}
+    return wire

@@ -1,0 +1,7 @@
+"""What OpenAI's embeddings cannot carry: nothing that the canon names.
+
+Only the `extra` of other dialects stays behind.
+"""
+
+DROPPED: dict[str, str] = {}
+"""Name in `Draft.dropped` → why it cannot be said."""

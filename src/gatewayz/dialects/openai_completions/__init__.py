@@ -1,1 +1,0 @@
-"""OpenAI's older `POST /completions` for clients, over models that chat (platform.openai.com/docs/api-reference)."""

@@ -1,1 +1,0 @@
-"""OpenAI's `POST /images/generations`, and what imitates it (platform.openai.com/docs/api-reference/images)."""

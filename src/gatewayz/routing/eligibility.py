@@ -1,0 +1,140 @@
+"""Eligibility: why an offer is no candidate for a request.
+
+Each reason is a few words that a client may read.
+"""
+
+from typing import NamedTuple
+
+from gatewayz.catalog.catalog import ResolvedModel
+from gatewayz.catalog.offers import Offer
+from gatewayz.catalog.pricing import first_unpriced_use, price_config_example, why_unpriced
+from gatewayz.core.calls import Principal
+from gatewayz.core.money import Price, pico_from_usd, rates_of
+from gatewayz.core.requests import Capability, Request
+from gatewayz.dialects.kit.costly_fields import CostlyUse
+from gatewayz.dialects.kit.translate import untranslatable
+from gatewayz.dialects.registry import UPSTREAMS
+from gatewayz.providers.model_ids import dialect_for
+from gatewayz.providers.quirks import why_not_served
+from gatewayz.providers.spec import Provider
+from gatewayz.routing.rules import ProviderLock, lockout_reason
+
+PRICE_NAMES = {"prompt": "input", "completion": "output", "image": "images", "request": "requests"}
+"""What `provider.max_price` calls a bucket (openrouter.ai/docs, provider routing)."""
+
+
+class OfferRequirements(NamedTuple):
+    """A request with what it needs of an offer, worked out once for all of them.
+
+    Example: `OfferRequirements(request, needs=frozenset({Capability.TOOLS}), context_tokens=8_200)`
+    """
+
+    request: Request
+    needs: frozenset[Capability]
+    context_tokens: int
+    buckets_in_use: frozenset[str] = frozenset()
+    costly_uses: tuple[CostlyUse, ...] = ()
+
+
+def exclusion_reason(
+    offer: Offer,
+    provider: Provider,
+    model: ResolvedModel,
+    requirements: OfferRequirements,
+    lock: ProviderLock,
+) -> str:
+    """Why the offer may not or cannot serve the request; empty when it can."""
+    preferences = requirements.request.preferences
+    if provider.off:
+        return f"off: {provider.off}"
+    locked = "" if model.pinned else lockout_reason(lock, provider)
+    if locked:
+        return locked
+    if preferences.only and provider.id not in preferences.only:
+        return "not in provider.only"
+    if provider.id in preferences.ignore:
+        return "in provider.ignore"
+    ordered = provider.id in preferences.order
+    if preferences.order and not preferences.allow_fallbacks and not ordered:
+        return "not in provider.order, and fallbacks are not allowed"
+    if preferences.zdr or preferences.data_collection == "deny":
+        return "its data policy is not known"
+    return _incapability_reason(offer, provider, requirements)
+
+
+def _incapability_reason(offer: Offer, provider: Provider, requirements: OfferRequirements) -> str:
+    request = requirements.request
+    if offer.serves and request.surface not in offer.serves:
+        return f"the model serves no {request.surface} requests"
+    dialect = dialect_for(provider, offer.upstream_id, request.surface)
+    if not dialect:
+        return f"it serves no {request.surface} requests"
+
+    needs = requirements.needs
+    missing = needs & UPSTREAMS[dialect].lacks
+    if offer.can is not None:
+        missing |= needs - offer.can
+    if missing:
+        return f"it has no {', '.join(sorted(missing))}"
+    if offer.context is not None and requirements.context_tokens > offer.context:
+        return f"its context of {offer.context} tokens is too small"
+    return (
+        _max_price_reason(offer, request)
+        or untranslatable(request, dialect)
+        or why_not_served(request, provider.quirks)
+    )
+
+
+def _max_price_reason(offer: Offer, request: Request) -> str:
+    if offer.price is None:
+        return ""
+    for name, text in request.preferences.max_price.items():
+        bucket = PRICE_NAMES.get(name)
+        if bucket is not None and getattr(offer.price, bucket) > pico_from_usd(bucket, text):
+            return f"its price of {name} is above {text}"
+    return ""
+
+
+def pricing_reason(
+    offer: Offer, provider: Provider, principal: Principal, requirements: OfferRequirements
+) -> str:
+    """Why the offer cannot be sold to this principal; empty when it can."""
+    # An account for one's own use is never refused: its calls are booked without a price until
+    # there is one.
+    if principal.billing == "house":
+        return ""
+    if offer.price is None or not _is_sellable(offer.price):
+        quarantined = (
+            f" (its listed price is quarantined: {offer.quarantine_reason})"
+            if offer.quarantine_reason
+            else ""
+        )
+        example = price_config_example(offer, requirements.request.surface)
+        return f"unpriced{quarantined}; to price it: {example}"
+    why = why_unpriced(offer, requirements.buckets_in_use)
+    if why or not requirements.costly_uses:
+        return why
+    use = first_unpriced_use(
+        offer, _uses_at(offer, provider, requirements), provider.quirks.field_costs
+    )
+    return "" if use is None else f"'{use.param}' {use.cost.why}, which has no price there"
+
+
+def _uses_at(
+    offer: Offer, provider: Provider, requirements: OfferRequirements
+) -> tuple[CostlyUse, ...]:
+    """The costly fields that this provider would be sent: none cross into another dialect, but
+    what is meant for one provider reaches it in any.
+    """
+    request = requirements.request
+    same_dialect = dialect_for(provider, offer.upstream_id, request.surface) == request.dialect
+    return tuple(
+        use
+        for use in requirements.costly_uses
+        if (use.provider == provider.id if use.provider else same_dialect)
+    )
+
+
+def _is_sellable(price: Price) -> bool:
+    """A price of nothing holds only where it is meant."""
+    return price.free or any(rates_of(price, 0))

@@ -1,0 +1,1 @@
+"""What a process does beside its calls: the catalogue's lists, notifications."""

@@ -1,0 +1,292 @@
+"""Catalog sync: a worker that reads the providers' own listings, checks and saves them, and updates
+the catalog.
+
+Every reading is bounded in bytes, time and number at once; whatever goes wrong with one provider's
+list, its last good one holds, and the others are read all the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.listing_prices import ListingBaseline, baseline_from_models
+from gatewayz.catalog.listing_reader import listing_from_body
+from gatewayz.catalog.merge import merge_catalog
+from gatewayz.catalog.seed import next_change_ms
+from gatewayz.catalog.sources import CatalogSources, Listing, OfferKey, Overrides
+from gatewayz.core.calls import HttpRequest
+from gatewayz.core.clock import Clock
+from gatewayz.core.facts import ListingRead
+from gatewayz.core.faults import Fault
+from gatewayz.core.money import Price
+from gatewayz.engine.background import MAX_MESSAGE_CHARS, WorkerTasks, repeat
+from gatewayz.ports.facts import Bus
+from gatewayz.ports.listings import SavedListings
+from gatewayz.ports.overrides import CatalogOverrides
+from gatewayz.ports.transport import Exchange, Transport
+from gatewayz.providers.headers import USER_AGENT, auth_headers
+from gatewayz.providers.listing_formats import ListingFormat, listing_url
+from gatewayz.providers.spec import Provider
+
+MAX_LISTING_BYTES = 16 * 2**20
+READ_S = 30.0
+"""The longest that one list may take, from connecting to its last byte."""
+MAX_CONCURRENT_READS = 4
+FIRST_AFTER_S = 5.0
+"""How long after the start the first reading begins: calls come first."""
+POLL_EVERY_S = 1.0
+"""How often the store is asked whether an operator has set something: one number is read."""
+JITTER = 0.1
+"""Share by which the time between readings varies, so that replicas do not ask together."""
+MIN_AGE_SHARE = 0.5
+"""A list younger than this share of the time between readings is not read again."""
+START_MS = 60_000
+"""The longest that a start takes, from the first catalogue to its worker."""
+
+
+class CatalogSync:
+    """Reads listings and replaces the catalog's models.
+
+    `sources` are the seed and the operator's own models.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is wired once, in assemble
+        self,
+        *,
+        transport: Transport,
+        formats: Mapping[str, ListingFormat],
+        sources: CatalogSources,
+        catalog: Catalog,
+        saved_listings: SavedListings,
+        clock: Clock,
+        bus: Bus,
+        rng: Callable[[], float],
+        overrides: CatalogOverrides | None = None,
+    ) -> None:
+        self._transport = transport
+        self.formats = formats
+        self.read_s = READ_S
+        self.first_after_s = FIRST_AFTER_S
+        self.poll_every_s = POLL_EVERY_S
+        self._sources = sources
+        self._catalog = catalog
+        self._saved_listings = saved_listings
+        self._clock = clock
+        self._bus = bus
+        self._rng = rng
+        self._overrides = overrides
+        self._read_lock = asyncio.Lock()
+        self._replace_lock = asyncio.Lock()
+        self._tasks = WorkerTasks(bus.emit)
+        self.listings: dict[str, Listing] = dict(sources.listings)
+        # The catalogue was made a moment ago: a price that has begun since is taken over too.
+        self._seed_change_ms = next_change_ms(sources.seed, clock.wall_ms() - START_MS)
+
+    def readable_providers(self) -> list[str]:
+        """The providers whose listings can be read now."""
+        return [
+            name
+            for name in self.formats
+            if name in self._providers and not self._providers[name].off
+        ]
+
+    @property
+    def _providers(self) -> Mapping[str, Provider]:
+        return self._catalog.providers
+
+    async def read_listings(self, names: Iterable[str] | None = None) -> list[ListingRead]:
+        """Reads the listings of these providers, or of all that are on, and updates the catalog."""
+        async with self._read_lock:
+            baseline = await self._baseline()
+            slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
+
+            async def read_listing(name: str) -> ListingRead:
+                async with slots:
+                    return await self._read_listing(name, baseline)
+
+            chosen = self.readable_providers() if names is None else list(names)
+            facts = list(await asyncio.gather(*map(read_listing, chosen)))
+            if any(not fact.fault for fact in facts):
+                await self._replace_catalog()
+            for fact in facts:
+                self._bus.emit(fact)
+            return facts
+
+    async def _baseline(self) -> ListingBaseline:
+        """What is known of models and prices already, by which a listing is checked."""
+        # What operators set says nothing about what providers ask.
+        sources = self._sources._replace(
+            listings=self.listings, operator_models=(), overrides=Overrides()
+        )
+        confirmed = self._sources.overrides.prices
+        return await asyncio.to_thread(
+            _build_baseline, sources, confirmed, self._providers, self._clock.wall_ms()
+        )
+
+    async def _read_listing(self, name: str, baseline: ListingBaseline) -> ListingRead:
+        """Reads, checks and saves one provider's listing; what came of it."""
+        provider, form = self._providers[name], self.formats[name]
+        try:
+            body = await self._fetch(provider, form)
+            now_s = self._clock.wall_ms() // 1000
+            listing = await asyncio.to_thread(
+                listing_from_body, body, provider, form, baseline, now_s, self.listings.get(name)
+            )
+        except Fault as fault:
+            message = fault.message[:MAX_MESSAGE_CHARS]
+            return ListingRead(provider=name, fault=fault.kind, message=message)
+        self.listings[name] = listing
+        await asyncio.to_thread(self._saved_listings.save, listing)
+        return _listing_read_fact(listing)
+
+    async def _replace_catalog(self) -> None:
+        async with self._replace_lock:
+            sources = self._sources._replace(listings=self.listings)
+            now_ms = self._clock.wall_ms()
+            # In a thread, the last step too: calls under way notice only that the index is another
+            # one.
+            await asyncio.to_thread(
+                lambda: self._catalog.replace(merge_catalog(sources, self._providers, now_ms))
+            )
+            self._seed_change_ms = next_change_ms(sources.seed, now_ms)
+
+    async def poll_overrides(self) -> None:
+        """Takes over what operators have set by API since, and every price that has begun to hold.
+
+        Faults: `unavailable`; then what is known of the store holds.
+        """
+        now_ms = self._clock.wall_ms()
+        changed = self._seed_change_ms is not None and self._seed_change_ms <= now_ms
+        try:
+            changed |= await self._read_overrides(now_ms)
+        finally:
+            # A store that is away keeps no price of the seed from beginning.
+            if changed:
+                await self._replace_catalog()
+
+    async def _read_overrides(self, now_ms: int) -> bool:
+        """Whether operators have set something since, or a price that they set begins to hold."""
+        if self._overrides is None:
+            return False
+        known = self._sources.overrides
+        due = known.next_ms is not None and known.next_ms <= now_ms
+        if not due and await self._overrides.revision() == known.revision:
+            return False
+        self._sources = self._sources._replace(overrides=await self._overrides.read(now_ms))
+        return True
+
+    async def _fetch(self, provider: Provider, form: ListingFormat) -> bytes:
+        credential = provider.credentials[0] if form.auth and provider.credentials else None
+        headers = [
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", USER_AGENT),
+            *(auth_headers(provider, credential) if form.auth else ()),
+            *(provider.headers if form.auth else ()),
+            *form.headers.items(),
+        ]
+        try:
+            async with (
+                asyncio.timeout(self.read_s),
+                self._transport.send(
+                    HttpRequest("GET", listing_url(provider, form), tuple(headers))
+                ) as exchange,
+            ):
+                return await _read_body(exchange, provider)
+        except TimeoutError:
+            raise Fault(
+                "upstream_timeout", f"{provider.id}'s list took longer than {self.read_s:g} s"
+            ) from None
+
+    def listing_ages_s(self) -> dict[tuple[str, ...], float]:
+        """How old the listing of each provider is, in seconds."""
+        now_s = self._clock.wall_ms() / 1000
+        return {
+            (name,): max(now_s - listing.read_s, 0.0) for name, listing in self.listings.items()
+        }
+
+    def quarantine_counts(self) -> dict[tuple[str, ...], float]:
+        """How many listed prices of each provider are not believed."""
+        return {(name,): float(len(listing.quarantined)) for name, listing in self.listings.items()}
+
+    def start(self, every_s: float) -> None:
+        """Reads listings now and then, and what was set by API every second, until `stop`."""
+        if every_s > 0:
+            self._tasks.start("sync", self._read_listings_forever(every_s))
+        if self._overrides is not None or self._seed_change_ms is not None:
+            # A store that is away is reported by those who need it more: what is known of it holds.
+            poll = repeat(self.poll_overrides, lambda: self.poll_every_s)
+            self._tasks.start("catalog", poll)
+
+    async def _read_listings_forever(self, every_s: float) -> None:
+        wait_s = self.first_after_s * (1 + self._rng())
+        while True:
+            await asyncio.sleep(wait_s)
+            await self._load_saved_listings()
+            ages = self.listing_ages_s()
+            await self.read_listings(
+                [
+                    name
+                    for name in self.readable_providers()
+                    if ages.get((name,), every_s) >= every_s * MIN_AGE_SHARE
+                ]
+            )
+            wait_s = every_s * (1 + JITTER * (2 * self._rng() - 1))
+
+    async def _load_saved_listings(self) -> None:
+        """What another process has read since, or this one before it was started again."""
+        saved = await asyncio.to_thread(self._saved_listings.load)
+        newer = {
+            name: listing
+            for name, listing in saved.items()
+            if name not in self.listings or listing.read_s > self.listings[name].read_s
+        }
+        if newer:
+            self.listings |= newer
+            await self._replace_catalog()
+
+    async def stop(self) -> None:
+        """Ends the loops; a reading under way is given up."""
+        await self._tasks.stop()
+
+
+def _build_baseline(
+    sources: CatalogSources,
+    confirmed: Mapping[OfferKey, Price],
+    providers: Mapping[str, Provider],
+    now_ms: int,
+) -> ListingBaseline:
+    """What seed and lists say, and what the seed says alone."""
+    models = merge_catalog(sources, providers, now_ms)
+    package = merge_catalog(sources._replace(listings={}), providers, now_ms)
+    return baseline_from_models(
+        {model.id: model for model in models}, {model.id: model for model in package}, confirmed
+    )
+
+
+async def _read_body(exchange: Exchange, provider: Provider) -> bytes:
+    if exchange.status != 200:
+        raise Fault(
+            "upstream_error", f"{provider.id} answered {exchange.status} instead of its list"
+        )
+    pieces: list[bytes] = []
+    size = 0
+    async for chunk in exchange.chunks():
+        size += len(chunk)
+        if size > MAX_LISTING_BYTES:
+            raise Fault(
+                "upstream_broken", f"{provider.id}'s list has more than {MAX_LISTING_BYTES} bytes"
+            )
+        pieces.append(chunk)
+    return b"".join(pieces)
+
+
+def _listing_read_fact(listing: Listing) -> ListingRead:
+    return ListingRead(
+        provider=listing.provider,
+        models=len(listing.offers),
+        prices=sum(1 for offer in listing.offers if offer.price is not None),
+        quarantined=len(listing.quarantined),
+        doubted=listing.doubt_reason,
+        unread=tuple(listing.unread_fields),
+    )

@@ -1,0 +1,111 @@
+"""Usage as clients are shown it: what is charged, in every place where their SDK reads it."""
+
+import json
+import re
+
+import pytest
+
+from gatewayz.core.calls import Call, Principal, new_ulid
+from gatewayz.core.conversation import Message, Text
+from gatewayz.core.events import Frame, UsageReported
+from gatewayz.core.requests import ChatRequest
+from gatewayz.core.usage import Usage
+from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
+from tests.contract.test_usage_places import (
+    BODIES,
+    BODY,
+    END,
+    OPTIONS,
+    STREAM,
+    TEXT,
+    ZEROS,
+    messages_stream,
+    response,
+    sse,
+)
+
+
+def echo(client, dialect, content_type, body, *reports, streamed):
+    """What a client of the same dialect is sent, with these reports put before the end."""
+    request = ChatRequest(
+        dialect=dialect,
+        model="m",
+        messages=(Message("user", (Text("q"),)),),
+        streamed=streamed,
+        wants_usage=True,
+    )
+    encoder = CLIENTS[client].encoder(
+        Call(
+            id=new_ulid(),
+            endpoint=client,
+            principal=Principal("a", "k"),
+            request=request,
+            received_at=0.0,
+            received_ms=0,
+            deadline=1e9,
+        ),
+        1,
+    )
+    decoder = UPSTREAMS[dialect].decoder(content_type, OPTIONS)
+    frames = [*decoder.feed(body), *decoder.close()]
+    end = frames[-1]
+    frames[-1] = Frame((*end.events[:-1], *reports, end.events[-1]), end.source, end.whole)
+    return encoder.feed(frames)
+
+
+ESTIMATE = UsageReported(Usage(input=4, output=3, estimated=True), cost=10_000, final=True)
+SHOWN = [
+    ("/v1/chat/completions", "openai_chat", STREAM, sse([TEXT, END])),
+    ("/v1/chat/completions", "openai_chat", BODY, json.dumps(BODIES["openai_chat"](None)).encode()),
+    (
+        "/v1/chat/completions",
+        "openai_chat",
+        BODY,
+        json.dumps(BODIES["openai_chat"](ZEROS)).encode(),
+    ),
+    ("/v1/chat/completions", "gemini", STREAM, sse([response("Hello", "STOP")])),
+    ("/v1/messages", "anthropic_messages", STREAM, sse(messages_stream({}, {}))),
+    (
+        "/v1/messages",
+        "anthropic_messages",
+        STREAM,
+        sse(messages_stream({"usage": None}, {"usage": None})),
+    ),
+    (
+        "/v1/messages",
+        "anthropic_messages",
+        BODY,
+        json.dumps(BODIES["anthropic_messages"](None)).encode(),
+    ),
+    ("/v1/messages", "openai_chat", STREAM, sse([TEXT, END])),
+]
+
+
+@pytest.mark.parametrize(
+    ("client", "dialect", "content_type", "body"), SHOWN, ids=range(len(SHOWN))
+)
+def test_an_estimate_is_shown_where_it_is_charged(client, dialect, content_type, body):
+    shown = echo(client, dialect, content_type, body, ESTIMATE, streamed=content_type == STREAM)
+    usages = re.findall(rb'"usage":(\{(?:[^{}]|\{[^{}]*\})*\})', shown)
+    usage = json.loads(usages[-1])
+    words = (
+        ("input_tokens", "output_tokens")
+        if client == "/v1/messages"
+        else ("prompt_tokens", "completion_tokens")
+    )
+    assert [usage[word] for word in words] == [4, 3]
+    assert usage["estimated"] is True
+    assert usage["cost"] == 0.00001
+
+
+@pytest.mark.parametrize(
+    "documents", [messages_stream({}, {}), messages_stream({"usage": None}, {"usage": None})]
+)
+def test_a_message_without_usage_has_one_in_every_event_that_the_sdk_reads(documents):
+    shown = echo("/v1/messages", "anthropic_messages", STREAM, sse(documents), streamed=True)
+    events = [json.loads(line[6:]) for line in shown.splitlines() if line.startswith(b"data: ")]
+    assert [one["type"] for one in events] == [one["type"] for one in documents]
+    assert events[0]["message"]["usage"]["input_tokens"] == 0
+    assert (
+        next(one for one in events if one["type"] == "message_delta")["usage"]["output_tokens"] == 0
+    )

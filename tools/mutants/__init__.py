@@ -1,0 +1,1 @@
+"""Planted mistakes: whether the tests notice what must never go wrong."""
