@@ -85,7 +85,7 @@ def place(tmp_path, databases):
 
 async def test_what_a_request_stores_logs_tells_back_and_computes_is_bounded(tmp_path, place):
     log = Path(tmp_path / "log.jsonl")
-    options = {"models": MODELS, "observe": {"log": str(log)}}
+    options: dict[str, Any] = {"models": MODELS, "observe": {"log": str(log)}}
     async with run_billing_gateway(tmp_path, place, **options) as here:
         _, key = await here.open_account(0)
         # What is made at the first call is no cost of the second.

@@ -1,6 +1,7 @@
 """What a call is charged, out of which side of a wallet, and what counts in a budget: laws, each over its kind."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.conversation import Message, Text
+from gatewayz.core.events import BlockDelta, BlockStarted, Frame, Kind, Started
 from gatewayz.core.faults import FAULTS, Fault
 from gatewayz.core.money import Nanos
 from gatewayz.core.requests import ChatRequest
@@ -185,13 +187,31 @@ async def test_the_journal_of_a_process_that_lives_is_its_own(tmp_path):
             raise Fault("bad_request", "nobody should have asked")
 
     await living.append(order)
-    commits = Commits()
+    commits: Any = Commits()
     assert await other.replay(commits) == 0
     assert commits.orders == []
     living.close()
     await other.replay(commits)
     assert [one.call for one in commits.orders] == [order.call]
     other.close()
+
+
+@pytest.mark.parametrize("max_bytes", [0, 3_000, 10_000])
+async def test_a_full_journal_refuses_what_does_not_fit_and_never_grows_beyond(tmp_path, max_bytes):
+    journal = DiskJournal(tmp_path, "full", lambda _: None, max_bytes=max_bytes)
+    taken, refused = 0, 0
+    for _ in range(40):
+        try:
+            await journal.append(settle(new_ulid(), 5))
+            taken += 1
+        except Fault as fault:
+            assert fault.kind == "unavailable"
+            refused += 1
+        assert journal.waiting_bytes <= max_bytes
+    assert refused
+    assert bool(taken) == bool(max_bytes)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("full.jsonl")) <= max_bytes
+    journal.close()
 
 
 # Budgets
@@ -239,7 +259,8 @@ def test_a_new_period_knows_what_calls_under_way_hold_and_forgets_what_was_spent
     )
 )
 def test_a_budget_holds_what_its_calls_hold_and_never_promises_more_than_it_has(steps):
-    books, spent, held, ended = budgeted("day"), 0, {}, set()
+    held: dict[str, int] = {}
+    books, spent, ended = budgeted("day"), 0, set()
     for what, call, amount in steps:
         if what == "later":
             books.clock.date_ms += DAY_MS
@@ -345,6 +366,26 @@ def test_an_accounts_own_markup_is_charged(markup_bp, share):
     meter = UsageMeter(chat_call(markup_bp))
     meter._has_output = True
     assert meter.full_cost(usage, offer) == round(3_000_000 * share)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts", "thinks"),
+    [
+        (Kind.TEXT, True, False),
+        (Kind.TOOL, True, False),
+        (Kind.REASONING, True, True),
+        (Kind.IMAGE, False, False),
+    ],
+)
+def test_what_a_model_thinks_is_output_and_how_an_image_is_spelt_is_not(kind, counts, thinks):
+    (offer,) = offers_at({"input": "1.00", "output": "2.00"})
+    meter = UsageMeter(chat_call())
+    words = "Grüße und viele Worte " * 10
+    meter.watch([Frame((Started(), BlockStarted(0, kind), BlockDelta(0, words)))], offer)
+    assert meter.output_bytes == (len(words.encode()) if counts else 0)
+    usage = meter.usage(offer)
+    assert usage.estimated
+    assert (usage.reasoning > 0, usage.output > 0) == (thinks, counts and not thinks)
 
 
 class SlowBooks:

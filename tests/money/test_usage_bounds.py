@@ -14,6 +14,7 @@ from gatewayz.core.events import (
     BlockDelta,
     BlockStarted,
     ChoiceEnded,
+    Event,
     Frame,
     Kind,
     Stop,
@@ -110,7 +111,7 @@ def metered(*reports, text="Hello there my friend", kind=Kind.TEXT, request=None
         deadline=100.0,
     )
     meter = UsageMeter(call)
-    events = [BlockStarted(0, kind), BlockDelta(0, text)] if text else []
+    events: list[Event] = [BlockStarted(0, kind), BlockDelta(0, text)] if text else []
     frames = [Frame(tuple(events))] if events else []
     frames += [Frame((UsageReported(Usage(**report)),)) for report in reports]
     frames += [Frame((ChoiceEnded(0, Stop.END, "stop"),)), FINISHED] if finished else []

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from gatewayz.control import budgets, keys, tokens, users, webhooks
+from gatewayz.control import budgets, keys, overrides, tokens, users, webhooks
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.money import Nanos
+from tests.support.prices import price_from_usd
 
 
 class RouteRequest(NamedTuple):
@@ -97,7 +98,9 @@ ROUTE_REQUESTS = {
     ("PUT", "/admin/offers"): RouteRequest(body={"model": "made/here", **OFFER}),
     ("GET", "/admin/prices"): RouteRequest(query="?provider=first&upstream_id=hello"),
     ("POST", "/admin/prices"): RouteRequest(body={**OFFER, "price": {"input": "1", "output": "1"}}),
-    ("DELETE", "/admin/prices"): RouteRequest(query="?provider=first&upstream_id=hello"),
+    ("DELETE", "/admin/prices"): RouteRequest(
+        query="?provider=first&upstream_id=hello", prerequisite="price"
+    ),
     ("GET", "/admin/providers"): RouteRequest(),
     ("GET", "/admin/calls"): RouteRequest(),
     ("GET", "/admin/calls/{id}"): RouteRequest("call"),
@@ -144,6 +147,10 @@ class ResourceFactory:
                     budgets.BudgetLimit(amount=Nanos(1), period="day"),
                 )
                 return key
+            case "price":
+                price = price_from_usd({"input": "1", "output": "1"})
+                await overrides.set_price(self.transaction, ("first", "hello"), price)
+                return ""
             case "account":
                 return account
             case "account budget":

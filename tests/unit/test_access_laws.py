@@ -11,6 +11,9 @@ from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import key_from_random
 from gatewayz.engine.authenticator import Authenticator
+from gatewayz.limits.rules import LimitRules
+from gatewayz.store.memory.limiter import MemoryLimiter
+from tests.support.clocks import ManualClock
 
 OPENS = {
     "inference": {"inference", "catalog", "minting", "member"},
@@ -118,5 +121,21 @@ async def test_a_token_for_pages_works_on_them_alone(origin, admitted):
 )
 def test_who_sees_whose_keys_and_calls(scopes, user, sees):
     principal = Principal("acme", "k", frozenset(scopes), user=user)
-    context = RequestContext(None, Caller(principal, "call"))  # type: ignore[arg-type]
+    context = RequestContext(None, Caller(principal, "call"))
     assert context.owner == sees
+
+
+@pytest.mark.parametrize("rule", ["key_concurrency", "account_concurrency"])
+@pytest.mark.parametrize("running", [1, 3])
+async def test_the_slot_of_a_call_that_was_lost_is_free_after_its_lease(rule, running):
+    clock = ManualClock()
+    limiter = MemoryLimiter(LimitRules(**{rule: running, "lease_s": 100.0}), clock)
+    principal = Principal("acme", "k")
+    for number in range(running):
+        assert (await limiter.take(f"lost {number}", principal)).allowed
+        clock.advance(1)
+    clock.advance(98 - running)
+    refused = await limiter.take("early", principal)
+    assert (refused.allowed, refused.rule) == (False, rule)
+    clock.advance(2 + running)
+    assert (await limiter.take("later", principal)).allowed

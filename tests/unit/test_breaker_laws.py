@@ -20,7 +20,7 @@ from gatewayz.engine.health import AttemptPermit, Health
 from gatewayz.engine.retry_budget import RetryBudget
 from gatewayz.providers.spec import Credential, Provider
 from gatewayz.routing.breaker import Breaker, LeaseOwner, Signal, admit, after_attempt, state_of
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.plan import Candidate, OfferHealth, Plan
 from gatewayz.routing.rules import BreakerRule, RoutingRules
 from gatewayz.routing.verdict import RetryState, verdict
 from tests.support.clocks import ManualClock
@@ -162,6 +162,18 @@ async def test_a_client_that_leaves_is_neither_success_nor_failure_of_its_provid
     assert health.breaker_states()["p", "u"] == "open"
 
 
+@pytest.mark.parametrize("frames", [[HEAD, BLOCK, BLOCK], [HEAD, BLOCK, STOPPED, BLOCK]])
+async def test_clients_that_leave_close_an_offer_to_nobody_not_even_to_themselves(frames):
+    clock = ManualClock()
+    health = health_at(clock)
+    for _ in range(2 * RULE.failures):
+        answer = attempts_with(health, clock, (frames, None)).answer(state_with("p"))
+        await anext(answer)
+        await answer.aclose()
+    assert health.offer_health("p", "u", "acme") == OfferHealth()
+    assert health.offer_health("p", "u", "another") == OfferHealth()
+
+
 async def test_an_answer_that_was_served_ends_the_streak():
     clock = ManualClock()
     health = health_at(clock)
@@ -230,7 +242,7 @@ def test_a_probe_that_learnt_nothing_frees_its_lease(signal):
 
 
 @examples(100)
-@given(st.lists(st.sampled_from(["call", "fail over", "later"]), max_size=200))
+@given(st.lists(st.sampled_from(["call"] * 6 + ["fail over"] * 12 + ["later"]), max_size=200))
 def test_failovers_beyond_a_calls_first_are_a_share_of_all_calls(steps):
     clock = ManualClock()
     budget = RetryBudget(share=0.1, floor_per_s=0.5, clock=clock)
@@ -246,6 +258,18 @@ def test_failovers_beyond_a_calls_first_are_a_share_of_all_calls(steps):
             assert budget.spend(0)
             spent += budget.spend(1)
         assert spent <= max(5, 0.1 * calls + 1)
+
+
+@pytest.mark.parametrize(("calls", "failovers"), [(0, 5), (40, 5), (100, 10), (1_000, 100)])
+def test_in_an_outage_so_many_calls_fail_over_again_and_the_others_do_not(calls, failovers):
+    clock = ManualClock()
+    budget = RetryBudget(share=0.1, floor_per_s=0.5, clock=clock)
+    for _ in range(calls):
+        budget.count_call()
+    assert [budget.spend(1) for _ in range(300)] == [True] * failovers + [False] * (300 - failovers)
+    assert budget.spend(0)
+    clock.advance(11)
+    assert budget.spend(2)
 
 
 @pytest.mark.parametrize("bound", [1, 3, 7])

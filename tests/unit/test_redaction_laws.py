@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_piece_of_the_request_is_cut_out_however_it_is_escaped(start, spell):
 @pytest.mark.parametrize("place", ["message", "words", "type", "code", "param", "raw"])
 def test_a_fault_that_is_cleaned_holds_neither_secret_nor_request(place):
     text = f"{OTHER} {TOKEN} {PROMPT}" if place in {"message", "words", "raw"} else OTHER
-    fields = {"message": "no", "type": "", "code": "", "param": "", "raw": b""}
+    fields: dict[str, Any] = {"message": "no", "type": "", "code": "", "param": "", "raw": b""}
     if place == "raw":
         fields["raw"] = text.encode()
     elif place != "message":

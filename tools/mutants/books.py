@@ -255,7 +255,7 @@ STORE_MISTAKES = (
         "store/sql/ledger/journal.py",
         "if self._bytes + len(lines) > self.max_bytes:",
         "if len(lines) < 0:",
-        BOOKS,
+        LAWS,
     ),
     Mistake(
         "the journal of a process that lives is replayed by another: its lock is ignored",

@@ -3,7 +3,7 @@
 from tools.mutants.mistake import Mistake
 
 BREAKER = ("tests/unit/test_breaker_laws.py", "tests/unit/test_routing.py")
-PLANS = ("tests/unit/test_routing.py",)
+PLANS = ("tests/unit/test_plan_laws.py", "tests/unit/test_routing.py")
 VERDICTS = "tests/fault/test_verdicts.py::"
 STREAMS = "tests/fault/test_streams.py::"
 DECODERS = ("tests/property/test_decoder_laws.py", "tests/property/test_whole_answer_laws.py")
@@ -36,7 +36,7 @@ BREAKER_MISTAKES = (
         "engine/steps.py",
         "classify(provider, replace(error, retry_after_s=wait_s))",
         "classify(provider, error)",
-        (f"{VERDICTS}test_a_limited_provider_rests_until_it_said",),
+        (f"{VERDICTS}test_every_form_of_retry_after_is_survived",),
     ),
     Mistake(
         "a shorter wait ends a longer one",
@@ -319,7 +319,7 @@ STREAM_MISTAKES = (
         "engine/attempts.py",
         "if frames[-1].events or any(frame.events for frame in frames):",
         "if frames or any(frame.events for frame in frames):",
-        (f"{STREAMS}test_silence_before_the_first_event_is_a_failover",),
+        ("tests/fault/test_keep_alives.py",),
     ),
     Mistake(
         "silence has no end",

@@ -92,7 +92,7 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         METER_FILE,
         "elif other_kinds[event.block] is Kind.REASONING:",
         "elif other_kinds[event.block] is Kind.TEXT:",
-        (*METER, *EXTENSION),
+        METER,
     ),
     Mistake(
         "an estimate of a prompt is not marked",
@@ -167,11 +167,11 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         EXTENSION,
     ),
     Mistake(
-        "a named request that was answered in part is made again",
+        "what failed with nothing delivered keeps its key",
         "settlement",
         "engine/settlement.py",
         "if state.claimed and state.progress.candidate is None and state.replayed is None:",
-        "if state.claimed and state.replayed is None:",
+        "if state.claimed and state.progress.candidate is not None:",
         REPLAYS,
     ),
 )

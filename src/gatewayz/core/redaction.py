@@ -246,7 +246,8 @@ def _shared_spans(words: str, text: str, least: int) -> list[tuple[int, int]]:
 
 
 def _replace_spans(words: str, spans: list[tuple[int, int]], by: str) -> str:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for start, stop in sorted(spans):
         if stop <= end:
             continue

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,8 @@ SEED = {
 """A few models of the package: what is shown here does not need two thousand rows for each list."""
 PACKAGE = {model.id: model for model in merge_catalog(CatalogSources(SEED, {}, ()), PROVIDERS)}
 FORM = listing_formats()["openrouter"]
-TELLS_ALL = Usage(**dict.fromkeys(BUCKETS, 1_000) | {"requests": 1, "images": 0, "searches": 1})
+COUNTS: dict[str, Any] = dict.fromkeys(BUCKETS, 1_000) | {"requests": 1, "images": 0, "searches": 1}
+TELLS_ALL = Usage(**COUNTS)
 
 
 class Reader:
