@@ -60,7 +60,7 @@ def image(**more):
         (chat(), OFFER, {"cache_write_1h": ABSURD}, {"cache_write_1h": PROMPT_OVERHEAD_TOKENS + 64 + 33}),
         (chat(), OFFER, {"searches": 5_000}, {"searches": 10}),
         (chat(tools=(OpaqueTool("x", {"type": "web_search"}, searches=2),)), OFFER, {"searches": 9}, {"searches": 2}),
-        (image(size=(1024, 1024)), OFFER, {"pixels": 10**12, "images": 1}, {"pixels": round(2**20 * 1.1), "images": 1}),
+        (image(size=(1024, 1024)), OFFER, {"pixels": 10**12, "images": 1}, {"pixels": 2 * 10**6, "images": 1}),
         (image(n=2), OFFER, {"images": 40, "pixels": 10**9}, {"images": 2, "pixels": 2 * MAX_UNSIZED_PIXELS}),
         (image(), OFFER, {"image_output": ABSURD}, {"image_output": 32_768}),
         (EmbeddingRequest(dialect="d", model="m", texts=("word", (1, 2, 3))), OFFER, {"input": ABSURD}, {"input": 4 + 3 + 128}),

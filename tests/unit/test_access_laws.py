@@ -139,3 +139,31 @@ async def test_the_slot_of_a_call_that_was_lost_is_free_after_its_lease(rule, ru
     assert (refused.allowed, refused.rule) == (False, rule)
     clock.advance(2 + running)
     assert (await limiter.take("later", principal)).allowed
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_call_that_is_refused_as_too_fast_takes_no_slot(concurrency):
+    clock = ManualClock()
+    rules = LimitRules(key_rpm=1, burst=1, key_concurrency=concurrency)
+    limiter, principal = MemoryLimiter(rules, clock), Principal("acme", "k")
+    first = await limiter.take("first", principal)
+    for number in range(5):
+        refused = await limiter.take(f"fast {number}", principal)
+        assert not refused.allowed
+        if concurrency > 1:
+            assert refused.rule == "key_rpm"
+    limiter.release(first)
+    clock.advance(60)
+    assert (await limiter.take("later", principal)).allowed
+
+
+@pytest.mark.parametrize("account_rpm", [2, 3])
+async def test_the_keys_of_an_account_share_its_limit_and_other_accounts_have_theirs(account_rpm):
+    rules = LimitRules(account_rpm=account_rpm, burst=1)
+    limiter = MemoryLimiter(rules, ManualClock())
+    for number in range(account_rpm):
+        principal = Principal("acme", f"k{number}")
+        assert (await limiter.take(f"call {number}", principal)).allowed
+    refused = await limiter.take("more", Principal("acme", "another"))
+    assert (refused.allowed, refused.rule) == (False, "account_rpm")
+    assert (await limiter.take("other", Principal("other", "k"))).allowed

@@ -25,12 +25,13 @@ ROOT = Path(__file__).parents[2]
 RUN_TESTS = (
     *(sys.executable, "-m", "pytest"),
     *("-p", "no:schemathesis", "-p", "no:xdist", "-p", "tools.mutants.quick"),
-    *("-x", "-q", "--no-header", "-rfE", "--tb=no", "-k", "not postgresql"),
+    *("--timeout", "60", "-x", "-q", "--no-header", "-rfE", "--tb=no", "-k", "not postgresql"),
 )
-"""SQLite is enough to see a mistake in what is decided, and starts at once."""
+"""SQLite is enough to see a mistake in what is decided, and starts at once; a test that hangs for a
+minute has noticed."""
 WORKERS = int(os.environ.get("WORKERS") or 2)
 TIMEOUT_S = 240
-"""Tests that take so long hang, which is noticed as well."""
+"""For all tests of one mistake; when they take longer something hangs, which is noticed as well."""
 MIN_SHARE = 0.95
 PYTEST_OK, PYTEST_FAILED = 0, 1
 

@@ -287,7 +287,7 @@ STREAM_MISTAKES = (
         "engine/commit_point.py",
         "commits = (BlockStarted, Finished) if",
         "commits = (Started, BlockStarted, Finished) if",
-        (f"{STREAMS}test_a_cut_after_block_k_is_a_typed_error_for_every_k", *BREAKER[:1]),
+        BREAKER[:1],
     ),
     Mistake(
         "a whole answer commits with its first block",
@@ -295,7 +295,7 @@ STREAM_MISTAKES = (
         "engine/commit_point.py",
         "else (Finished,)",
         "else (BlockStarted, Finished)",
-        (f"{STREAMS}test_for_a_json_client_a_cut_at_any_block_fails_over",),
+        BREAKER[:1],
     ),
     Mistake(
         "an answer that is cut after the commit ends as if it were whole",
@@ -351,7 +351,7 @@ STREAM_MISTAKES = (
         "dialects/kit/sse.py",
         "if size_bytes > self._limit_bytes:",
         "if size_bytes < 0:",
-        ("tests/unit/test_stream_bounds.py",),
+        ("tests/unit/test_stream_laws.py",),
     ),
     Mistake(
         "other choices are mixed into the first",
@@ -359,7 +359,7 @@ STREAM_MISTAKES = (
         "dialects/kit/sequencer.py",
         "                if choice:\n",
         "                if choice is None:\n",
-        ("tests/property/test_anthropic_answers.py",),
+        ("tests/unit/test_stream_laws.py",),
     ),
     Mistake(
         "a client that left is failed over",
@@ -370,12 +370,12 @@ STREAM_MISTAKES = (
         ("tests/money/test_who_pays.py::test_a_client_that_has_left_is_not_failed_over",),
     ),
     Mistake(
-        "usage that only its provider sent is shown to who did not ask",
+        "the first report of an answer is shown and not its last",
         "streams",
         "dialects/openai/chat/encoder.py",
         'out.append(self._usage_chunk() if final else b"")',
         "out.append(self._usage_chunk())",
-        ("tests/property/test_openai_chat_laws.py",),
+        ("tests/unit/test_stream_laws.py",),
     ),
 )
 

@@ -7,10 +7,6 @@ METER = ("tests/money/test_usage_bounds.py", *LAWS)
 EXTENSION = ("tests/money/test_extension.py",)
 REPLAYS = ("tests/money/test_idempotency.py",)
 SHOWN = ("tests/money/test_answers_without_usage.py", "tests/money/test_shown_cost.py")
-MARKER = (
-    "tests/money/test_store_away.py"
-    "::test_content_finish_and_usage_leave_at_once_and_the_marker_after_the_commit"
-)
 CHARGE, METER_FILE = "engine/charge.py", "engine/usage_meter.py"
 
 SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
@@ -148,7 +144,7 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "engine/gateway.py",
         "await self._settle(state)\n                    yield end",
         "yield end\n                    await self._settle(state)",
-        (MARKER,),
+        ("tests/unit/test_stream_laws.py",),
     ),
     Mistake(
         "a refused call leaves no record",

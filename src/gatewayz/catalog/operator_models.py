@@ -62,24 +62,32 @@ def _offer_from_settings(model: ModelSettings, settings: OfferSettings) -> Offer
 
 def _price_from_settings(path: str, settings: OfferSettings) -> Price:
     try:
-        price = parse_price(settings.price, settings.tiers, free=settings.free)
+        answers_in_text = not settings.serves or "chat" in settings.serves
+        price = parse_price(
+            settings.price, settings.tiers, free=settings.free, has_output=answers_in_text
+        )
     except Fault as fault:
         raise Fault("bad_request", f"{path}: {fault.message}") from None
     return replace(price, version=VERSION, source=VERSION)
 
 
 def parse_price(
-    price: Mapping[str, str], tiers: Iterable[TierSettings] = (), *, free: bool = False
+    price: Mapping[str, str],
+    tiers: Iterable[TierSettings] = (),
+    *,
+    free: bool = False,
+    has_output: bool = True,
 ) -> Price:
     """A price as people write it: US dollars by bucket. Faults: `bad_request` names the figure,
-    or what is left out: a price of tokens has one for those in and one for those out.
+    or what is left out: a price of tokens has one for those in and, unless what answers is known to
+    make no text (`has_output`), one for those out.
 
     Example: `parse_price({"input": "2.50", "output": "10"})`
     """
     rates = rates_from_usd(price)
     if free and rates:
         raise Fault("bad_request", "a price is either free or has figures, not both")
-    _check_base(rates)
+    _check_base(rates, BASE_BUCKETS if has_output else BASE_BUCKETS[:1])
     rates_by_tier = {}
     for tier in tiers:
         key = (_check_service(tier.service), tier.above)
@@ -97,11 +105,11 @@ def _tier_name(tier: TierSettings) -> str:
     return f"{tier.service}>{tier.above}"
 
 
-def _check_base(rates: Mapping[str, int]) -> None:
+def _check_base(rates: Mapping[str, int], base: tuple[str, ...]) -> None:
     """Faults: `bad_request` for a price of tokens that says nothing of those in, or of those out."""
     if not any(bucket in TOKEN_BUCKETS for bucket in rates):
         return
-    for bucket in BASE_BUCKETS:
+    for bucket in base:
         if bucket not in rates:
             raise Fault(
                 "bad_request",

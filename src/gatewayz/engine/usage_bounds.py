@@ -45,6 +45,8 @@ MAX_UNSIZED_PIXELS = 4_194_304
 """An image of which no size was asked: 2048 x 2048."""
 SIZE_SLACK = 1.1
 """Providers round a size up to multiples of 16 or 64 pixels."""
+MEGAPIXEL = 10**6
+"""Some bill whole ones."""
 MAX_UNASKED_SEARCHES = 10
 """Web searches that a search model makes of itself."""
 MAX_SECONDS = 86_400
@@ -145,7 +147,8 @@ def _(request: ImageRequest, offer: Offer, reported_prompt: int) -> UsageBounds:
         pixels = MAX_UNSIZED_PIXELS
     else:
         width, height = request.size
-        pixels = round(width * height * SIZE_SLACK)
+        megapixels = -(-width * height // MEGAPIXEL)
+        pixels = max(round(width * height * SIZE_SLACK), megapixels * MEGAPIXEL)
     return UsageBounds(
         prompt=len(request.prompt.encode()) + PROMPT_OVERHEAD_TOKENS,
         completion=request.n * MAX_TOKENS_PER_MADE_IMAGE,

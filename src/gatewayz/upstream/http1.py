@@ -232,7 +232,9 @@ def _address_from_url(method: str, url: str, *, public: bool) -> Address:
     if not plain or not host or parts.scheme not in {"http", "https"}:
         # The URL itself is not shown: it may carry a token.
         if public:
-            raise Fault("upstream_broken", "The provider named a file whose URL is none.")
+            raise Fault(
+                "upstream_broken", "The provider named a file whose URL is no http or https URL."
+            )
         raise Fault("upstream_unreachable", "The provider's base_url is not an http or https URL.")
     if public and "@" in parts.netloc:
         raise Fault("upstream_broken", "The provider named a file whose URL carries a password.")
