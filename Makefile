@@ -16,7 +16,7 @@ LOAD ?=
 PYTEST := LOAD=$(LOAD) $(BIN)/python -m pytest
 IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run demo doctor test test-unit check test-clients test-long bench lock build clean
+.PHONY: help run demo doctor test test-unit test-mutants check test-clients test-long bench lock build clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ test-unit: $(VENV)/.dev ## What needs no database and no socket (seconds)
 
 test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
 	@$(PYTEST) tests/clients $(ARGS)
+
+test-mutants: $(VENV)/.dev ## Plant mistakes in money, routing, limits and rights, and count those that the tests notice (minutes)
+	@$(BIN)/python -m tools.mutants $(ARGS)
 
 test-long: check ## The tests that take long, and many new examples of every law (hours)
 	@HYPOTHESIS_PROFILE=new $(PYTEST) tests -m long --timeout 0 $(ARGS)

@@ -19,6 +19,7 @@ from gatewayz.core.events import (
     UsageReported,
 )
 from gatewayz.core.faults import Fault
+from gatewayz.core.money import Nanos
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.kit.sequencer import Sequencer
@@ -137,7 +138,7 @@ class Stand:
         return Plan(model=request.model, candidates=())
 
     async def hold(self, call, _ceiling):
-        return Hold(call.id, "acme", 10)
+        return Hold(call.id, "acme", Nanos(10))
 
     async def settle(self, call, _hold, outcome, _replay=None):
         self.happened.append("settled")
