@@ -161,8 +161,8 @@ def wire_from_draft(target: RequestTarget, draft: Draft) -> tuple[HttpRequest, t
     body, dropped = b"", draft.dropped
     if draft.body is not None:
         by_quirks = apply_quirks(draft.body, provider.quirks, target.model, target.dialect)
-        dropped = (*dropped, *by_quirks, *options.unsupported_parameters)
-        remove_parameters(draft.body, options.unsupported_parameters)
+        removed = remove_parameters(draft.body, options.unsupported_parameters)
+        dropped = (*dropped, *by_quirks, *removed)
         if "{model}" in template:
             draft.body.pop("model", None)
         body = encode_json(draft.body)

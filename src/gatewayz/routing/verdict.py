@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gatewayz.core.faults import Fault
+from gatewayz.providers.quirks import NEVER_DROPPED
 
 RetryDecision = Literal["next", "retry", "larger", "stop"]
 
@@ -44,10 +45,13 @@ def verdict(fault: Fault, state: RetryState, max_attempts: int) -> RetryDecision
 
 
 def parameter_to_drop(fault: Fault) -> str:
-    """The parameter that a rejection names as unsupported; empty for every other fault."""
+    """The parameter that a rejection names as unsupported and the request can do without; empty for
+    every other fault.
+    """
     if fault.kind != "upstream_rejected" or fault.upstream is None:
         return ""
-    return fault.upstream.unsupported_parameter
+    name = fault.upstream.unsupported_parameter
+    return "" if name.rpartition(".")[2] in NEVER_DROPPED else name
 
 
 def fault_for_client(faults: Sequence[Fault]) -> Fault:
