@@ -46,7 +46,7 @@ test-unit: $(VENV)/.dev ## What needs no database and no socket (seconds)
 test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
 	@$(PYTEST) tests/clients $(ARGS)
 
-test-mutants: $(VENV)/.dev ## Plant mistakes in money, routing, limits and rights, and count those that the tests notice (minutes)
+test-mutants: $(VENV)/.dev ## Plant mistakes in money, routing, limits and rights, and count those that the tests notice (ten minutes)
 	@$(BIN)/python -m tools.mutants $(ARGS)
 
 test-long: check ## The tests that take long, and many new examples of every law (hours)
