@@ -6,7 +6,7 @@ another candidate, `wait` another one now and this one after its `Retry-After`, 
 with a larger context, `stop` the client's own affair.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -38,6 +38,7 @@ FAULTS: dict[str, FaultRule] = {
     "bad_request": FaultRule(400),
     "too_large": FaultRule(413),
     "unsupported": FaultRule(400),
+    "too_long": FaultRule(400),
     "unauthenticated": FaultRule(401),
     "forbidden": FaultRule(403),
     "unknown_model": FaultRule(404),
@@ -77,11 +78,26 @@ MAX_PARAM = 200
 """Characters of the name of a field: it is the client's own."""
 
 
+class ContextOverflow(Struct, frozen=True):
+    """By how much a prompt is too long, in tokens; `None` where nobody has said.
+
+    `output` is the limit of the answer that was asked for, where it counts against the same context.
+
+    Example: `ContextOverflow(tokens=200_000, limit=128_000)`
+    """
+
+    tokens: int | None = None
+    limit: int | None = None
+    output: int | None = None
+
+
 class Fault(Exception):
     """Something that the reader must act on; `kind` is a key of `FAULTS`.
 
     `param` names the field that the client got wrong; `upstream` holds a provider's own words;
-    `blame` says whose doing it may be, for a kind that counts against an offer.
+    `blame` says whose doing it may be, for a kind that counts against an offer. `overflow` goes
+    with `too_long` and `upstream_too_long`: each dialect says it in its API's own words. `details`
+    are for machines, where a dialect's SDK reads them.
 
     Example: `Fault("rate_limited", "Rate limit reached (key_rpm: 60); retry in 0.8 s.",
     retry_after_s=0.8)`
@@ -97,6 +113,8 @@ class Fault(Exception):
         provider: str = "",
         upstream: "UpstreamError | None" = None,
         blame: Blame = "request",
+        overflow: ContextOverflow | None = None,
+        details: "dict[str, Any] | None" = None,
     ) -> None:
         if kind not in FAULTS:
             raise KeyError(kind)
@@ -108,6 +126,8 @@ class Fault(Exception):
         self.provider = provider
         self.upstream = upstream
         self.blame = blame
+        self.overflow = overflow
+        self.details = details
 
     @property
     def rule(self) -> FaultRule:
@@ -126,7 +146,8 @@ class UpstreamError(Struct, frozen=True):
     """What a provider said when it refused: its status, and type, code, param and message where it
     gave them.
 
-    `unsupported_parameter` is the one that the words name as unknown to the provider.
+    `unsupported_parameter` is the one that the words name as unknown to the provider; `details` is
+    what it says to machines, for clients of its own dialect.
 
     Example: `UpstreamError("openai_chat", 400, code="context_length_exceeded", param="messages")`
     """
@@ -140,3 +161,4 @@ class UpstreamError(Struct, frozen=True):
     raw: bytes = b""
     retry_after_s: float | None = None
     unsupported_parameter: str = ""
+    details: dict[str, Any] | None = None

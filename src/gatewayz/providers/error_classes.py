@@ -12,7 +12,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct
 
-from gatewayz.core.faults import Fault, UpstreamError
+from gatewayz.core.faults import ContextOverflow, Fault, UpstreamError
 from gatewayz.core.redaction import CUT, MASK, SHAPES, Redactor, cut_content, texts_of
 from gatewayz.core.requests import Request
 from gatewayz.providers.spec import ErrorClass, ErrorRule, Provider
@@ -45,6 +45,7 @@ MESSAGES = {
     "upstream_error": "failed",
 }
 """Kind of fault → what is said of the provider; of the other kinds its own words are shown."""
+FIGURE = re.compile(r"\{(tokens|limit|output)\}")
 IGNORED_ON_400 = frozenset({"permission", "rate_limited"})
 
 
@@ -53,6 +54,7 @@ class _RulesFile(Struct, frozen=True, kw_only=True):
     texts: tuple[dict[str, object], ...]
     statuses: dict[ErrorClass, tuple[int, ...]]
     unsupported_parameter: dict[str, object]
+    overflow: dict[str, tuple[str, ...]]
 
 
 class _TextRule(Struct, frozen=True):
@@ -67,6 +69,7 @@ class _CompiledRules(Struct, frozen=True):
     statuses: dict[int, ErrorClass]
     unsupported: re.Pattern[str]
     unsupported_status: tuple[int, ...]
+    overflow: tuple[re.Pattern[str], ...]
 
 
 @cache
@@ -80,7 +83,16 @@ def _rules() -> _CompiledRules:
         statuses={status: kind for kind, statuses in rules.statuses.items() for status in statuses},
         unsupported=re.compile(str(unsupported["regex"]), re.IGNORECASE),
         unsupported_status=msgspec.convert(unsupported["status"], tuple[int, ...]),
+        overflow=tuple(
+            re.compile(_with_figures(pattern), re.IGNORECASE)
+            for pattern in rules.overflow["figures"]
+        ),
     )
+
+
+def _with_figures(pattern: str) -> str:
+    """The pattern with a group of digits for each `{name}` of a figure."""
+    return FIGURE.sub(r"(?P<\1>\\d[\\d,]{0,11})", pattern)
 
 
 def _text_rule(item: dict[str, object]) -> _TextRule:
@@ -126,6 +138,7 @@ def classify(provider: Provider, error: UpstreamError) -> Fault:
     for others.
     """
     kind = KINDS[error_class(provider, error)]
+    overflow = context_overflow(error.message) if kind == "upstream_too_long" else None
     words = SHAPES.sub(MASK, error.message)
     message = words or f"{provider.name} refused"
     if kind in MESSAGES:
@@ -138,7 +151,22 @@ def classify(provider: Provider, error: UpstreamError) -> Fault:
         upstream=msgspec.structs.replace(
             error, message=words, unsupported_parameter=find_unsupported_parameter(error)
         ),
+        overflow=overflow,
     )
+
+
+def context_overflow(message: str) -> ContextOverflow:
+    """The figures in a provider's words for a prompt that is too long, as far as it gives them."""
+    for pattern in _rules().overflow:
+        found = pattern.search(message)
+        if found is not None:
+            figures = {
+                name: int(digits.replace(",", ""))
+                for name, digits in found.groupdict().items()
+                if digits is not None
+            }
+            return ContextOverflow(**figures)
+    return ContextOverflow()
 
 
 def clean_fault(fault: Fault, redactor: Redactor, request: Request, secret: str = "") -> Fault:
@@ -174,6 +202,8 @@ def clean_fault(fault: Fault, redactor: Redactor, request: Request, secret: str 
         provider=fault.provider,
         upstream=upstream,
         blame=fault.blame,
+        overflow=fault.overflow,
+        details=fault.details,
     )
 
 

@@ -6,12 +6,14 @@ platform.claude.com/docs/en/api/errors. Claude Code decides by type and wording 
 an Anthropic upstream's own are passed on.
 """
 
+import re
 from typing import Any
 
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.anthropic.wire import NAME
 from gatewayz.dialects.kit.base import HttpResponse
 from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.dialects.kit.overflow import OVERFLOW_KINDS, OverflowWords, overflow_message
 
 STATUSES = {
     "invalid_request_error": 400,
@@ -31,6 +33,7 @@ ERRORS: dict[str, tuple[str, int | None]] = {
     "bad_request": ("invalid_request_error", None),
     "too_large": ("request_too_large", None),
     "unsupported": ("invalid_request_error", None),
+    "too_long": ("invalid_request_error", None),
     "unauthenticated": ("authentication_error", None),
     "forbidden": ("permission_error", None),
     "unknown_model": ("not_found_error", None),
@@ -81,6 +84,17 @@ PASSTHROUGH_KINDS = frozenset(
 What it says of our credential is not the client's affair.
 """
 
+OVERFLOW = OverflowWords(
+    known=re.compile(r"prompt is too long: \d+ tokens > \d+|input length and `max_tokens` exceed"),
+    prompt="prompt is too long: {tokens} tokens > {limit} maximum.",
+    with_output="input length and `max_tokens` exceed context limit: {tokens} + {output} > {limit}, "
+    "decrease input length or `max_tokens` and try again.",
+    limit_only="prompt is too long: the context has {limit} tokens.",
+    plain="prompt is too long.",
+)
+"""How Anthropic says that a prompt is too long: of the first words Claude Code compacts its
+conversation, of the second ones it asks for a shorter answer."""
+
 
 def error_body(fault: Fault, call_id: str) -> dict[str, Any]:
     """The envelope, as a body or as the data of an `error` event.
@@ -88,9 +102,15 @@ def error_body(fault: Fault, call_id: str) -> dict[str, Any]:
     Example: `{"type": "error", "error": {"type": "api_error", "message": "…"}, "request_id": "…"}`.
     """
     upstream = fault.upstream
-    error = {"type": ERRORS[fault.kind][0], "message": fault.message}
+    error: dict[str, Any] = {"type": ERRORS[fault.kind][0], "message": fault.message}
+    details = fault.details
     if _is_passed_on(fault) and upstream is not None and upstream.type:
         error = {"type": upstream.type, "message": upstream.message or fault.message}
+        details = upstream.details
+    elif fault.kind in OVERFLOW_KINDS:
+        error["message"] = overflow_message(fault, OVERFLOW)
+    if details:
+        error["details"] = details
     return {"type": "error", "error": error, "request_id": call_id}
 
 

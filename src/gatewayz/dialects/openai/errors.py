@@ -1,10 +1,12 @@
 """Errors of OpenAI's API, the same on all its wires: our faults in its words."""
 
+import re
 from typing import Any
 
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.kit.base import HttpResponse
 from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.dialects.kit.overflow import OVERFLOW_KINDS, OverflowWords, overflow_message
 
 DIALECT_PREFIX = "openai_"
 """Begins the names of the dialects whose errors have this form."""
@@ -13,6 +15,7 @@ ERRORS: dict[str, tuple[str, str | None]] = {
     "bad_request": ("invalid_request_error", None),
     "too_large": ("invalid_request_error", "request_too_large"),
     "unsupported": ("invalid_request_error", "unsupported_value"),
+    "too_long": ("invalid_request_error", "context_length_exceeded"),
     "unauthenticated": ("invalid_request_error", "invalid_api_key"),
     "forbidden": ("permission_error", "forbidden"),
     "unknown_model": ("invalid_request_error", "model_not_found"),
@@ -50,11 +53,29 @@ ERRORS: dict[str, tuple[str, str | None]] = {
 PASSTHROUGH_KINDS = frozenset({"upstream_rejected", "upstream_too_long"})
 """Kinds whose wording is the provider's own: clients match on it."""
 
+OVERFLOW = OverflowWords(
+    known=re.compile(r"This model's maximum context length is|Your input exceeds the context"),
+    prompt="This model's maximum context length is {limit} tokens. However, your messages resulted "
+    "in {tokens} tokens. Please reduce the length of the messages.",
+    with_output="This model's maximum context length is {limit} tokens. However, you requested "
+    "{total} tokens ({tokens} in the messages, {output} in the completion). Please reduce the "
+    "length of the messages or completion.",
+    limit_only="This model's maximum context length is {limit} tokens. Please reduce the length of "
+    "the messages.",
+    plain="Your input exceeds the context window of this model. Please adjust your input and try "
+    "again.",
+)
+"""How OpenAI says that a prompt is too long; clients read the code, and some the first words."""
+
 
 def error_object(fault: Fault) -> dict[str, Any]:
     """The `error` object that a client reads."""
     upstream = fault.upstream
     kind, code = ERRORS[fault.kind]
+    if fault.kind in OVERFLOW_KINDS:
+        param = (upstream.param if upstream is not None else "") or fault.param
+        message = overflow_message(fault, OVERFLOW)
+        return {"message": message, "type": kind, "param": param or None, "code": code}
     if (
         upstream is not None
         and upstream.dialect.startswith(DIALECT_PREFIX)
