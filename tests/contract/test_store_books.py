@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from sqlalchemy import Executable, func, select, text, update
 
 from gatewayz.control.upkeep import MAX_EXPIRED, Upkeep
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.facts import Fact, Warned
 from gatewayz.core.faults import Fault
@@ -46,7 +47,10 @@ async def test_of_200_calls_whose_ceiling_is_a_tenth_of_the_wallet_ten_are_admit
         for turn in range(ROUNDS):
             orders = [
                 HoldOrder(
-                    call=f"{turn}-{number}", account="payer", amount=Nanos(100), deadline_ms=2**60
+                    call=f"{turn}-{number}",
+                    account="payer",
+                    ceiling=Ceiling(Nanos(100)),
+                    deadline_ms=2**60,
                 )
                 for number in range(CALLS_AT_ONCE)
             ]
@@ -74,7 +78,7 @@ async def test_a_call_is_settled_once_by_whoever_comes_first(store, location, da
         await open_account(database, store.books, "payer", paid=10_000)
         for _ in range(20):
             call = call_of("payer")
-            hold = await store.books.hold(call, Nanos(300))
+            hold = await store.books.hold(call, Ceiling(Nanos(300)))
             settled = await asyncio.gather(
                 *(books.settle(call, hold, outcome_of(120)) for books in (store.books, other) * 5)
             )
@@ -88,7 +92,7 @@ async def test_what_a_hold_does_not_cover_comes_out_of_the_wallet_and_then_is_wr
 ):
     await open_account(database, store.books, "payer", paid=500)
     call = call_of("payer")
-    hold = await store.books.hold(call, Nanos(100))
+    hold = await store.books.hold(call, Ceiling(Nanos(100)))
     await store.books.settle(call, hold, outcome_of(1_700))
     wallet = await wallet_of(database, "payer")
     assert (wallet["paid"], wallet["held"]) == (0, 0)
@@ -103,10 +107,10 @@ async def test_what_a_hold_does_not_cover_comes_out_of_the_wallet_and_then_is_wr
 async def test_promo_is_spent_before_paid_and_a_credit_line_reaches_below_zero(store, database):
     await open_account(database, store.books, "line", billing="credit", floor=-1_000)
     with pytest.raises(Fault, match="Add credit") as refused:
-        await store.books.hold(call_of("line", billing="credit"), Nanos(1_001))
+        await store.books.hold(call_of("line", billing="credit"), Ceiling(Nanos(1_001)))
     assert refused.value.kind == "insufficient_credit"
     call = call_of("line", billing="credit")
-    hold = await store.books.hold(call, Nanos(900))
+    hold = await store.books.hold(call, Ceiling(Nanos(900)))
     await store.books.settle(call, hold, outcome_of(600))
     assert (await wallet_of(database, "line"))["paid"] == -600
     await assert_clean(database)
@@ -119,16 +123,20 @@ async def test_the_house_needs_no_hold_unless_it_has_a_budget(store, database):
                 subject="key:K", account_id="house", limit_nanos=100, period="total"
             )
         )
-    free = await store.books.hold(call_of("house", billing="house"), Nanos(10**15))
+    free = await store.books.hold(call_of("house", billing="house"), Ceiling(Nanos(10**15)))
     assert not free.recorded
     call = call_of("house", billing="house", budgets=("key:K",))
-    hold = await store.books.hold(call, Nanos(80))
+    hold = await store.books.hold(call, Ceiling(Nanos(80)))
     with pytest.raises(Fault, match="budget of key:K") as held:
-        await store.books.hold(call_of("house", billing="house", budgets=("key:K",)), Nanos(80))
+        await store.books.hold(
+            call_of("house", billing="house", budgets=("key:K",)), Ceiling(Nanos(80))
+        )
     assert held.value.kind == "credit_held"
     await store.books.settle(call, hold, outcome_of(70))
     with pytest.raises(Fault, match="left") as gone:
-        await store.books.hold(call_of("house", billing="house", budgets=("key:K",)), Nanos(80))
+        await store.books.hold(
+            call_of("house", billing="house", budgets=("key:K",)), Ceiling(Nanos(80))
+        )
     assert gone.value.kind == "insufficient_credit"
     await assert_clean(database)
 
@@ -136,7 +144,7 @@ async def test_the_house_needs_no_hold_unless_it_has_a_budget(store, database):
 async def test_a_hold_whose_caller_left_is_given_back(store, database):
     await open_account(database, store.books, "payer", paid=1_000)
     for _ in range(50):
-        holding = asyncio.create_task(store.books.hold(call_of("payer"), Nanos(500)))
+        holding = asyncio.create_task(store.books.hold(call_of("payer"), Ceiling(Nanos(500))))
         await asyncio.sleep(0)
         holding.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -153,7 +161,7 @@ async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once
 ):
     await open_account(database, store.books, "payer", paid=1_000)
     call = call_of("payer")
-    hold = await store.books.hold(call, Nanos(400))
+    hold = await store.books.hold(call, Ceiling(Nanos(400)))
     for by_s, held in ((30, 400), (70, 0)):
         later = Upkeep(
             database,
@@ -181,7 +189,10 @@ async def test_holds_of_the_dead_expire_and_a_late_settlement_still_charges_once
 async def test_holds_of_many_dead_are_all_given_back_at_once(store, database):
     await open_account(database, store.books, "payer", paid=10_000)
     await asyncio.gather(
-        *(store.books.hold(call_of("payer"), Nanos(2)) for _ in range(MAX_EXPIRED * 2 + 500))
+        *(
+            store.books.hold(call_of("payer"), Ceiling(Nanos(2)))
+            for _ in range(MAX_EXPIRED * 2 + 500)
+        )
     )
     facts: list[Fact] = []
     later = Upkeep(
@@ -211,10 +222,10 @@ async def test_settlements_wait_on_the_disk_while_the_store_is_away_and_are_book
     await open_account(database, store.books, "payer", paid=1_000)
     calls = [call_of("payer") for _ in range(5)]
     async with open_process_books(location, data_dir, "dead") as dead:
-        holds = [await dead.hold(call, Nanos(100)) for call in calls]
+        holds = [await dead.hold(call, Ceiling(Nanos(100))) for call in calls]
         dead.commits._commit, dead.timeouts = _away, QUICK
         with pytest.raises(Fault) as refused:
-            await dead.hold(call_of("payer"), Nanos(100))
+            await dead.hold(call_of("payer"), Ceiling(Nanos(100)))
         assert refused.value.kind == "unavailable"
         assert refused.value.retry_after_s
         assert (
@@ -254,7 +265,7 @@ async def test_a_settlement_that_nothing_can_take_is_said_to_be_unavailable(
     (tmp_path / "blocked" / FOLDER).write_text("a file where the folder should be")
     async with open_process_books(location, tmp_path / "blocked", "blocked") as books:
         call = call_of("payer")
-        hold = await books.hold(call, Nanos(100))
+        hold = await books.hold(call, Ceiling(Nanos(100)))
         books.commits._commit, books.timeouts = _away, QUICK
         with pytest.raises(Fault, match="journal") as refused:
             await books.settle(call, hold, outcome_of(60))
@@ -264,7 +275,7 @@ async def test_a_settlement_that_nothing_can_take_is_said_to_be_unavailable(
 async def test_one_order_that_the_store_refuses_does_not_spoil_its_batch(store, database):
     await open_account(database, store.books, "payer", paid=10_000)
     calls = [call_of("payer") for _ in range(10)]
-    holds = [await store.books.hold(call, Nanos(100)) for call in calls]
+    holds = [await store.books.hold(call, Ceiling(Nanos(100))) for call in calls]
     bad = outcome_of(2**70)
     settled = await asyncio.gather(
         *(
@@ -283,7 +294,7 @@ async def test_what_clients_write_into_names_is_kept_or_replaced_but_never_lost(
     call = call_of("payer")
     strange = "a\x00b\u2028'; DROP TABLE calls; --"
     outcome = outcome_of(10)
-    hold = await store.books.hold(call, Nanos(100))
+    hold = await store.books.hold(call, Ceiling(Nanos(100)))
     request = replace(call.request, model=strange, user=strange)
     assert await store.books.settle(replace(call, request=request), hold, outcome)
     async with database.begin() as connection:
@@ -330,7 +341,7 @@ async def test_every_planted_violation_is_found(check, store, database):
         )
     for cost in (120, None):
         call = call_of("payer", budgets=("key:K",))
-        hold = await store.books.hold(call, Nanos(300))
+        hold = await store.books.hold(call, Ceiling(Nanos(300)))
         if cost is not None:
             await store.books.settle(call, hold, outcome_of(cost))
     await assert_clean(database)

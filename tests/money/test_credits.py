@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from gatewayz.control import accounts, audit, payments
 from gatewayz.control.credits import Credits
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
@@ -34,7 +35,7 @@ class Purse:
 
     async def call(self, cost):
         call = call_of("payer")
-        hold = await self.store.books.hold(call, Nanos(max(cost, 1)))
+        hold = await self.store.books.hold(call, Ceiling(Nanos(max(cost, 1))))
         await self.store.books.settle(call, hold, outcome_of(cost))
         return call.id
 
@@ -144,7 +145,7 @@ async def test_another_accounts_call_is_as_one_that_never_was(credits_setup):
 async def test_what_was_written_off_is_not_given_back(credits_setup):
     await credits_setup.credits.topup("payer", Nanos(100), "bank")
     call = call_of("payer")
-    hold = await credits_setup.store.books.hold(call, Nanos(100))
+    hold = await credits_setup.store.books.hold(call, Ceiling(Nanos(100)))
     await credits_setup.store.books.settle(call, hold, outcome_of(900))
     assert await credits_setup.has() == (0, 0, 0)
     assert (await credits_setup.credits.refund_call("payer", call.id)).amount == 100
@@ -152,7 +153,7 @@ async def test_what_was_written_off_is_not_given_back(credits_setup):
 
 async def test_a_call_of_the_house_took_nothing_from_a_wallet(credits_setup):
     call = call_of("house", billing="house")
-    hold = await credits_setup.store.books.hold(call, Nanos(100))
+    hold = await credits_setup.store.books.hold(call, Ceiling(Nanos(100)))
     await credits_setup.store.books.settle(call, hold, outcome_of(90))
     await credits_setup.refused(credits_setup.credits.refund_call("house", call.id))
 

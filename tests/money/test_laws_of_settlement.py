@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gatewayz.catalog.offers import Offer
 from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Principal, new_ulid
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.conversation import Message, Text
 from gatewayz.core.events import BlockDelta, BlockStarted, Frame, Kind, Started
@@ -55,7 +56,7 @@ def move(name, amount, **more):
 
 
 def hold(call, amount, *budgets):
-    return HoldOrder(call=call, account="payer", amount=Nanos(amount), budgets=budgets)
+    return HoldOrder(call=call, account="payer", ceiling=Ceiling(Nanos(amount)), budgets=budgets)
 
 
 def settle(call, cost, *budgets):

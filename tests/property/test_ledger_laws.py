@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from gatewayz.core.calls import new_ulid
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.orders import (
@@ -131,7 +132,7 @@ class LedgerMachine(RuleBasedStateMachine):
             HoldOrder(
                 call=call,
                 account=account,
-                amount=amount,
+                ceiling=Ceiling(amount),
                 budgets=subjects,
                 owner="me",
                 deadline_ms=self.books.clock.date_ms,
@@ -149,6 +150,54 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert result.fault.kind == ("credit_held" if within else "insufficient_credit")
             assert self.books.wallet(account) == before
         return call, account
+
+    @rule(
+        target=calls,
+        account=accounts,
+        figures=st.lists(st.integers(1, 600), min_size=3, max_size=3).map(sorted),
+        base=st.integers(0, 100),
+        budgeted=st.booleans(),
+    )
+    def hold_a_range(self, account, figures, base, budgeted):
+        call, (least, step, most) = new_ulid(), figures
+        subject = {"prepaid": "key:K", "house": "account:house"}.get(account, "")
+        subjects = (subject,) if budgeted and subject else ()
+        self.books.commit([ExpireGrantsOrder(account=account)])
+        before, free = self.books.wallet(account), self._free(account, subjects)
+        ceiling = Ceiling(Nanos(step), Nanos(least), Nanos(most), Nanos(min(base, least)))
+        result = self.commit(
+            HoldOrder(
+                call=call,
+                account=account,
+                ceiling=ceiling,
+                budgets=subjects,
+                owner="me",
+                deadline_ms=self.books.clock.date_ms,
+            )
+        )
+        if free is None:
+            assert result.moved == most
+            assert result.free is None
+        elif free < least:
+            assert result.fault is not None
+            assert self.books.wallet(account) == before
+            return call, account
+        else:
+            # A step where that is free, more of a large wallet, and never more than is there.
+            share = ceiling.base + free // 4
+            assert result.moved == min(free, step if share < step else min(share, most))
+            assert result.free == free
+        self.held[call] = result.moved
+        return call, account
+
+    def _free(self, account, subjects):
+        """What may be held: of the wallet, and of what is left of the budgets in their periods."""
+        left = [] if account == "house" else [self.books.wallet(account).spendable]
+        for budget in BUDGETS:
+            if budget.subject in subjects:
+                now = self.books.budget(budget.subject).at(self.books.clock.date_ms)
+                left.append(max(budget.limit - now.spent - now.held, 0))
+        return min(left, default=None)
 
     @rule(held_call=calls, amount=amounts)
     def extend(self, held_call, amount):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.money import Nanos
 from gatewayz.ledger import batch, shortfall
@@ -51,11 +52,26 @@ MISTAKES = {
         "promo = 0\n        paid",
     ),
     "a refused hold changes the wallet": (
-        "refusal = self._find_shortfall(order.account, order.amount, order.budgets)\n"
-        "        if refusal is not None:",
-        "refusal = self._find_shortfall(order.account, order.amount, order.budgets)\n"
+        "refusal = find_shortfall(wallet, budgets, order.ceiling)\n        if refusal is not None:",
+        "refusal = find_shortfall(wallet, budgets, order.ceiling)\n"
         "        if refusal is not None and not self._hold_from_wallet("
         "order.account, 1, order.call, 'hold', order.call):",
+    ),
+    "a budget bounds no range": (
+        "budget.limit - budget.spent - budget.held for budget in budgets]",
+        "2**62 for budget in budgets]",
+    ),
+    "what others hold is free to a range": (
+        "amounts.append(wallet.spendable)",
+        "amounts.append(wallet.spendable + wallet.held)",
+    ),
+    "a range is always held in full": (
+        "amount = order.ceiling.amount(free)",
+        "amount = order.ceiling.largest",
+    ),
+    "a range is never more than its least": (
+        "amount = order.ceiling.amount(free)",
+        "amount = order.ceiling.smallest",
     ),
 }
 
@@ -71,7 +87,9 @@ def mutate(module: types.ModuleType, before: str, after: str) -> types.ModuleTyp
 def mutated_batch(before: str, after: str) -> type[batch.LedgerBatch]:
     assert before in inspect.getsource(batch) + inspect.getsource(shortfall)
     mutated = mutate(batch, before, after)
-    vars(mutated)["find_shortfall"] = mutate(shortfall, before, after).find_shortfall
+    decisions = mutate(shortfall, before, after)
+    vars(mutated)["find_shortfall"] = decisions.find_shortfall
+    vars(mutated)["free_amount"] = decisions.free_amount
     return mutated.LedgerBatch
 
 
@@ -109,7 +127,10 @@ async def test_balances_that_are_read_without_a_lock_are_caught(databases, tmp_p
     for _ in range(50):
         calls = [call_of("payer") for _ in range(20)]
         holds = await asyncio.gather(
-            *(books[number % 2].hold(call, Nanos(100)) for number, call in enumerate(calls))
+            *(
+                books[number % 2].hold(call, Ceiling(Nanos(100)))
+                for number, call in enumerate(calls)
+            )
         )
         await asyncio.gather(
             *(

@@ -20,6 +20,7 @@ from gatewayz.control.accounts import create_account
 from gatewayz.control.audit import list_latest_entries, verify_log
 from gatewayz.control.open import open_store
 from gatewayz.control.transactions import ControlTransaction
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
@@ -138,7 +139,7 @@ async def fill(source, calls=30):
         key = await issue_key(store.database, "payer", source.data_dir)
         for number in range(calls):
             call = call_of("payer")
-            hold = await store.books.hold(call, Nanos(10_000))
+            hold = await store.books.hold(call, Ceiling(Nanos(10_000)))
             if number % 3:
                 await store.books.settle(call, hold, outcome_of(1_000 + number))
         async with store.database.begin() as connection:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import event, select, text
 
 from gatewayz.control import usage
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS, SystemClock
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.values import period_start_ms
@@ -41,7 +42,7 @@ async def book_calls(store, calls):
             refused = replace(outcome_of(0), fault="insufficient_credit")
             await store.books.record_refused_call(call, refused)
             return
-        hold = await store.books.hold(call, Nanos(500))
+        hold = await store.books.hold(call, Ceiling(Nanos(500)))
         await store.books.settle(call, hold, outcome)
         await store.books.settle(call, hold, outcome)
 

@@ -11,6 +11,7 @@ from gatewayz.ledger.orders import ExpireGrantsOrder, Order, OrderResult, Releas
 from gatewayz.ledger.values import Budget, OpenHold, Wallet
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.ledger import sqlite
+from gatewayz.store.sql.ledger.batch_rows import BUDGET_COLUMNS, budget_from
 from gatewayz.store.sql.ledger.postgres import PostgresLedger
 from gatewayz.store.sql.ledger.reconcile import CHECKS, statement_of
 
@@ -48,6 +49,9 @@ class PureLedgerHarness:
 
     def open_budget(self, budget: Budget) -> None:
         self.batch.budgets[budget.subject] = budget
+
+    def budget(self, subject: str) -> Budget:
+        return self.batch.budgets[subject]
 
     def commit(self, orders: Sequence[Order]) -> list[OrderResult]:
         self.batch.now_ms = self.clock.date_ms
@@ -113,6 +117,10 @@ class SqliteLedgerHarness:
             (budget.subject, budget.account, budget.limit, budget.period),
         )
 
+    def budget(self, subject: str) -> Budget:
+        statement = f"SELECT {', '.join(BUDGET_COLUMNS)} FROM budgets WHERE subject = ?"
+        return budget_from(self.connection.execute(statement, (subject,)).fetchone())
+
     def commit(self, orders: Sequence[Order]) -> list[OrderResult]:
         return sqlite.run_batch(self.connection, orders, self.clock.date_ms)
 
@@ -170,6 +178,10 @@ class PostgresLedgerHarness:
             "INSERT INTO budgets (subject, account_id, limit_nanos, period) VALUES ($1, $2, $3, $4)",
             budget.subject, budget.account, budget.limit, budget.period,
         )  # fmt: skip
+
+    def budget(self, subject: str) -> Budget:
+        statement = f"SELECT {', '.join(BUDGET_COLUMNS)} FROM budgets WHERE subject = $1"
+        return budget_from(self._run(statement, subject)[0])
 
     def commit(self, orders: Sequence[Order]) -> list[OrderResult]:
         return self.loop.run_until_complete(self.ledger.commit(orders))

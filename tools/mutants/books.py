@@ -5,6 +5,7 @@ from tools.mutants.mistake import Mistake
 LAWS = ("tests/money/test_laws_of_settlement.py", "tests/property/test_ledger_laws.py")
 BUDGETS = (*LAWS, "tests/money/test_budgets.py")
 BOOKS = ("tests/contract/test_store_books.py",)
+CEILING = "core/ceiling.py"
 BATCH, SHORTFALL, VALUES = "ledger/batch.py", "ledger/shortfall.py", "ledger/values.py"
 
 LEDGER_MISTAKES = (
@@ -113,6 +114,46 @@ LEDGER_MISTAKES = (
         SHORTFALL,
         'if wallet.billing != "house" and amount > wallet.spendable:',
         'if wallet.billing != "house" and amount > wallet.spendable + wallet.held:',
+        LAWS,
+    ),
+    Mistake(
+        "a call of unknown length takes all that is free",
+        "ledger",
+        CEILING,
+        "self.base + free // SHARE",
+        "free",
+        LAWS,
+    ),
+    Mistake(
+        "a call holds more than it can cost",
+        "ledger",
+        CEILING,
+        "min(self.largest, max(self.step, self.base + free // SHARE), free)",
+        "min(max(self.step, self.base + free // SHARE), free)",
+        LAWS,
+    ),
+    Mistake(
+        "a call of unknown length holds more than is free",
+        "ledger",
+        CEILING,
+        "max(self.step, self.base + free // SHARE), free)",
+        "max(self.step, self.base + free // SHARE))",
+        LAWS,
+    ),
+    Mistake(
+        "what the client wants for thinking is part of the share",
+        "ledger",
+        CEILING,
+        "self.base + free // SHARE",
+        "free // SHARE",
+        LAWS,
+    ),
+    Mistake(
+        "a budget does not bound what a call of unknown length holds",
+        "ledger",
+        SHORTFALL,
+        "amounts = [budget.limit - budget.spent - budget.held for budget in budgets]",
+        "amounts: list[int] = [2**62 for budget in budgets]",
         LAWS,
     ),
     Mistake(

@@ -32,6 +32,7 @@ from typing import Any
 
 from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.facts import CallEnded
@@ -203,7 +204,7 @@ class Gateway:
         state.plan = self._planner.plan(call.request, call.principal, self._health, affinity)
         offers = tuple(candidate.offer for candidate in state.plan.candidates)
         ceiling = cost_ceiling(call.request, offers, call.principal.markup_bp)
-        state.hold = await self._books.hold(call, ceiling)
+        state.hold = await self._books.hold(call, Ceiling(ceiling))
 
     async def _extend(self, state: CallState) -> bool:
         """Whether what is held covers more of the answer; extends the hold where it does not."""

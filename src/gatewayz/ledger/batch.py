@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos, usd_text
 from gatewayz.ledger.orders import (
@@ -21,7 +22,7 @@ from gatewayz.ledger.orders import (
     ReleaseOrder,
     SettleOrder,
 )
-from gatewayz.ledger.shortfall import find_shortfall
+from gatewayz.ledger.shortfall import find_shortfall, free_amount
 from gatewayz.ledger.values import (
     HOUSE_EXPENSE,
     INCOME,
@@ -98,14 +99,17 @@ class LedgerBatch:
     def _hold(self, order: HoldOrder) -> OrderResult:
         if order.call in self.holds or order.call in self.settled_calls:
             return UNCHANGED
-        refusal = self._find_shortfall(order.account, order.amount, order.budgets)
+        wallet, budgets = self.wallets[order.account], self._current_budgets(order.budgets)
+        refusal = find_shortfall(wallet, budgets, order.ceiling)
         if refusal is not None:
             return refusal
 
+        free = free_amount(wallet, budgets)
+        amount = order.ceiling.amount(free)
         promo, paid = self._hold_from_wallet(
-            order.account, order.amount, f"{order.call}:h", "hold", order.call
+            order.account, amount, f"{order.call}:h", "hold", order.call
         )
-        self._reserve_budgets(order.budgets, order.amount)
+        self._reserve_budgets(order.budgets, amount)
         self._put_hold(
             OpenHold(
                 call=order.call,
@@ -119,13 +123,14 @@ class LedgerBatch:
                 deadline_ms=order.deadline_ms,
             )
         )
-        return OrderResult(moved=order.amount)
+        return OrderResult(moved=amount, free=free)
 
     def _extend(self, order: ExtendOrder) -> OrderResult:
         hold = self.holds.get(order.call)
         if hold is None:
             return UNCHANGED
-        refusal = self._find_shortfall(order.account, order.amount, hold.budgets)
+        wallet, budgets = self.wallets[order.account], self._current_budgets(hold.budgets)
+        refusal = find_shortfall(wallet, budgets, Ceiling(order.amount))
         if refusal is not None:
             return refusal
 
@@ -137,11 +142,6 @@ class LedgerBatch:
         self._reserve_budgets(hold.budgets, order.amount)
         self._put_hold(replace(hold, promo=hold.promo + promo, paid=hold.paid + paid))
         return OrderResult(moved=order.amount)
-
-    def _find_shortfall(
-        self, account: str, amount: int, subjects: Iterable[str]
-    ) -> OrderResult | None:
-        return find_shortfall(self.wallets[account], self._current_budgets(subjects), amount)
 
     def _hold_from_wallet(
         self, account: str, amount: int, stem: str, kind: str, call: str

@@ -7,20 +7,22 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 
 
 class HoldOrder(Struct, frozen=True, kw_only=True):
-    """Reserve `amount` for a call; refused when the wallet or a budget has less.
+    """Reserve what a call may cost; refused when the wallet or a budget has less than the least.
 
+    How much that is within the ceiling is decided here, by what is free when the wallet is locked.
     `owner` is the process that holds; `budgets` are the subjects whose budgets count.
-    Example: HoldOrder(call="01JE…", account="acme", amount=Nanos(4200), budgets=("key:01JD…",))
+    Example: HoldOrder(call="01JE…", account="acme", ceiling=Ceiling(Nanos(4200)))
     """
 
     call: str
     account: str
-    amount: Nanos
+    ceiling: Ceiling
     key: str = ""
     owner: str = ""
     budgets: tuple[str, ...] = ()
@@ -94,10 +96,12 @@ class OrderResult(Struct, frozen=True, kw_only=True):
     """What became of an order.
 
     `applied` says whether it did something, `moved` how much, `fault` why it was refused. `budget`
-    is the subject whose budget refused it for good.
+    is the subject whose budget refused it for good. `free` is what a hold could have taken at the
+    most; `None` where nothing bounds it.
     """
 
     applied: bool = True
     moved: Nanos = Nanos(0)
     fault: Fault | None = None
     budget: str = ""
+    free: Nanos | None = None

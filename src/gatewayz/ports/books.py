@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from gatewayz.core.calls import Call, Outcome
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.money import Nanos
 
 
@@ -12,7 +13,8 @@ class Hold(Struct, frozen=True):
     """A reservation for one call, in nano-dollars; only `Books.hold` makes one.
 
     `recorded`: the books know it, so it can be extended. A call that cannot be refused needs none:
-    one that is free, or of an account for one's own use without a budget.
+    one that is free, or of an account for one's own use without a budget. `free` is the most that
+    it could have held when it was made; `None` where nothing bounds it.
 
     Example: `Hold("01JX…", "acme", Nanos(40_960_000))`
     """
@@ -21,6 +23,7 @@ class Hold(Struct, frozen=True):
     account: str
     amount: Nanos
     recorded: bool = True
+    free: Nanos | None = None
 
 
 class ReplayRecord(Struct, frozen=True):
@@ -39,8 +42,8 @@ class Books(Protocol):
     per call.
     """
 
-    async def hold(self, call: Call, ceiling: Nanos) -> Hold:
-        """Reserves `ceiling`. Faults: `insufficient_credit`, `credit_held`, `unavailable`."""
+    async def hold(self, call: Call, ceiling: Ceiling) -> Hold:
+        """Reserves what of the ceiling is free. Faults: `insufficient_credit`, `credit_held`, `unavailable`."""
         ...
 
     async def extend(self, hold: Hold, amount: Nanos) -> Hold:

@@ -20,6 +20,7 @@ from gatewayz.control.idempotency import SqlClaims, SqlReplays
 from gatewayz.control.open import Store, open_store
 from gatewayz.control.outbox import SqlOutbox
 from gatewayz.control.transactions import ControlTransaction
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.keys import mask_key
 from gatewayz.core.money import Nanos
@@ -92,7 +93,7 @@ async def fill_accounts(store: Store, transaction: ControlTransaction) -> None:
     await budgets.put_budget(transaction, "acme", budgets.key_subject(KEY_ID), daily)
     total = budgets.BudgetLimit(amount=Nanos(40 * 10**9), period="total")
     await budgets.put_budget(transaction, "acme", budgets.account_subject("acme"), total)
-    await store.books.hold(call_named("open"), Nanos(7_000_000))
+    await store.books.hold(call_named("open"), Ceiling(Nanos(7_000_000)))
 
 
 async def fill_calls(store: Store, transaction: ControlTransaction) -> None:
@@ -108,7 +109,7 @@ async def fill_calls(store: Store, transaction: ControlTransaction) -> None:
             await replays.claim(call)
             reply = StoredReply(call=call.id, received_ms=DATE_MS, provider="groq", reply=REPLY)
             replay = ReplayRecord(IDEMPOTENCY_KEY, replays.encrypt_reply(call, reply))
-        hold = await store.books.hold(call, Nanos(3 * COST))
+        hold = await store.books.hold(call, Ceiling(Nanos(3 * COST)))
         await store.books.settle(call, hold, outcome_named(name), replay)
 
     movements = Credits(transaction, store.books.commits)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.money import Nanos
 from gatewayz.ports.books import Hold, ReplayRecord
 from gatewayz.store.memory.replays import MemoryReplays
@@ -38,8 +39,8 @@ class MemoryBooks:
         self.spent = Nanos(0)
         self.calls = 0
 
-    async def hold(self, call: Call, ceiling: Nanos) -> Hold:
-        hold = Hold(call.id, call.principal.account, ceiling)
+    async def hold(self, call: Call, ceiling: Ceiling) -> Hold:
+        hold = Hold(call.id, call.principal.account, ceiling.amount(None))
         self.open[call.id] = hold
         return hold
 

@@ -6,8 +6,10 @@ from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
+from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
@@ -75,15 +77,15 @@ class StoreBooks:
         """Subjects whose budgets have refused a call since somebody looked: for notifications."""
         self._releasing: asyncio.Task[None] | None = None
 
-    async def hold(self, call: Call, ceiling: Nanos) -> Hold:
+    async def hold(self, call: Call, ceiling: Ceiling) -> Hold:
         principal = call.principal
-        if not ceiling or (principal.billing == "house" and not call.budgets):
+        if not ceiling.step or (principal.billing == "house" and not call.budgets):
             # Nobody can be refused, so nothing needs to be held: one transaction less a call.
             return Hold(call.id, principal.account, Nanos(0), recorded=False)
         order = HoldOrder(
             call=call.id,
             account=principal.account,
-            amount=ceiling,
+            ceiling=ceiling,
             key=principal.key,
             owner=self.owner,
             budgets=call.budgets,
@@ -93,7 +95,7 @@ class StoreBooks:
         if result.fault is not None:
             self._note_exhausted_budget(result)
             raise result.fault
-        return Hold(call.id, principal.account, ceiling)
+        return Hold(call.id, principal.account, result.moved, free=result.free)
 
     async def extend(self, hold: Hold, amount: Nanos) -> Hold:
         order = ExtendOrder(call=hold.call, account=hold.account, amount=amount)
@@ -104,7 +106,7 @@ class StoreBooks:
         if result.fault is not None:
             self._note_exhausted_budget(result)
             raise result.fault
-        return Hold(hold.call, hold.account, Nanos(hold.amount + result.moved))
+        return replace(hold, amount=Nanos(hold.amount + result.moved))
 
     def _note_exhausted_budget(self, result: OrderResult) -> None:
         if result.budget and len(self.exhausted_budgets) < MAX_EXHAUSTED:
