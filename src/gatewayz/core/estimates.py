@@ -34,6 +34,11 @@ TOKENS_PER_SMALL_IMAGE = 85
 TOOL_OVERHEAD_BYTES = 75
 """What a wire says around the name, description and parameters of a tool."""
 
+CJK_CHARS_PER_TOKEN = 4
+"""At the least one token has so many Chinese, Japanese or Korean characters at the most."""
+LONGEST_WORD_CHARS = 32
+"""A run of letters and digits has a token for so many of them at the least."""
+
 DEFAULT_OUTPUT_TOKENS = 4_096
 """What an answer without a limit is expected to have at the most."""
 DEFAULT_SIZE = (1024, 1024)
@@ -61,6 +66,43 @@ def conversation_tokens(messages: Iterable[Message], tools: Iterable[Tool | Opaq
 def text_tokens(text: str) -> float:
     """Tokens of one text."""
     return len(text.encode()) / BYTES_PER_TOKEN
+
+
+def least_tokens(text: str) -> int:
+    """The fewest tokens that any tokenizer makes of a text: a lower bound, for refusing what cannot
+    fit.
+
+    No tokenizer joins two words, so a word is a token at the least. Example: 3 for "one two three".
+    """
+    shape = text.encode().translate(_WORD_SHAPE, _CONTINUATION_BYTES)
+    words = (shape[:1] == b"a") + shape.count(b".a") + shape.count(b"ca")
+    longest = shape.count(b"a") // LONGEST_WORD_CHARS
+    return max(words, longest) + shape.count(b"c") // CJK_CHARS_PER_TOKEN
+
+
+def least_conversation_tokens(messages: Iterable[Message]) -> int:
+    """The fewest tokens of a conversation: those of its texts, without tools, images and files."""
+    return sum(
+        least_tokens(piece.text)
+        for message in messages
+        for part in message.parts
+        for piece in (part.parts if type(part) is ToolResult else (part,))
+        if type(piece) is Text
+    )
+
+
+def _word_shape() -> bytes:
+    """Byte of UTF-8 → `a` for a letter or digit, `c` for Chinese, Japanese and Korean, `.` else."""
+    shape = bytearray(b"." * 256)
+    for byte in (*b"0123456789", *range(0x41, 0x5B), *range(0x61, 0x7B), *range(0xC3, 0xE2)):
+        shape[byte] = ord("a")
+    for byte in range(0xE3, 0xEE):
+        shape[byte] = ord("c")
+    return bytes(shape)
+
+
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
+_WORD_SHAPE = _word_shape()
 
 
 def _part_bytes(part: object) -> int:

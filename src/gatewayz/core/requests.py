@@ -26,6 +26,8 @@ from gatewayz.core.estimates import (
     DEFAULT_SIZE,
     IMAGE_OUTPUT_TOKENS,
     conversation_tokens,
+    least_conversation_tokens,
+    least_tokens,
     text_tokens,
 )
 from gatewayz.core.usage import Usage
@@ -169,6 +171,12 @@ class BaseRequest(Struct, frozen=True, kw_only=True):
         """Tokens that an offer's context must hold."""
         return self.prompt_tokens()
 
+    def least_context_tokens(self) -> int:
+        """Tokens of the prompt that an offer's context must hold in any case: a lower bound, by
+        which a request may be refused unasked.
+        """
+        return 0
+
     def worst_case_usage(self, prompt: int, max_output: int | None) -> Usage:
         """The most that is expected for `prompt` tokens and a model that can say `max_output`."""
         return Usage(input=prompt, requests=1)
@@ -233,6 +241,9 @@ class ChatRequest(BaseRequest, frozen=True, kw_only=True):
 
     def context_tokens(self) -> int:
         return self.prompt_tokens() + (self.max_output or 0)
+
+    def least_context_tokens(self) -> int:
+        return least_conversation_tokens(self.messages)
 
     @property
     def searches(self) -> int:
@@ -353,6 +364,10 @@ class EmbeddingRequest(BaseRequest, frozen=True, kw_only=True):
     def context_tokens(self) -> int:
         """Each text has the context for itself."""
         return int(max(self._token_counts(), default=0))
+
+    def least_context_tokens(self) -> int:
+        least = (least_tokens(text) if isinstance(text, str) else len(text) for text in self.texts)
+        return max(least, default=0)
 
     def _token_counts(self) -> Iterator[float]:
         for text in self.texts:
