@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from gatewayz.ports.replays import Replays
 from gatewayz.providers.listing_formats import listing_formats
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
+from gatewayz.routing.default_models import default_model
 from gatewayz.routing.plan import Planner
 from gatewayz.settings import LoadedSettings, Settings, catalog_sources_from_settings
 from gatewayz.simulator.builtin import (
@@ -147,7 +149,7 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     app = App(
         clients=CLIENTS,
         status=status,
-        inference=Inference(gateway, _inference_rules(settings), clock, bus),
+        inference=Inference(gateway, _inference_rules(settings, catalog), clock, bus),
         gateway=gateway,
         cors=Cors(settings.web.cors_origins),
         bus=bus,
@@ -237,11 +239,11 @@ def _build_engine(
     return gateway, upstream, health
 
 
-def _inference_rules(settings: Settings) -> InferenceRules:
+def _inference_rules(settings: Settings, catalog: Catalog) -> InferenceRules:
     return InferenceRules(
         body_values=settings.web.body_values,
         deadlines=settings.routing.deadlines,
-        default_models=settings.routing.default_models,
+        default_model=partial(default_model, settings.routing.default_models, catalog),
         trusted_proxies=settings.web.trusted_proxies,
     )
 

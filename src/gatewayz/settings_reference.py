@@ -125,8 +125,11 @@ DESCRIPTIONS = {
     "routing.deadlines.idle_s": "Seconds between pieces of content.",
     "routing.deadlines.total_s": "Seconds for a whole answer.",
     "routing.deadlines.stream_total_s": "Seconds for a whole stream.",
-    "routing.default_models": "Surface → the model of a request that names none: image.",
-    "routing.default_providers": "Surface → who is asked for models that no catalogue knows.",
+    "routing.default_models": (
+        "Surface (image) → the model of a request that names none, or several: the first that"
+        " the caller can have now."
+    ),
+    "routing.default_providers": "Surface → who is asked, for the house, for models that no catalogue knows.",
     "routing.locks": (
         "Which providers may serve a family of models; docs/guides/routing.md explains them."
     ),

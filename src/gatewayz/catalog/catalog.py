@@ -12,6 +12,7 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Struct
 
+from gatewayz.catalog.kinds import why_unserved
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.similar_names import MAX_NAME_CHARS, SimilarNames
 from gatewayz.catalog.sources import OfferKey
@@ -89,7 +90,12 @@ class Catalog:
         native = index.models_by_native_id.get(text)
         if provider is not None and (native is None or not provider.off):
             known = index.offers_by_key.get((provider_id, upstream_id))
-            offer = known or Offer(model=text, provider=provider_id, upstream_id=upstream_id)
+            offer = known or Offer(
+                model=text,
+                provider=provider_id,
+                upstream_id=upstream_id,
+                unserved_reason=why_unserved(provider_id, upstream_id),
+            )
             priced = _with_free_price(offer, provider)
             return ResolvedModel(model=text, offers=(priced,), pinned=True)
         if native is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gatewayz.catalog.canonical_ids import canonical_id, parse_native_id
+from gatewayz.catalog.kinds import ModelKind, kind_from_id, kind_from_words
 from gatewayz.catalog.limit_checks import why_odd_context, why_odd_output
 from gatewayz.catalog.listing_prices import ListingBaseline, ListingPrices
 from gatewayz.catalog.offers import Offer, capabilities
@@ -146,6 +147,7 @@ class _ListingReader:
             else canonical_id(provider, native, self._baseline.canonical_ids)
         )
         context, max_output = self._limits(row, model, before)
+        kind = None if before is not None else self._kind(row, native)
         inputs = _parse_words(first_value(row, form.inputs))
         outputs = _parse_words(first_value(row, form.outputs))
         parameters = _parse_words(first_value(row, form.parameters))
@@ -153,6 +155,8 @@ class _ListingReader:
             model=model,
             provider=provider,
             upstream_id=native,
+            unserved_reason=kind.does if kind is not None else "",
+            serves=kind.serves if kind is not None and "chat" not in kind.serves else (),
             context=context,
             max_output=max_output,
             can=capabilities(inputs, parameters) if inputs and parameters else None,
@@ -161,6 +165,12 @@ class _ListingReader:
             parameters=parameters,
             quantization=parse_native_id(provider, native).quantization,
         )
+
+    def _kind(self, row: JsonRow, native: str) -> ModelKind | None:
+        """What the list says that the model does, else what its id says."""
+        words = [first_value(row, (path,)) for path in (*self._form.kind, *self._form.outputs)]
+        kinds = (kind_from_words(word) for word in words if word is not None)
+        return next(filter(None, kinds), None) or kind_from_id(self._provider.id, native)
 
     def _limits(
         self, row: JsonRow, model: str, before: Offer | None

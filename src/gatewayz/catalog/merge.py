@@ -10,6 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gatewayz.catalog.canonical_ids import family_rules
+from gatewayz.catalog.kinds import kind_from_id
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.seed import SeedFile, SeedRow, price_from_row
 from gatewayz.catalog.sources import CatalogSources, OfferKey, OperatorModel, Overrides
@@ -128,6 +129,7 @@ def _offer_from_row(
     if (row.price and not row.held) or row.free:
         origin = intern(f"{source.version} of {row.since or source.read_on}")
         price = price_from_row(row, source.version, origin, now_ms)
+    kind = kind_from_id(provider, row.id)
     pinned_only_reason = ALTERNATE_NAME_REASON if row.spare else ""
     if not file.listed:
         pinned_only_reason = DEPLOYMENT_REASON
@@ -138,9 +140,10 @@ def _offer_from_row(
         price=price,
         quarantine_reason=row.held,
         pinned_only_reason=pinned_only_reason,
+        unserved_reason=kind.does if kind is not None else "",
         context=row.context,
         max_output=row.max_output,
-        serves=_with_count(row.serves) if row.serves else CHAT,
+        serves=_with_count(row.serves or (kind.serves if kind is not None else ()) or CHAT[:1]),
         inputs=row.inputs or TEXT,
         outputs=row.outputs or TEXT,
         features=row.features,
@@ -174,6 +177,7 @@ def _overlay_offer(before: Offer, offer: Offer) -> Offer:
         offer,
         model=before.model,
         pinned_only_reason=before.pinned_only_reason,
+        unserved_reason=offer.unserved_reason or before.unserved_reason,
         price=offer.price if is_judged else before.price,
         quarantine_reason=offer.quarantine_reason if is_judged else before.quarantine_reason,
         context=offer.context or before.context,
@@ -189,8 +193,16 @@ def _overlay_offer(before: Offer, offer: Offer) -> Offer:
 
 
 def _overlay_own_offer(before: Offer, offer: Offer) -> Offer:
-    """An offer that somebody named: it keeps its model and is a candidate like any other."""
-    return replace(_overlay_offer(before, offer), model=offer.model, pinned_only_reason="")
+    """An offer that somebody named: it keeps its model and is a candidate like any other. What it
+    is said to serve, it serves.
+    """
+    unserved_reason = "" if offer.serves else before.unserved_reason
+    return replace(
+        _overlay_offer(before, offer),
+        model=offer.model,
+        pinned_only_reason="",
+        unserved_reason=unserved_reason,
+    )
 
 
 def _group_models(offers: Iterable[Offer]) -> dict[str, Model]:

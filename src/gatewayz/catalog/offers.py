@@ -26,6 +26,7 @@ class Offer(
 
     `quarantine_reason` says why its listed price is not used; it is then unpriced.
     `pinned_only_reason` says why it is no candidate unless its provider is asked for by name.
+    `unserved_reason` says what it does that no surface serves, such as `makes video`.
     `features` are words for people (`tools`, `reasoning`); only `can` and `serves` keep a request
     away. `parameters` are those that the provider lists. Saved listings hold the reasons under
     shorter names.
@@ -39,6 +40,7 @@ class Offer(
     price: Price | None = None
     quarantine_reason: str = ""
     pinned_only_reason: str = ""
+    unserved_reason: str = ""
     context: int | None = None
     max_output: int | None = None
     can: frozenset[Capability] | None = None

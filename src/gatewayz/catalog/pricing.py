@@ -125,10 +125,10 @@ def _names_unit(price: Price, unit: str) -> bool:
 
 
 PRICE_EXAMPLES: dict[Surface, str] = {
-    "chat": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
-    "count": '{input: "0.50", output: "1.50"}}]}]   # USD per million tokens',
-    "embedding": '{input: "0.02", output: "0"}}]}]   # USD per million tokens',
-    "image": '{images: "0.04"}}]}]   # USD an image; or pixels, per million',
+    "chat": '{input: "0.50", output: "1.50"}}]}]   # an example: USD per million tokens',
+    "count": '{input: "0.50", output: "1.50"}}]}]   # an example: USD per million tokens',
+    "embedding": '{input: "0.02", output: "0"}}]}]   # an example: USD per million tokens',
+    "image": '{images: "0.04"}}]}]   # an example: USD an image; or pixels, per million',
 }
 
 

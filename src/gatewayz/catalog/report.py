@@ -32,6 +32,8 @@ def why_not_callable(offer: Offer, catalog: Catalog) -> str:
     locked = catalog.why_excluded(offer.model, provider)
     if provider.off:
         return f"off: {provider.off}"
+    if offer.unserved_reason:
+        return f"it {offer.unserved_reason}, which is not served here"
     if locked:
         return f"{locked}, unless {provider.id} is asked for by name"
     surfaces = offer.serves or ("chat",)

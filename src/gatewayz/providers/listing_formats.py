@@ -40,7 +40,7 @@ class ListingFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One provider's list. `url` follows its base URL, unless absolute; `root` leads to the rows.
 
     `only`: a field that must not be false. `free`: the ending of ids that may cost nothing.
-    `strip`: what stands before its ids. Prices are keyed by bucket.
+    `kind`: fields that say what a model does. `strip`: what stands before its ids. Prices are keyed by bucket.
     """
 
     url: str = "/models"
@@ -50,6 +50,7 @@ class ListingFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     id: Paths = ("id",)
     strip: str = ""
     only: str = ""
+    kind: Paths = ()
     name: Paths = ()
     created: Paths = ("created",)
     context: Paths = ()

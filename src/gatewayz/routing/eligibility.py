@@ -64,6 +64,8 @@ def exclusion_reason(
 
 def _incapability_reason(offer: Offer, provider: Provider, requirements: OfferRequirements) -> str:
     request = requirements.request
+    if offer.unserved_reason:
+        return f"it {offer.unserved_reason}, which is not served here"
     if offer.serves and request.surface not in offer.serves:
         return f"the model serves no {request.surface} requests"
     dialect = dialect_for(provider, offer.upstream_id, request.surface)

@@ -110,11 +110,12 @@ class Planner:
         Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`.
         """
         names = (request.model, *(name for name in request.models if name != request.model))
-        models = [self._resolve(name, request) for name in names]
+        models = [self._resolve(name, request, principal) for name in names]
         reasons: list[Reason] = []
         candidates: list[Candidate] = []
         for model in models:
             _require_model_access(model, principal)
+            _require_served_kind(model)
             eligible = self._eligible_candidates(model, request, principal, reasons)
             candidates += self._order_candidates(
                 eligible, model, request, health, affinity, reasons
@@ -139,21 +140,22 @@ class Planner:
         """
         if principal.models:
             for name in (request.model, *request.models):
-                _require_model_access(self._resolve(name, request), principal)
+                _require_model_access(self._resolve(name, request, principal), principal)
 
-    def _resolve(self, name: str, request: Request) -> ResolvedModel:
-        """What a name means; one that nobody knows is an id at the provider that is preferred, or
-        at the default.
+    def _resolve(self, name: str, request: Request, principal: Principal) -> ResolvedModel:
+        """What a name means; to the house, one that nobody knows is an id at the provider that is
+        preferred, or at the default. To whoever pays it would have no price: it does not exist.
         """
         defaults = self._rules.default_providers
         try:
             return self._catalog.resolve(name)
         except Fault:
             default = defaults.get(request.surface, "")
-            provider = next(iter(request.preferences.only), default)
-            if request.surface not in defaults or provider not in self._catalog.providers:
+            id = next(iter(request.preferences.only), default)
+            provider = self._catalog.providers.get(id) if request.surface in defaults else None
+            if provider is None or provider.off or principal.billing != "house":
                 raise
-            return self._catalog.resolve(f"{provider}/{name}")
+            return self._catalog.resolve(f"{id}/{name}")
 
     def _eligible_candidates(
         self, model: ResolvedModel, request: Request, principal: Principal, reasons: list[Reason]
@@ -257,6 +259,17 @@ class Planner:
 def _require_model_access(model: ResolvedModel, principal: Principal) -> None:
     if principal.models and model.model not in principal.models:
         raise Fault("forbidden", f"This key may not use the model '{model.model}'.", param="model")
+
+
+def _require_served_kind(model: ResolvedModel) -> None:
+    """Faults: `unknown_model` for one that does something else than what is served, at any price."""
+    reasons = [offer.unserved_reason for offer in model.offers]
+    if reasons and all(reasons):
+        raise Fault(
+            "unknown_model",
+            f"'{model.model}' {reasons[0]}, which is not served here; choose another model.",
+            param="model",
+        )
 
 
 def _latency_ms(health: HealthView, candidate: Candidate) -> float:

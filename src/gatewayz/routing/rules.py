@@ -57,8 +57,18 @@ LOCKS = (
 )
 """The first pattern that matches a model's canonical id holds."""
 
-DEFAULT_MODELS = {"image": "stabilityai/sd3.5"}
-"""Surface → the model of a request that names none."""
+DEFAULT_MODELS: dict[str, str | tuple[str, ...]] = {
+    "image": (
+        "stabilityai/sd3.5",
+        "openai/gpt-image-1-mini",
+        "google/gemini-2.5-flash-image",
+        "x-ai/grok-imagine-image",
+        "fal-ai/flux/schnell",
+    )
+}
+"""Surface → the models of a request that names none, best first: each is sold by another provider,
+so that the key of one of them is enough.
+"""
 DEFAULT_PROVIDERS = {"image": "deepinfra"}
 """Surface → the provider of a model that is in no catalogue, under the id that the client gave."""
 
@@ -153,7 +163,7 @@ class RoutingRules(Struct, frozen=True, kw_only=True):
     breaker: BreakerRule = BreakerRule()
     deadlines: Deadlines = Deadlines()
     locks: tuple[ProviderLock, ...] = LOCKS
-    default_models: dict[str, str] = field(default_factory=DEFAULT_MODELS.copy)
+    default_models: dict[str, str | tuple[str, ...]] = field(default_factory=DEFAULT_MODELS.copy)
     default_providers: dict[str, str] = field(default_factory=DEFAULT_PROVIDERS.copy)
 
     def lockout_reason(self, model: str, provider: Provider) -> str:

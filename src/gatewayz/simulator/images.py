@@ -30,9 +30,21 @@ from gatewayz.simulator.wire_format import Pieces, WireFormat
 
 FOLDER = "openai_images"
 PICTURE_PREFIX = "picture"
-IMAGE_MODELS = frozenset({"gpt-image-1", "dall-e-3", "sd3.5", "FLUX.1-schnell"})
+IMAGE_MODELS = frozenset(
+    {
+        "gpt-image-1",
+        "gpt-image-1-mini",
+        "dall-e-3",
+        "sd3.5",
+        "FLUX.1-schnell",
+        "grok-imagine-image",
+        "schnell",
+    }
+)
 """Models that a test names by their own name."""
-SCENES_WITH_BYTES = frozenset({"picture-bytes", "picture-tokens", "gpt-image-1", "sd3.5"})
+SCENES_WITH_BYTES = frozenset(
+    {"picture-bytes", "picture-tokens", "gpt-image-1", "gpt-image-1-mini", "sd3.5"}
+)
 DEFAULT_SIZE = (1024, 1024)
 SIZE_PRESETS = {
     "square": (512, 512),

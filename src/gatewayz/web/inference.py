@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import CallRefused, Warned
 from gatewayz.core.faults import Fault
+from gatewayz.core.requests import Surface
 from gatewayz.core.text_bounds import check_models
 from gatewayz.dialects.kit.base import ClientRole
 from gatewayz.dialects.kit.jsontext import MAX_VALUES, check_structure
@@ -60,7 +62,7 @@ class InferenceRules(Struct, frozen=True, kw_only=True):
     body_values: int = MAX_VALUES
     timing: StreamTiming = StreamTiming()
     deadlines: Deadlines = Deadlines()
-    default_models: dict[str, str] = {}
+    default_model: Callable[[Surface, Principal], str] = lambda *_: ""
     trusted_proxies: tuple[str, ...] = ()
 
 
@@ -139,7 +141,7 @@ class Inference:
         check_structure(inbound.body, self._rules.body_values)
         request = role.decode(inbound.body, inbound.headers)
         if not request.model:
-            model = self._rules.default_models.get(request.surface, "")
+            model = self._rules.default_model(request.surface, principal)
             if not model:
                 raise Fault("bad_request", "Missing required parameter: 'model'.", param="model")
             request = replace(request, model=model)

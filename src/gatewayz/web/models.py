@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from gatewayz.catalog.cards import Card, EndpointContext, endpoints_card, model_card
 from gatewayz.catalog.catalog import Catalog, CatalogIndex
 from gatewayz.catalog.offers import Model, Offer
-from gatewayz.catalog.report import callable_offers
+from gatewayz.catalog.report import callable_offers, why_not_sold
 from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.kit.base import HttpResponse
@@ -36,9 +37,10 @@ HEADERS = (("content-type", "application/json"), ("cache-control", "private, no-
 
 
 class RenderedModel(Struct, frozen=True):
-    """A model's card, its bytes, and what it is searched by."""
+    """A model with the offers that are shown, its card, its bytes, and what it is searched by."""
 
     model: Model
+    offers: tuple[Offer, ...]
     card: Card
     body: bytes
     text: str
@@ -79,6 +81,16 @@ class BodyCache:
         return body
 
 
+class _RenderingKey(NamedTuple):
+    """What a rendering depends on. `sold_only`: only the house sees what has no price, because only
+    the house is served without one.
+    """
+
+    version: int
+    markup_bp: int | None
+    sold_only: bool
+
+
 class ModelHandlers:
     """The list of models, and single ones. `breakers` are the states of the offers."""
 
@@ -87,7 +99,7 @@ class ModelHandlers:
     ) -> None:
         self._catalog = catalog
         self._breakers = breakers
-        self._renderings: OrderedDict[tuple[int, int | None], RenderedCatalog] = OrderedDict()
+        self._renderings: OrderedDict[_RenderingKey, RenderedCatalog] = OrderedDict()
         self._bodies = BodyCache()
         self._lock = asyncio.Lock()
 
@@ -138,7 +150,7 @@ class ModelHandlers:
     def _endpoints_response(self, model: RenderedModel, request: HandlerRequest) -> HttpResponse:
         principal = request.principal
         is_operator = principal is not None and "operator" in principal.scopes
-        offers = model.model.offers if is_operator else callable_offers(model.model, self._catalog)
+        offers = model.model.offers if is_operator else model.offers
         context = EndpointContext(self._breakers(), self._catalog)
         document = {"data": endpoints_card(model.card, offers, context)}
         return HttpResponse(200, HEADERS, encode_json(document))
@@ -146,8 +158,7 @@ class ModelHandlers:
     async def _get_rendering(self, principal: Principal | None) -> RenderedCatalog:
         """The rendering of the current catalog with this account's markup."""
         index = self._catalog.index
-        markup_bp = principal.markup_bp if principal is not None else None
-        key = (index.version, markup_bp)
+        key = _rendering_key(index, principal)
         rendering = self._renderings.get(key)
         if rendering is not None:
             return rendering
@@ -156,39 +167,52 @@ class ModelHandlers:
         async with self._lock:
             rendering = self._renderings.get(key)
             if rendering is None:
-                rendering = await asyncio.to_thread(render_catalog, index, self._catalog, markup_bp)
+                rendering = await asyncio.to_thread(render_catalog, index, self._catalog, key)
                 self._store_rendering(key, rendering)
         return rendering
 
-    def _store_rendering(self, key: tuple[int, int | None], rendering: RenderedCatalog) -> None:
-        for old in [old for old in self._renderings if old[0] != key[0]]:
+    def _store_rendering(self, key: _RenderingKey, rendering: RenderedCatalog) -> None:
+        for old in [old for old in self._renderings if old.version != key.version]:
             del self._renderings[old]
         self._renderings[key] = rendering
         while len(self._renderings) > MAX_RENDERINGS:
             self._renderings.popitem(last=False)
 
 
-def render_catalog(index: CatalogIndex, catalog: Catalog, markup_bp: int | None) -> RenderedCatalog:
+def _rendering_key(index: CatalogIndex, principal: Principal | None) -> _RenderingKey:
+    if principal is None:
+        return _RenderingKey(index.version, None, sold_only=True)
+    is_house = principal.billing == "house" or "operator" in principal.scopes
+    return _RenderingKey(index.version, principal.markup_bp, sold_only=not is_house)
+
+
+def render_catalog(index: CatalogIndex, catalog: Catalog, key: _RenderingKey) -> RenderedCatalog:
     """Every model that a provider serves that is on, as bytes."""
     models: dict[str, RenderedModel] = {}
     digest = blake2b(digest_size=12)
     for model in index.models.values():
-        if not callable_offers(model, catalog):
+        priced = model if key.markup_bp is None else _model_with_markup(model, key.markup_bp)
+        offers = callable_offers(priced, catalog)
+        if key.sold_only:
+            offers = tuple(offer for offer in offers if not why_not_sold(offer))
+        if not offers:
             continue
-        priced = model if markup_bp is None else _model_with_markup(model, markup_bp)
-        card = model_card(priced, callable_offers(priced, catalog), catalog.providers)
+        card = model_card(priced, offers, catalog.providers)
         body = encode_json(card)
         digest.update(body)
-        models[model.id] = _render_model(priced, card, body)
+        models[model.id] = _render_model(priced, offers, card, body)
     return RenderedCatalog(index, models, digest.hexdigest())
 
 
-def _render_model(model: Model, card: Card, body: bytes) -> RenderedModel:
+def _render_model(
+    model: Model, offers: tuple[Offer, ...], card: Card, body: bytes
+) -> RenderedModel:
     architecture = card["architecture"]
     inputs = frozenset(architecture["input_modalities"])
     outputs = frozenset(architecture["output_modalities"])
     return RenderedModel(
         model=model,
+        offers=offers,
         card=card,
         body=body,
         text=" ".join((model.id, model.name, *model.aliases)).lower(),
