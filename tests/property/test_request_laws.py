@@ -12,7 +12,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.requests import ChatRequest, Sampling
 from gatewayz.dialects.anthropic.dropped import DROPPED
 from gatewayz.dialects.kit.base import EncodeTarget
-from gatewayz.dialects.kit.translate import untranslatable
+from gatewayz.dialects.kit.native import untranslatable
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
 from gatewayz.simulator.messages_validation import check
 from gatewayz.simulator.recorder import parse_request

@@ -199,6 +199,7 @@ async def run_scripted_gateway(
     **settings: Any,
 ) -> AsyncIterator[ScriptedGateway]:
     """A gateway before an upstream that answers by the script; without one, plainly."""
+    tmp_path.mkdir(exist_ok=True)
     async with ScriptedUpstream(script or FINE[dialect]) as upstream:
         row = {
             "dialect": dialect,

@@ -56,6 +56,7 @@ def buckets_in_use(request: Request) -> frozenset[str]:
         extra = tool.value if isinstance(tool, OpaqueTool) else tool.extra
         if extra:
             _add_cache_mark(found, extra)
+            _add_cache_mark(found, extra.get("function"))
     return frozenset(found)
 
 
@@ -94,10 +95,17 @@ def _holds_sound(part: Audio | File | Opaque) -> bool:
             return SOUND.search(str(value.get("type", ""))[:MAX_KIND_CHARS]) is not None
 
 
-def _add_cache_mark(found: set[str], extra: Mapping[str, Any]) -> None:
-    mark = extra.get("cache_control")
+def _add_cache_mark(found: set[str], extra: Any) -> None:
+    mark = extra.get("cache_control") if isinstance(extra, dict) else None
     if isinstance(mark, dict):
         found.add("cache_write_1h" if mark.get("ttl") == "1h" else "cache_write")
+
+
+def may_write_cache(request: Request, offer: Offer) -> bool:
+    """Whether `caching: auto` marks the prompt at this offer: not where writing has no price."""
+    if not isinstance(request, ChatRequest) or request.caching != "auto":
+        return False
+    return offer.price is None or "cache_write" not in offer.price.unpriced_buckets
 
 
 def missing_bucket(offer: Offer, price: Price, used: frozenset[str]) -> str:

@@ -81,10 +81,13 @@ class ToolResult(Struct, frozen=True, tag=True):
 
 
 class Opaque(Struct, frozen=True, tag=True):
-    """A part that only `dialect` understands, as it came."""
+    """A part that only `dialect` understands, as it came; `plain` is what others are told of it,
+    empty where nothing else says the same.
+    """
 
     dialect: str
     value: dict[str, Any]
+    plain: "tuple[Text | Image | File, ...]" = ()
 
 
 Part = Text | Image | Audio | File | Reasoning | Refusal | ToolCall | ToolResult | Opaque

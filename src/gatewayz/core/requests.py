@@ -209,6 +209,8 @@ class ChatRequest(BaseRequest, frozen=True, kw_only=True):
     max_output: int | None = None
     format: ResponseFormat | None = None
     reasoning: Effort | None = None
+    caching: str = ""
+    """`auto`: what can be cached of the prompt is marked by the gateway; `off`, or empty."""
 
     @property
     def choices(self) -> int:

@@ -12,6 +12,7 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
+from gatewayz.catalog.dear_buckets import may_write_cache
 from gatewayz.core.calls import Attempt, Call
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Failed, Frame, is_end
@@ -370,7 +371,8 @@ class UpstreamClient:
         provider, offer = candidate.provider, candidate.offer
         if credential is not None:
             info.secret = credential.key
-        options = RequestOptions(call.trace, dropped, offer.max_output)
+        auto_cache = may_write_cache(call.request, offer)
+        options = RequestOptions(call.trace, dropped, offer.max_output, auto_cache)
         request = build_request(call.request, provider, credential, offer.upstream_id, options)
         steps = StepRunner(request, provider, info, self._resources)
         try:

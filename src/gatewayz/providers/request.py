@@ -30,6 +30,9 @@ from gatewayz.providers.spec import Credential, Provider, UpstreamPath
 NOT_FOUND = 404
 DIALECT_PATH = UpstreamPath(path="{path}")
 COUNT_PATH_SUFFIX = "/count_tokens"
+CACHE_MARKS = {"anthropic_messages": "."}
+"""Dialect → regular expression of models that cache what `cache_control` marks, where a provider's
+row says nothing: for Messages it is part of the API."""
 """Ends the path of a dialect in which tokens are counted."""
 
 
@@ -38,11 +41,13 @@ class RequestOptions(NamedTuple):
 
     `trace` is its `traceparent`; `unsupported_parameters` were refused by the provider before;
     `max_output` is the most tokens that the model can answer with, where the catalogue knows.
+    `auto_cache`: what can be cached of the prompt is to be marked, if the model caches by mark.
     """
 
     trace: str = ""
     unsupported_parameters: tuple[str, ...] = ()
     max_output: int | None = None
+    auto_cache: bool = False
 
 
 class RequestTarget(NamedTuple):
@@ -99,12 +104,16 @@ def build_request(
     streamed = request.streamed and (
         request.surface != "image" or _matches(quirks.image_streams, model)
     )
+    pattern = quirks.cache_marks
+    cache_marks = _matches(CACHE_MARKS.get(dialect, "") if pattern is None else pattern, model)
     encode_target = EncodeTarget(
         provider=seal_owner(provider, dialect),
         upstream_id=model,
         streamed=streamed,
         queue_url="" if _matches(quirks.direct_models, model) else quirks.queue_url,
         max_output=options.max_output,
+        cache_marks=cache_marks,
+        auto_cache=cache_marks and options.auto_cache,
     )
 
     steps = role.steps(request, encode_target)

@@ -100,6 +100,9 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where requests wait in a queue until they are done."""
     direct_models: str = ""
     """Regular expression of models that are asked directly although there is a queue."""
+    cache_marks: str | None = None
+    """Regular expression of models that cache what `cache_control` marks; unset: what its dialect
+    says."""
     field_costs: dict[str, Literal["free", "requests", "searches"]] = {}
     """Costly field, or `tools.` and a type → `free`, or the bucket that the provider's reports, or
     each request, count it in (`dialects/kit/costly_fields.py`)."""

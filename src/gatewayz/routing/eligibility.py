@@ -12,7 +12,7 @@ from gatewayz.core.calls import Principal
 from gatewayz.core.money import Price, pico_from_usd, rates_of
 from gatewayz.core.requests import Capability, Request
 from gatewayz.dialects.kit.costly_fields import CostlyUse
-from gatewayz.dialects.kit.translate import untranslatable
+from gatewayz.dialects.kit.native import untranslatable
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.model_ids import dialect_for
 from gatewayz.providers.quirks import why_not_served

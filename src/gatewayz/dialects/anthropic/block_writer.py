@@ -23,6 +23,7 @@ from gatewayz.core.seal import unseal
 from gatewayz.dialects.anthropic.seals import REDACTED_PREFIX, untag_seals
 from gatewayz.dialects.anthropic.tools import raw_tool_input
 from gatewayz.dialects.anthropic.wire import WireBlock
+from gatewayz.dialects.kit.cache_marks import MARK, take_marks
 from gatewayz.dialects.kit.dropped import Dropped
 
 SERVER_CALL = "server_tool_use"
@@ -129,6 +130,8 @@ class MessagesBlockWriter:
 
     def _write_result(self, result: ToolResult) -> WireBlock:
         inner = self.blocks(result.parts)
+        # A mark of chat stands on the content of a result; here it is the result that is cached.
+        mark = None if self.same_dialect else take_marks(inner)
         block: WireBlock = {
             "type": "tool_result",
             "tool_use_id": tool_id(result.call_id),
@@ -136,6 +139,8 @@ class MessagesBlockWriter:
         }
         if inner:
             block["content"] = text_or_blocks(inner)
+        if mark is not None:
+            block[MARK] = mark
         return block | ({"is_error": True} if result.failed else {})
 
     def _unseal_extra(self, extra: dict[str, Any]) -> dict[str, Any]:

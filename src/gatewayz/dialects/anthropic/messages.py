@@ -12,6 +12,7 @@ from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects.anthropic.block_writer import MessagesBlockWriter, text_or_blocks
 from gatewayz.dialects.anthropic.blocks import parts_from_wire
 from gatewayz.dialects.anthropic.wire import WireBlock
+from gatewayz.dialects.kit.cache_marks import MARK, mark_last_block
 from gatewayz.dialects.kit.fields import Fields
 
 MAX_MESSAGES = 10_000
@@ -84,10 +85,15 @@ class MessagesBuilder:
         if message.name:
             writer.dropped.add("name")
         blocks = writer.blocks(_flatten_function_results(message, writer))
+        extra = message.extra
+        if extra and not writer.same_dialect:
+            # Only a mark has crossed, and a turn of this dialect has none of its own.
+            mark_last_block(blocks, extra[MARK])
+            extra = {}
         if message.role in SYSTEM_ROLES and (not self.turns or not writer.same_dialect):
             self.system += blocks
         elif blocks or writer.same_dialect:
-            self._append_turn(WIRE_ROLES[message.role], blocks, message.extra)
+            self._append_turn(WIRE_ROLES[message.role], blocks, extra)
 
     def _append_turn(self, role: str, blocks: list[WireBlock], extra: dict[str, Any]) -> None:
         last = self.turns[-1] if self.turns else None

@@ -1,6 +1,6 @@
 """Messages requests, both ways. Law: decoding what was encoded gives the same request.
 
-Consumed and never forwarded: `provider`, `models`. `extra` holds fields that the canon does not
+Consumed and never forwarded: `provider`, `models`, `caching`. `extra` holds fields that the canon does not
 name, and under header names what came in headers: beta flags and the version are part of a request
 here.
 """
@@ -26,6 +26,7 @@ from gatewayz.dialects.anthropic.tools import (
 )
 from gatewayz.dialects.anthropic.wire import NAME
 from gatewayz.dialects.kit.base import Draft, EncodeTarget
+from gatewayz.dialects.kit.cache_marks import CACHING_WORDS, MARKS, add_cache_marks
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.kit.jsontext import encode_json, parse_client_object
@@ -96,6 +97,7 @@ def chat_from_fields(fields: Fields, headers: Mapping[str, str]) -> ChatRequest:
         reasoning=effort_from_wire(fields, effort),
         user=_user_from_metadata(fields),
         preferences=preferences_from_fields(fields),
+        caching=fields.one_of("caching", CACHING_WORDS),
         session=headers.get(SESSION_HEADER, "")[:MAX_SESSION_CHARACTERS],
         streamed=fields.flag("stream") or False,
         wants_usage=True,
@@ -153,7 +155,7 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
     dropped = Dropped()
     same_dialect = request.dialect == NAME
     family = family_of(target.upstream_id)
-    request, untranslated = translate(request, NAME)
+    request, untranslated = translate(request, NAME, MARKS)
     dropped.add(*untranslated)
 
     writer = MessagesBlockWriter(target.provider, dropped, same_dialect=same_dialect)
@@ -183,7 +185,11 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
     extra = {
         name: value for name, value in request.extra.items() if name not in EXTRA_PLACED_ELSEWHERE
     }
-    return Draft(PATH, {**extra, **body}, headers_of(request), dropped.names())
+    body = {**extra, **body}
+    if target.auto_cache:
+        turns = [message for message in body["messages"] if message["role"] == "user"]
+        add_cache_marks(body, turns, body if "system" in body else None, "system")
+    return Draft(PATH, body, headers_of(request), dropped.names())
 
 
 def _optional_fields(

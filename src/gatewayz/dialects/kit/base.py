@@ -53,7 +53,8 @@ class EncodeTarget(Struct, frozen=True, kw_only=True):
 
     `streamed`: the provider is to stream. `queue_url`: where requests for this model wait in a
     queue; empty for none. `max_output`: the most tokens that this model can answer with, where
-    the catalogue knows.
+    the catalogue knows. `cache_marks`: the model caches what `cache_control` marks; `auto_cache`:
+    the gateway is to mark it where the client has not.
 
     Example: `EncodeTarget(provider="groq", upstream_id="llama-3.3-70b-versatile", streamed=True)`.
     """
@@ -63,6 +64,8 @@ class EncodeTarget(Struct, frozen=True, kw_only=True):
     streamed: bool
     queue_url: str = ""
     max_output: int | None = None
+    cache_marks: bool = False
+    auto_cache: bool = False
 
 
 class Draft(Struct, frozen=True):

@@ -19,6 +19,7 @@ from gatewayz.core.conversation import (
     ToolResult,
 )
 from gatewayz.core.seal import unseal
+from gatewayz.dialects.kit.cache_marks import MARK
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.openai.chat.seals import open_details, seal_field, take_seal, untag_seals
@@ -223,6 +224,9 @@ def _result_to_wire(message: Message) -> dict[str, Any]:
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     result = results[0] if results else ToolResult("", ())
     content = _content_to_wire(list(result.parts))
+    if MARK in result.extra and content:
+        parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+        content = [*parts[:-1], {**parts[-1], MARK: result.extra[MARK]}]
     if not result.call_id:
         return {"role": "function", "content": content if content is not None else ""}
     return {"tool_call_id": result.call_id, "content": content if content is not None else ""}

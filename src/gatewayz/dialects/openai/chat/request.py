@@ -2,7 +2,8 @@
 
 Law: decoding what was encoded gives the same request, but for what the gateway consumes.
 
-Consumed and never forwarded: `provider`, `models`, `route`, `session_id`, `metadata.tags`.
+Consumed and never forwarded: `provider`, `models`, `route`, `session_id`, `metadata.tags`,
+`caching`.
 """
 
 import hashlib
@@ -10,11 +11,13 @@ from typing import Any
 
 from gatewayz.core.requests import ChatRequest, Effort, Sampling
 from gatewayz.dialects.kit.base import Draft, EncodeTarget
+from gatewayz.dialects.kit.cache_marks import CACHING_WORDS, MARKS
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.kit.jsontext import parse_client_object
 from gatewayz.dialects.kit.preferences import preferences_from_fields
-from gatewayz.dialects.kit.translate import translate
+from gatewayz.dialects.kit.translate import NOTHING, translate
+from gatewayz.dialects.openai.chat.cache_marks import mark_conversation
 from gatewayz.dialects.openai.chat.conversation import messages_to_wire
 from gatewayz.dialects.openai.chat.messages import message_from_wire
 from gatewayz.dialects.openai.chat.tags import tags_from_metadata
@@ -63,6 +66,7 @@ def request_from_wire(body: bytes) -> ChatRequest:
         session=fields.text("session_id")[:MAX_SESSION],
         tags=tags_from_metadata(fields),
         preferences=preferences_from_fields(fields),
+        caching=fields.one_of("caching", CACHING_WORDS),
         streamed=fields.flag("stream") or False,
         wants_usage=_wants_usage(fields),
         extra={
@@ -116,7 +120,7 @@ def _wants_usage(fields: Fields) -> bool:
 
 def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
     """The request in OpenAI's words; a provider's quirks may rename `max_tokens`."""
-    request, untranslated = translate(request, NAME)
+    request, untranslated = translate(request, NAME, MARKS if target.cache_marks else NOTHING)
     dropped = Dropped()
     dropped.add(*untranslated)
     messages = messages_to_wire(request, target.provider, dropped)
@@ -136,7 +140,10 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
     body |= {name: value for name, value in optional.items() if value is not None}
     if target.streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Draft(PATH, {**request.extra, **body}, dropped=dropped.names())
+    body = {**request.extra, **body}
+    if target.auto_cache:
+        mark_conversation(body)
+    return Draft(PATH, body, dropped=dropped.names())
 
 
 def _user(request: ChatRequest) -> str:
