@@ -18,7 +18,6 @@ from gatewayz.control.context import ControlContext
 from gatewayz.control.idempotency import SqlClaims, SqlReplays
 from gatewayz.control.open import Store, open_keys, open_store
 from gatewayz.control.outbox import SqlOutbox
-from gatewayz.control.overrides import SqlCatalogOverrides
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.clock import Clock, SystemClock
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random
@@ -36,7 +35,6 @@ from gatewayz.observe.metrics import Metrics
 from gatewayz.observe.worker_group import SingleProcess, WorkerGroup
 from gatewayz.ports.keys import Keys
 from gatewayz.ports.replays import Replays
-from gatewayz.providers.listing_formats import listing_formats
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.default_models import default_model
@@ -67,8 +65,9 @@ from gatewayz.web.inference import Inference, InferenceRules
 from gatewayz.web.models import ModelHandlers
 from gatewayz.web.server import Server
 from gatewayz.web.status import StatusHandlers
-from gatewayz.workers.catalog_sync import CatalogSync
+from gatewayz.workers.catalog_sync import CatalogSync, ProviderBuilder, create_catalog_sync
 from gatewayz.workers.notifications import Notifications
+from gatewayz.workers.provider_changes import provider_builder
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -82,7 +81,6 @@ class Assembly(Struct, frozen=True, kw_only=True):
     server: Server
     app: App
     gateway: Gateway
-    providers: dict[str, Provider]
     catalog: Catalog
     books: MemoryBooks | StoreBooks
     store: Store | None
@@ -131,7 +129,9 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     bus, transport, store = base.bus, base.transport, base.store
     keys, first_key = await _open_keys(base, stack)
     gateway, upstream, health = _build_engine(base, keys, catalog, group, stack)
-    sync = create_catalog_sync(settings.data_dir, transport, sources, catalog, bus, store)
+    build = _provider_builder(base, providers[SIMULATOR])
+    database = store.database if store is not None else None
+    sync = create_catalog_sync(settings.data_dir, transport, sources, catalog, bus, database, build)
     await sync.poll_overrides()
     sync.start(settings.catalog.sync_every_s)
     stack.push_async_callback(sync.stop)
@@ -140,7 +140,7 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     draining = asyncio.Event()
     status = StatusHandlers(
         models=ModelHandlers(catalog, health.breaker_states),
-        providers=lambda: providers,
+        providers=lambda: catalog.providers,
         breakers=health.operator_breaker_states,
         metrics=lambda: _render_metrics(bus, metrics, group),
         draining=draining.is_set,
@@ -159,7 +159,6 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
         server=Server(app, _guard_rules(settings), settings.web.grace_s, draining.set),
         app=app,
         gateway=gateway,
-        providers=providers,
         catalog=catalog,
         books=base.books,
         store=store,
@@ -212,6 +211,14 @@ def _build_catalog(
     models = merge_catalog(sources, providers, clock.wall_ms())
     rules = settings.routing
     return sources, Catalog(models, providers, rules.lockout_reason, rules.rank)
+
+
+def _provider_builder(base: _Base, simulator: Provider) -> ProviderBuilder | None:
+    """What makes the providers anew after operators have set something of them in the store."""
+    if base.transaction is None:
+        return None
+    settings, peppers = base.loaded.settings.providers, base.transaction.peppers
+    return provider_builder(base.loaded.environment, settings, peppers, base.redactor, simulator)
 
 
 def _build_engine(
@@ -273,28 +280,6 @@ def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> 
     }
     for name, read in gauges.items():
         assembly.metrics.register_gauge(name, read)
-
-
-def create_catalog_sync(
-    data_dir: str,
-    transport: HttpTransport,
-    sources: CatalogSources,
-    catalog: Catalog,
-    bus: FactBus,
-    store: Store | None = None,
-) -> CatalogSync:
-    """What keeps this catalog up to date: providers' own listings, operators' overrides."""
-    return CatalogSync(
-        transport=transport,
-        formats=listing_formats(),
-        sources=sources,
-        catalog=catalog,
-        saved_listings=FileListings(Path(data_dir)),
-        clock=SystemClock(),
-        bus=bus,
-        rng=random.random,
-        overrides=SqlCatalogOverrides(store.database) if store is not None else None,
-    )
 
 
 async def _open_store(

@@ -131,6 +131,21 @@ def test_providers_are_listed_with_why_they_are_off(tmp_path):
     assert "(unverified)" in run_command(tmp_path, "providers", env={"COLUMNS": "200"})[1]
 
 
+def test_every_key_of_a_provider_is_tried(tmp_path):
+    (tmp_path / "gatewayz.yaml").write_text(
+        "providers: {simulator: {auth: bearer, credentials: [{key: one}, {key: two}, {key: three}]}}\n"
+    )
+    status, said, _ = run_command(tmp_path, "providers", "test", "simulator")
+    assert status == 0
+    assert said.count("answered") == 3
+    assert "#3 answered" in said
+    status, said, _ = run_command(
+        tmp_path, "providers", "test", "simulator", "--model", "fault-401"
+    )
+    assert status == 1
+    assert said.count("failed") == 3
+
+
 def test_one_real_call_to_a_provider(tmp_path):
     status, said, _ = run_command(tmp_path, "providers", "test", "simulator")
     assert status == 0

@@ -92,7 +92,7 @@ async def test_what_is_not_sold_never_reaches_a_provider(tmp_path, location, mod
         if model == "held/model":
             here.built.catalog.replace(
                 merge_catalog(
-                    CatalogSources(seed_files(), {"openai": held}, ()), here.built.providers
+                    CatalogSources(seed_files(), {"openai": held}, ()), here.built.catalog.providers
                 )
             )
         with pytest.raises((openai.InternalServerError, openai.NotFoundError)) as caught:

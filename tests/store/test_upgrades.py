@@ -20,9 +20,12 @@ from gatewayz.control.auth.key_cache import KeyCache
 from gatewayz.control.calls import CallFilter
 from gatewayz.control.idempotency import SqlClaims, SqlReplays
 from gatewayz.control.outbox import SqlOutbox
+from gatewayz.control.overrides import SqlCatalogOverrides
+from gatewayz.control.provider_keys import changes_from_overrides
 from gatewayz.core.pagination import Cursor
 from gatewayz.core.secrets import Secret
 from gatewayz.ledger.values import wallet_paid
+from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.store.sql.backup.snapshots import TableDigest, TableSchema, pieces_of
 from gatewayz.store.sql.database import FILE, Database, Location
 from gatewayz.store.sql.ledger.reconcile import violations
@@ -37,6 +40,7 @@ from tests.store.databases.content import (
     KEY,
     KEY_ID,
     PAID,
+    PROVIDER_KEY,
     REPLY,
     TOKEN,
     WEBHOOK_SECRET,
@@ -165,15 +169,16 @@ async def test_accounts_keys_and_money_are_what_they_were(upgraded):
 
 @since("0001")
 async def test_limits_that_were_renamed_are_read_by_the_name_of_today(upgraded):
+    renamed = not upgraded.has("0007")
     account = await accounts.get_account(upgraded.database, "acme")
-    assert account.rules.limits == {"account_rpm": 500, "api_rpm": 30}
+    assert account.rules.limits == {"account_rpm": 500} | ({"api_rpm": 30} if renamed else {})
     key = await keys.get_key(upgraded.database, "acme", KEY_ID)
-    assert key.limits == {"key_rpm": 60, "api_rpm": 10}
+    assert key.limits == {"key_rpm": 60} | ({"api_rpm": 10} if renamed else {})
 
     cache = KeyCache(upgraded.database, upgraded.peppers, upgraded.clock, Secret(""))
     principal = await cache.principal(KEY)
-    assert dict(principal.account_limits)["api_rpm"] == 30
-    assert dict(principal.key_limits)["api_rpm"] == 10
+    assert dict(principal.account_limits).get("api_rpm") == (30 if renamed else None)
+    assert dict(principal.key_limits).get("api_rpm") == (10 if renamed else None)
     await cache.close()
 
 
@@ -186,7 +191,8 @@ async def test_faults_that_were_renamed_are_shown_and_found_by_the_name_of_today
             assert await upgraded.call_ids(fault=fault) == [CALL_IDS[name]]
 
     mismatch = await calls.get_call(upgraded.database, "acme", CALL_IDS["mismatch"])
-    assert mismatch.attempts[0]["fault"] == "idempotency_mismatch"
+    if not upgraded.has("0007"):
+        assert mismatch.attempts[0]["fault"] == "idempotency_mismatch"
     # Whoever still filters by an old name finds the same calls.
     assert await upgraded.call_ids(fault="other_request") == [CALL_IDS["mismatch"]]
     listed = await calls.list_latest_calls(upgraded.database, 100, "acme")
@@ -219,6 +225,15 @@ async def test_a_stored_reply_is_given_again_and_a_webhook_keeps_its_secret(upgr
     deliveries = await outbox.claim()
     assert {delivery.kind for delivery in deliveries} == {"webhook.test", "balance.low"}
     assert {delivery.secret.reveal() for delivery in deliveries} == {WEBHOOK_SECRET}
+
+
+@since("0007")
+async def test_a_stored_provider_key_is_used_and_a_switch_holds(upgraded):
+    read = await SqlCatalogOverrides(upgraded.database).read(DATE_MS)
+    changes = changes_from_overrides(read, upgraded.peppers)
+    providers = providers_from(provider_rows(), {}, {}, changes)
+    assert [key.key.reveal() for key in providers["groq"].credentials] == [PROVIDER_KEY]
+    assert "maintenance" in providers["mistral"].off
 
 
 def test_every_schema_has_its_database():

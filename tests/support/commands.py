@@ -19,9 +19,12 @@ class Commands:
             "GATEWAYZ_CONFIG": "",
         }
 
-    def __call__(self, *words, status=0):
-        """What was printed; a fault is its sentence, as `main` prints it, with exit status 2."""
-        done = CliRunner().invoke(app, list(words), env=self._given)
+    def __call__(self, *words, status=0, given=None):
+        """What was printed; a fault is its sentence, as `main` prints it, with exit status 2.
+
+        `given` is what standard input has.
+        """
+        done = CliRunner().invoke(app, list(words), env=self._given, input=given)
         if isinstance(done.exception, Fault):
             assert status == 2, done.exception
             return f"gatewayz: {done.exception.message}"

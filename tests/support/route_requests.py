@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from gatewayz.control import budgets, keys, overrides, tokens, users, webhooks
+from gatewayz.control import budgets, keys, overrides, provider_keys, tokens, users, webhooks
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.money import Nanos
+from gatewayz.providers.registry import provider_rows, providers_from
 from tests.support.prices import price_from_usd
 
 
@@ -102,6 +103,11 @@ ROUTE_REQUESTS = {
         query="?provider=first&upstream_id=hello", prerequisite="price"
     ),
     ("GET", "/admin/providers"): RouteRequest(),
+    ("GET", "/admin/providers/{id}"): RouteRequest("provider"),
+    ("PATCH", "/admin/providers/{id}"): RouteRequest("provider", body={"enabled": True}),
+    ("GET", "/admin/provider-keys"): RouteRequest(),
+    ("POST", "/admin/provider-keys"): RouteRequest(body={"provider": "cohere", "key": "key-NEW"}),
+    ("DELETE", "/admin/provider-keys/{id}"): RouteRequest("provider key"),
     ("GET", "/admin/calls"): RouteRequest(),
     ("GET", "/admin/calls/{id}"): RouteRequest("call"),
     ("GET", "/admin/audit"): RouteRequest(),
@@ -151,6 +157,15 @@ class ResourceFactory:
                 price = price_from_usd({"input": "1", "output": "1"})
                 await overrides.set_price(self.transaction, ("first", "hello"), price)
                 return ""
+            case "provider":
+                return "groq"
+            case "provider key":
+                provider = providers_from(provider_rows(), {}, {})["groq"]
+                return (
+                    await provider_keys.put_provider_key(
+                        self.transaction, provider, "gsk_secret", weight=1, beside=False
+                    )
+                ).id
             case "account":
                 return account
             case "account budget":

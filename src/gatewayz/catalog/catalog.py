@@ -70,9 +70,15 @@ class Catalog:
         self.rank = rank
         self.index = build_index(models, providers, 1)
 
-    def replace(self, models: Iterable[Model]) -> None:
-        """Other models, all at once. Faults: `bad_request` for an offer at an unknown provider."""
-        self.index = build_index(models, self.providers, self.index.version + 1)
+    def replace(
+        self, models: Iterable[Model], providers: Mapping[str, Provider] | None = None
+    ) -> None:
+        """Other models, all at once, and the same providers in another state.
+
+        Faults: `bad_request` for an offer at an unknown provider.
+        """
+        index = build_index(models, providers or self.providers, self.index.version + 1)
+        self.providers, self.index = providers or self.providers, index
 
     @property
     def models(self) -> dict[str, Model]:

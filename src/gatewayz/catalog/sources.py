@@ -75,6 +75,30 @@ class OperatorModel(Struct, frozen=True, kw_only=True):
     """Offer → the native id at its provider whose known price holds for it."""
 
 
+class StoredKey(Struct, frozen=True, kw_only=True):
+    """A provider's key as the store has it: `shown` is what may be seen, `encrypted` all of it.
+
+    Example: `StoredKey(id="01JD…", provider="groq", shown="gsk…9f2c", encrypted=b"…")`
+    """
+
+    id: str
+    provider: str
+    shown: str
+    weight: int = 1
+    created_ms: int = 0
+    encrypted: bytes = b""
+
+
+class ProviderOverride(Struct, frozen=True, kw_only=True):
+    """What operators set of a provider. `off` is the reason for which it is switched off.
+
+    Example: `ProviderOverride(keys=(StoredKey(…),), off="switched off by an operator")`
+    """
+
+    keys: tuple[StoredKey, ...] = ()
+    off: str = ""
+
+
 class Overrides(Struct, frozen=True, kw_only=True):
     """What operators set by API, as of a revision. At `next_ms` the next price begins to hold."""
 
@@ -82,6 +106,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     hidden_models: frozenset[str] = frozenset()
     prices: dict[OfferKey, Price] = {}
     hidden_offers: frozenset[OfferKey] = frozenset()
+    providers: dict[str, ProviderOverride] = {}
     revision: int = 0
     next_ms: int | None = None
 

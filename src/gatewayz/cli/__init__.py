@@ -19,10 +19,11 @@ GROUPS = {
     "webhooks": "gatewayz.cli.admin.webhooks",
     "credits": "gatewayz.cli.admin.credits",
     "calls": "gatewayz.cli.admin.calls",
+    "providers": "gatewayz.cli.admin.providers",
     "prices": "gatewayz.cli.admin.prices",
     "audit": "gatewayz.cli.admin.audit",
 }
-"""Group of commands on the store → the module that holds them as `app`.
+"""Group of commands → the module that holds them as `app`.
 
 By name, because importing them all would make every command wait for SQLAlchemy.
 """
@@ -47,12 +48,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-providers = typer.Typer(invoke_without_command=True, help="List providers, or test one.")
 models = typer.Typer(
     invoke_without_command=True, help="List models and prices, or see what is not callable and why."
 )
 app.add_typer(models, name="models")
-app.add_typer(providers, name="providers")
 
 Names = typer.Argument(None, help="Providers; where none are named, all that are on.")
 
@@ -233,29 +232,6 @@ def models_sync(
     from gatewayz.cli.admin.models import sync_models
 
     raise typer.Exit(sync_models(config, {"data_dir": data_dir}, tuple(names or ())))
-
-
-@providers.callback()
-def providers_list(context: typer.Context, config: str = Config, json: bool = Json) -> None:
-    """List providers: state, key variable, base URL, why off."""
-    if context.invoked_subcommand is None:
-        from gatewayz.cli.doctor.providers import show_providers
-
-        show_providers(config, as_json=json)
-
-
-@providers.command("test")
-def providers_test(
-    name: str,
-    model: str = typer.Option(
-        "", "--model", "-m", help="The provider's own id of the model to ask."
-    ),
-    config: str = Config,
-) -> None:
-    """Make one real call to a provider."""
-    from gatewayz.cli.doctor.provider_test import test_provider
-
-    raise typer.Exit(test_provider(config, name, model))
 
 
 def main() -> None:

@@ -8,22 +8,38 @@ from gatewayz.catalog.sources import Listing, Overrides
 from gatewayz.cli.location import database_location
 from gatewayz.cli.loop import run_loop
 from gatewayz.control.overrides import SqlCatalogOverrides
+from gatewayz.control.provider_keys import changes_from_overrides
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings
 from gatewayz.store.files.listings import FileListings
+from gatewayz.store.secret import load_peppers
 from gatewayz.store.sql.database import Database, Location
+from gatewayz.store.sql.migrate import REVISION, current_revision
 
 
 def load_catalog(loaded: LoadedSettings) -> Catalog:
     """Seed, listings, what is set in the store, the file. Faults: `bad_request`."""
-    providers = providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
+    overrides = load_overrides(loaded)
+    providers = load_providers(loaded, overrides)
     sources = catalog_sources_from_settings(loaded.settings, load_listings(loaded))
-    sources = sources._replace(overrides=load_overrides(loaded))
+    sources = sources._replace(overrides=overrides)
     models = merge_catalog(sources, providers, SystemClock().wall_ms())
     rules = loaded.settings.routing
     return Catalog(models, providers, rules.lockout_reason, rules.rank)
+
+
+def load_providers(loaded: LoadedSettings, overrides: Overrides) -> dict[str, Provider]:
+    """The providers with the keys and switches of the store. Faults: `bad_request`."""
+    settings = loaded.settings
+    changes = {}
+    if overrides.providers:
+        data_dir = Path(settings.data_dir)
+        peppers = load_peppers(data_dir, loaded.secret_key, loaded.old_secret_keys)
+        changes = changes_from_overrides(overrides, peppers)
+    return providers_from(provider_rows(), loaded.environment, settings.providers, changes)
 
 
 def load_listings(loaded: LoadedSettings) -> dict[str, Listing]:
@@ -45,6 +61,9 @@ def load_overrides(loaded: LoadedSettings) -> Overrides:
 async def _read_overrides(location: Location) -> Overrides:
     database = Database(location)
     try:
+        if await current_revision(database) != REVISION:
+            # The next start brings it up to date; until then nothing can be said of it.
+            return Overrides()
         return await SqlCatalogOverrides(database).read(SystemClock().wall_ms())
     except Fault:
         return Overrides()

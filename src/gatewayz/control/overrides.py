@@ -1,4 +1,5 @@
-"""Overrides: models, offers and prices as operators set them by API, read by every process.
+"""Overrides: what operators set by API and command, read by every process: models, offers, prices,
+and of providers their keys and whether they are on (`control/provider_keys.py`).
 
 Prices are never changed or deleted: the last one that has begun to hold is the one that counts, and
 one that says nothing gives the offer back to the lists. So what any call was charged can be looked
@@ -18,6 +19,7 @@ from gatewayz.catalog.price_checks import why_implausible
 from gatewayz.catalog.sources import OfferKey, Overrides
 from gatewayz.control.audit import AuditEvent
 from gatewayz.control.json_columns import json_text
+from gatewayz.control.provider_keys import read_provider_overrides
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.faults import Fault
@@ -25,11 +27,9 @@ from gatewayz.core.money import Price
 from gatewayz.core.requests import Capability
 from gatewayz.core.usage import BUCKETS
 from gatewayz.store.sql.database import Database, upsert
-from gatewayz.store.sql.revisions import get_revision, increment_revision
+from gatewayz.store.sql.revisions import CATALOG, get_revision, increment_revision
 from gatewayz.store.sql.tables import MODELS, OFFERS, PRICES
 
-CATALOG = "catalog"
-"""The subject of `revisions` that counts changes of models, offers and prices."""
 MAX_ROWS = 100_000
 MAX_ID = 200
 MAX_ALIASES = 100
@@ -55,6 +55,7 @@ class SqlCatalogOverrides:
             prices = (
                 await connection.execute(select(PRICES).order_by(*oldest_first).limit(MAX_ROWS))
             ).all()
+            providers = await read_provider_overrides(connection)
             number = await get_revision(connection, CATALOG)
 
         begun = [row for row in prices if row.valid_from_ms <= now_ms]
@@ -66,6 +67,7 @@ class SqlCatalogOverrides:
             hidden_offers=frozenset(
                 (row.provider, row.upstream_id) for row in offers if row.hidden
             ),
+            providers=providers,
             revision=number,
             next_ms=min(begins_ms, default=None),
         )

@@ -1,5 +1,5 @@
-"""The port to what operators set by API: models, offers and prices, over every list and under the
-file.
+"""The port to what operators set by API: models, offers, prices and keys of providers, over every
+list and under the file.
 """
 
 from typing import Protocol

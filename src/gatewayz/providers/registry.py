@@ -2,10 +2,11 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from gatewayz.core.secrets import Secret
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.spec import (
     Credential,
+    KeysFrom,
     Locations,
     Provider,
+    ProviderChange,
     ProviderRow,
     ProviderSettings,
     Quirks,
@@ -26,6 +29,11 @@ ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """No dot: seals carry the id in front of one."""
 OPENAI_EXTRA_DIALECTS = ("openai_images", "openai_embeddings")
 """What an operator's own server with the OpenAI Chat API is taken to serve besides."""
+STORED_KEYS = "set by command or API"
+UNREADABLE_KEYS = (
+    "its stored key was encrypted under another secret; set GATEWAYZ_SECRET_KEY or "
+    "old_secret_keys, or set the key again"
+)
 
 
 @cache
@@ -39,21 +47,28 @@ def providers_from(
     rows: Mapping[str, ProviderRow],
     environment: Mapping[str, str],
     settings: Mapping[str, ProviderSettings],
+    changes: Mapping[str, ProviderChange] = MappingProxyType({}),
 ) -> dict[str, Provider]:
-    """Every provider, on or off with the reason. Faults: `bad_request` for unusable settings."""
+    """Every provider, on or off with the reason. Faults: `bad_request` for unusable settings.
+
+    Keys of the settings hold over those of `changes`, and these over the environment's; a provider
+    is on where neither the settings nor `changes` switch it off.
+    """
     own = {
         name: provider_settings for name, provider_settings in settings.items() if name not in rows
     }
     for name, provider_settings in own.items():
         _check_new_provider(name, provider_settings, rows)
 
+    table = {**rows, **{name: _own_row(name, each) for name, each in own.items()}}
     providers = {
-        name: _provider(name, row, environment, settings.get(name)) for name, row in rows.items()
-    }
-    for name, provider_settings in own.items():
-        provider = _provider(
-            name, _own_row(name, provider_settings), environment, provider_settings
+        name: _provider(
+            name, row, environment, settings.get(name), changes.get(name) or ProviderChange()
         )
+        for name, row in table.items()
+    }
+    for name in own:
+        provider = providers[name]
         providers[name] = msgspec.structs.replace(provider, own=True)
     return providers
 
@@ -95,11 +110,16 @@ def _check_new_provider(
 
 
 def _provider(
-    name: str, row: ProviderRow, environment: Mapping[str, str], configured: ProviderSettings | None
+    name: str,
+    row: ProviderRow,
+    environment: Mapping[str, str],
+    configured: ProviderSettings | None,
+    change: ProviderChange,
 ) -> Provider:
     settings = configured or ProviderSettings()
-    row = _row_with_account_auth(row, environment, settings)
+    row = _row_with_account_auth(row, environment, settings, change)
     base_urls, missing = _base_urls(row, environment, settings)
+    credentials, keys_from, key_source = _credentials(name, row, environment, settings, change)
     provider = Provider(
         id=name,
         name=settings.name or row.name,
@@ -115,7 +135,7 @@ def _provider(
         fallback_base_urls=base_urls[1:],
         fallback_statuses=row.locations.statuses if row.locations is not None else (),
         auth=settings.auth or row.auth,
-        credentials=_credentials(row, environment, settings),
+        credentials=credentials,
         headers=(*_headers(row, environment), *settings.headers.items()),
         priority=settings.priority,
         markup_bp=settings.markup_bp,
@@ -126,21 +146,28 @@ def _provider(
         quirks=_quirks(name, _quirks_at(row, base_urls[0]), settings.quirks),
         errors=row.errors,
         key_env=row.key_env,
+        keys_from=keys_from,
+        key_source=key_source,
+        disabled_in_settings=not settings.enabled,
     )
     has_url = any(environment.get(variable) for variable in row.base_url_env)
-    off = _why_off(provider, settings, missing, configured=configured is not None or has_url)
+    known = configured is not None or has_url or bool(change.credentials)
+    off = _why_off(provider, change, missing, configured=known)
     return msgspec.structs.replace(provider, off=off)
 
 
 def _row_with_account_auth(
-    row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
+    row: ProviderRow,
+    environment: Mapping[str, str],
+    settings: ProviderSettings,
+    change: ProviderChange,
 ) -> ProviderRow:
     """The row as it is without a key: where the settings say so, or only an account is there."""
     account = row.account
     if account is None:
         return row
     has_account = any(environment.get(name) for name in account.env)
-    has_key = bool(settings.key or settings.credentials) or any(
+    has_key = bool(settings.key or settings.credentials or change.credentials) or any(
         environment.get(name) for name in row.key_env
     )
     if settings.auth != account.auth and (settings.auth is not None or has_key or not has_account):
@@ -155,13 +182,17 @@ def _row_with_account_auth(
 
 
 def _why_off(
-    provider: Provider, settings: ProviderSettings, missing: tuple[str, ...], *, configured: bool
+    provider: Provider, change: ProviderChange, missing: tuple[str, ...], *, configured: bool
 ) -> str:
-    if not settings.enabled:
+    if provider.disabled_in_settings:
         return "switched off in the settings (enabled: false)"
+    if change.off:
+        return change.off
     if provider.dialect not in UPSTREAMS:
         return f"its dialect {provider.dialect} is not supported by this version"
     if provider.auth not in {"none", "optional_bearer"} and not provider.credentials:
+        if change.unreadable:
+            return UNREADABLE_KEYS
         return (
             f"set {provider.key_env[0]}" if provider.key_env else f"set providers.{provider.id}.key"
         )
@@ -214,13 +245,31 @@ def _urls_by_location(
 
 
 def _credentials(
-    row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
-) -> tuple[Credential, ...]:
+    name: str,
+    row: ProviderRow,
+    environment: Mapping[str, str],
+    settings: ProviderSettings,
+    change: ProviderChange,
+) -> tuple[tuple[Credential, ...], KeysFrom, str]:
+    """The keys of the first place that has one, and which place that is."""
     keys = [(credential.key, credential.weight) for credential in settings.credentials]
-    if not keys and settings.key:
-        keys = [(settings.key, 1)]
+    path = f"providers.{name}.credentials"
     if not keys:
-        keys = [(environment.get(name, ""), 1) for name in row.key_env if environment.get(name)][:1]
+        keys, path = [(settings.key, 1)], f"providers.{name}.key"
+    if configured := _numbered(row, keys):
+        return configured, "settings", path
+    if change.credentials:
+        return change.credentials, "store", STORED_KEYS
+
+    variable = next((each for each in row.key_env if environment.get(each)), "")
+    if variable and not settings.credentials:
+        keys = [(environment[variable], 1)]
+        if found := _numbered(row, keys):
+            return found, "environment", variable
+    return (), "", ""
+
+
+def _numbered(row: ProviderRow, keys: Iterable[tuple[str, int]]) -> tuple[Credential, ...]:
     usable = [(key.strip(), weight) for key, weight in keys if key.strip()]
     return tuple(
         Credential(id=f"{row.name}#{number}", key=Secret(key), weight=max(weight, 1))

@@ -226,6 +226,22 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quirks: dict[str, Any] = {}
 
 
+KeysFrom = Literal["", "settings", "store", "environment"]
+"""Where a provider's keys come from: the first of these that has one. Empty: it has none."""
+
+
+class ProviderChange(Struct, frozen=True, kw_only=True):
+    """What operators have set of a provider since: its keys, decrypted, and why it is off.
+
+    `unreadable` counts keys that were encrypted under another secret.
+    Example: `ProviderChange(credentials=(Credential(id="groq#4XK2P1", key=Secret("gsk_…")),))`
+    """
+
+    credentials: tuple[Credential, ...] = ()
+    unreadable: int = 0
+    off: str = ""
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """A company's API, ready to be called, or with the reason why not in `off`.
 
@@ -258,4 +274,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     errors: tuple[ErrorRule, ...] = ()
     key_env: tuple[str, ...] = ()
+    keys_from: KeysFrom = ""
+    key_source: str = ""
+    """Where the keys come from, in words: a setting's path, a variable's name, or the store."""
+    disabled_in_settings: bool = False
     off: str = ""

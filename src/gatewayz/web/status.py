@@ -1,6 +1,6 @@
 """Health and metrics: each a function from a request to a whole answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from gatewayz import __version__
 from gatewayz.dialects.kit.base import HttpResponse
@@ -27,7 +27,7 @@ class StatusHandlers:
         self,
         *,
         models: ModelHandlers,
-        providers: Callable[[], dict[str, Provider]],
+        providers: Callable[[], Mapping[str, Provider]],
         breakers: Callable[[], dict[tuple[str, str], str]],
         metrics: Callable[[], Awaitable[bytes]],
         draining: Callable[[], bool],

@@ -6,7 +6,10 @@ list, its last good one holds, and the others are read all the same.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.listing_prices import ListingBaseline, baseline_from_models
@@ -14,8 +17,9 @@ from gatewayz.catalog.listing_reader import listing_from_body
 from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.seed import next_change_ms
 from gatewayz.catalog.sources import CatalogSources, Listing, OfferKey, Overrides
+from gatewayz.control.overrides import SqlCatalogOverrides
 from gatewayz.core.calls import HttpRequest
-from gatewayz.core.clock import Clock
+from gatewayz.core.clock import Clock, SystemClock
 from gatewayz.core.facts import ListingRead
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price
@@ -25,8 +29,11 @@ from gatewayz.ports.listings import SavedListings
 from gatewayz.ports.overrides import CatalogOverrides
 from gatewayz.ports.transport import Exchange, Transport
 from gatewayz.providers.headers import USER_AGENT, auth_headers
-from gatewayz.providers.listing_formats import ListingFormat, listing_url
+from gatewayz.providers.listing_formats import ListingFormat, listing_formats, listing_url
 from gatewayz.providers.spec import Provider
+from gatewayz.store.files.listings import FileListings
+from gatewayz.store.sql.database import Database
+from gatewayz.upstream.http1 import HttpTransport
 
 MAX_LISTING_BYTES = 16 * 2**20
 READ_S = 30.0
@@ -42,6 +49,10 @@ MIN_AGE_SHARE = 0.5
 """A list younger than this share of the time between readings is not read again."""
 START_MS = 60_000
 """The longest that a start takes, from the first catalogue to its worker."""
+
+
+ProviderBuilder = Callable[[Overrides], Mapping[str, Provider]]
+"""What operators set → the providers with it, the same ones as before."""
 
 
 class CatalogSync:
@@ -62,6 +73,7 @@ class CatalogSync:
         bus: Bus,
         rng: Callable[[], float],
         overrides: CatalogOverrides | None = None,
+        build_providers: ProviderBuilder | None = None,
     ) -> None:
         self._transport = transport
         self.formats = formats
@@ -75,6 +87,8 @@ class CatalogSync:
         self._bus = bus
         self._rng = rng
         self._overrides = overrides
+        self._build_providers = build_providers
+        self._provider_switched_on = asyncio.Event()
         self._read_lock = asyncio.Lock()
         self._replace_lock = asyncio.Lock()
         self._tasks = WorkerTasks(bus.emit)
@@ -143,12 +157,19 @@ class CatalogSync:
         async with self._replace_lock:
             sources = self._sources._replace(listings=self.listings)
             now_ms = self._clock.wall_ms()
+            was_on = set(self.readable_providers())
             # In a thread, the last step too: calls under way notice only that the index is another
             # one.
-            await asyncio.to_thread(
-                lambda: self._catalog.replace(merge_catalog(sources, self._providers, now_ms))
-            )
+            await asyncio.to_thread(self._replace_models, sources, now_ms)
+            if not was_on.issuperset(self.readable_providers()):
+                self._provider_switched_on.set()
             self._seed_change_ms = next_change_ms(sources.seed, now_ms)
+
+    def _replace_models(self, sources: CatalogSources, now_ms: int) -> None:
+        build, providers = self._build_providers, self._providers
+        if build is not None and sources.overrides.revision:
+            providers = build(sources.overrides)
+        self._catalog.replace(merge_catalog(sources, providers, now_ms), providers)
 
     async def poll_overrides(self) -> None:
         """Takes over what operators have set by API since, and every price that has begun to hold.
@@ -211,6 +232,8 @@ class CatalogSync:
 
     def start(self, every_s: float) -> None:
         """Reads listings now and then, and what was set by API every second, until `stop`."""
+        # What was on when the gateway started is read after it: calls come first.
+        self._provider_switched_on.clear()
         if every_s > 0:
             self._tasks.start("sync", self._read_listings_forever(every_s))
         if self._overrides is not None or self._seed_change_ms is not None:
@@ -221,7 +244,10 @@ class CatalogSync:
     async def _read_listings_forever(self, every_s: float) -> None:
         wait_s = self.first_after_s * (1 + self._rng())
         while True:
-            await asyncio.sleep(wait_s)
+            with suppress(TimeoutError):
+                # A provider that was switched on just now has its list read at once.
+                await asyncio.wait_for(self._provider_switched_on.wait(), wait_s)
+            self._provider_switched_on.clear()
             await self._load_saved_listings()
             ages = self.listing_ages_s()
             await self.read_listings(
@@ -248,6 +274,30 @@ class CatalogSync:
     async def stop(self) -> None:
         """Ends the loops; a reading under way is given up."""
         await self._tasks.stop()
+
+
+def create_catalog_sync(  # noqa: PLR0913 - it is wired once, in assemble
+    data_dir: str,
+    transport: HttpTransport,
+    sources: CatalogSources,
+    catalog: Catalog,
+    bus: Bus,
+    database: Database | None = None,
+    build_providers: ProviderBuilder | None = None,
+) -> CatalogSync:
+    """What keeps this catalog up to date: providers' own listings, operators' overrides."""
+    return CatalogSync(
+        transport=transport,
+        formats=listing_formats(),
+        sources=sources,
+        catalog=catalog,
+        saved_listings=FileListings(Path(data_dir)),
+        clock=SystemClock(),
+        bus=bus,
+        rng=random.random,
+        overrides=SqlCatalogOverrides(database) if database is not None else None,
+        build_providers=build_providers,
+    )
 
 
 def _build_baseline(

@@ -15,6 +15,7 @@ DATE_MS = ManualClock().date_ms
 KEY = key_from_random(b"\x01" * RANDOM_BYTES)
 TOKEN = key_from_random(b"\x02" * RANDOM_BYTES)
 KEY_ID = "01K00000000000000000000KEY"
+PROVIDER_KEY = "gsk_kept-in-the-database"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 IDEMPOTENCY_KEY = "once"
 MODELS = ("family/model",)

@@ -19,6 +19,7 @@ from gatewayz.control.credits import Credits
 from gatewayz.control.idempotency import SqlClaims, SqlReplays
 from gatewayz.control.open import Store, open_store
 from gatewayz.control.outbox import SqlOutbox
+from gatewayz.control.provider_keys import put_provider_key, switch_provider
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
@@ -26,6 +27,7 @@ from gatewayz.core.keys import mask_key
 from gatewayz.core.money import Nanos
 from gatewayz.ports.books import ReplayRecord
 from gatewayz.ports.replays import StoredReply
+from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.store.sql.database import FILE, Location
 from gatewayz.store.sql.migrate import REVISION
 from gatewayz.store.sql.tables import API_KEYS, TOKENS
@@ -41,6 +43,7 @@ from tests.store.databases.content import (
     MODELS,
     PAID,
     PRICE,
+    PROVIDER_KEY,
     REPLY,
     TOKEN,
     WEBHOOK_SECRET,
@@ -145,6 +148,10 @@ async def fill_surroundings(store: Store, transaction: ControlTransaction) -> No
     offer = overrides.OfferOverride(model="acme/fast", provider="groq", upstream_id="model")
     await overrides.put_offer(transaction, offer)
     await overrides.set_price(transaction, ("groq", "model"), PRICE)
+
+    rows = providers_from(provider_rows(), {}, {})
+    await put_provider_key(transaction, rows["groq"], PROVIDER_KEY, weight=1, beside=False)
+    await switch_provider(transaction, rows["mistral"], on=False, reason="maintenance")
 
 
 def main() -> None:

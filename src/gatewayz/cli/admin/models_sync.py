@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from gatewayz.assemble import create_catalog_sync
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.sources import Overrides
+from gatewayz.cli.catalog import load_providers
 from gatewayz.core.facts import ListingRead
 from gatewayz.core.faults import Fault
 from gatewayz.observe.bus import FactBus
-from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings
 from gatewayz.store.files.listings import FileListings
 from gatewayz.upstream.http1 import HttpTransport
-from gatewayz.workers.catalog_sync import CatalogSync
+from gatewayz.workers.catalog_sync import CatalogSync, create_catalog_sync
 
 
 async def sync_listings(
@@ -26,7 +25,7 @@ async def sync_listings(
     Faults: `bad_request` for a provider whose listing cannot be read now.
     """
     settings = loaded.settings
-    providers = providers_from(provider_rows(), loaded.environment, settings.providers)
+    providers = load_providers(loaded, overrides)
     saved = FileListings(Path(settings.data_dir)).load()
     sources = catalog_sources_from_settings(settings, saved)._replace(overrides=overrides)
     catalog = Catalog(merge_catalog(sources, providers), providers)

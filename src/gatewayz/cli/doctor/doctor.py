@@ -14,12 +14,13 @@ from rich.console import Console
 
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.merge import merge_catalog
+from gatewayz.cli.catalog import load_overrides, load_providers
 from gatewayz.cli.doctor.account_checks import account_findings
 from gatewayz.cli.doctor.catalog_checks import catalog_findings
 from gatewayz.cli.doctor.findings import Finding
+from gatewayz.cli.doctor.provider_overrides import provider_override_findings
 from gatewayz.cli.doctor.store_checks import store_findings
 from gatewayz.core.faults import Fault
-from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings, load_settings
 from gatewayz.store.secret import FILE as SECRET_FILE
@@ -47,7 +48,7 @@ def diagnose(config: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
     """Every finding, the settings first: without them nothing else can be judged."""
     try:
         loaded = load_settings(config, flags)
-        providers = providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
+        providers = load_providers(loaded, load_overrides(loaded))
         sources = catalog_sources_from_settings(loaded.settings)
         Catalog(merge_catalog(sources, providers), providers)
     except Fault as fault:
@@ -158,6 +159,7 @@ CHECKS: tuple[Check, ...] = (
     _worker_findings,
     _machine_findings,
     _provider_findings,
+    provider_override_findings,
     account_findings,
     catalog_findings,
 )

@@ -1,4 +1,4 @@
-"""`gatewayz providers test`: one real call to one provider."""
+"""`gatewayz providers test`: one real call to one provider with each of its keys."""
 
 import time
 
@@ -18,7 +18,7 @@ from gatewayz.engine.attempts import UpstreamClient
 from gatewayz.engine.steps import AttemptInfo
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Candidate
-from gatewayz.settings import LoadedSettings, load_settings
+from gatewayz.settings import LoadedSettings
 
 TIMEOUT_S = 60.0
 PROMPT = "Answer with one word: ready"
@@ -26,15 +26,14 @@ MAX_OUTPUT_TOKENS = 64
 MAX_TEXT_SHOWN = 200
 
 
-def test_provider(config: str, name: str, model: str) -> int:
-    """Exit status 0 when the provider answered. Faults: `bad_request`, `unavailable`."""
-    loaded = load_settings(config)
+def test_provider(loaded: LoadedSettings, name: str, model: str) -> int:
+    """Exit status 0 when the provider answered to each key. Faults: `bad_request`, `unavailable`."""
     return run_loop(lambda: _test_provider(loaded, name, model))
 
 
 async def _test_provider(loaded: LoadedSettings, name: str, model: str) -> int:
     async with assemble(loaded) as assembly:
-        provider = assembly.providers.get(name)
+        provider = assembly.catalog.providers.get(name)
         if provider is None:
             raise Fault(
                 "bad_request", f"There is no provider {name!r}; `gatewayz providers` lists them."
@@ -43,12 +42,19 @@ async def _test_provider(loaded: LoadedSettings, name: str, model: str) -> int:
             raise Fault("unavailable", f"{name} is off: {provider.off}.")
 
         upstream_id = model or _any_model_of(provider, assembly)
-        candidate = Candidate(
-            offer=Offer(model=upstream_id, provider=name, upstream_id=upstream_id),
-            provider=provider,
-            credential=provider.credentials[0] if provider.credentials else None,
-        )
-        return await _ask(assembly.upstream, _probe_call(upstream_id), candidate)
+        statuses = [
+            await _ask(
+                assembly.upstream,
+                _probe_call(upstream_id),
+                Candidate(
+                    offer=Offer(model=upstream_id, provider=name, upstream_id=upstream_id),
+                    provider=provider,
+                    credential=credential,
+                ),
+            )
+            for credential in provider.credentials or (None,)
+        ]
+        return max(statuses)
 
 
 def _any_model_of(provider: Provider, assembly: Assembly) -> str:
@@ -83,7 +89,7 @@ def _probe_call(upstream_id: str) -> Call:
 
 async def _ask(upstream: UpstreamClient, call: Call, candidate: Candidate) -> int:
     console = Console(highlight=False)
-    name, started_at = candidate.provider.id, time.monotonic()
+    name, started_at = _tested_name(candidate), time.monotonic()
     info = AttemptInfo()
     try:
         reply = await _whole_reply(upstream, call, candidate, info)
@@ -105,6 +111,14 @@ async def _ask(upstream: UpstreamClient, call: Call, candidate: Candidate) -> in
         markup=False,
     )
     return 0
+
+
+def _tested_name(candidate: Candidate) -> str:
+    """The provider, and which of its keys where it has several."""
+    provider, credential = candidate.provider, candidate.credential
+    if credential is None or len(provider.credentials) == 1:
+        return provider.id
+    return f"{provider.id} with {credential.id}"
 
 
 async def _whole_reply(

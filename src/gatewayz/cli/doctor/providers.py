@@ -5,16 +5,15 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from gatewayz.providers.registry import provider_rows, providers_from
-from gatewayz.settings import load_settings
+from gatewayz.cli.catalog import load_overrides, load_providers
+from gatewayz.settings import LoadedSettings
 
-COLUMNS = ("state", "key_variable", "base_url", "why_off")
+COLUMNS = ("state", "key_variable", "key_source", "base_url", "why_off")
 
 
-def show_providers(config: str, *, as_json: bool) -> None:
+def show_providers(loaded: LoadedSettings, *, as_json: bool) -> None:
     """Prints a table, or JSON with all that is known of each. Faults: `bad_request`."""
-    loaded = load_settings(config)
-    providers = providers_from(provider_rows(), loaded.environment, loaded.settings.providers)
+    providers = load_providers(loaded, load_overrides(loaded))
     rows = [
         {
             "provider": provider.id,
@@ -23,6 +22,7 @@ def show_providers(config: str, *, as_json: bool) -> None:
             "verified": provider.verified,
             "key_variable": provider.key_env[0] if provider.key_env else "",
             "keys": len(provider.credentials),
+            "key_source": provider.key_source,
             "base_url": "started with the gateway" if provider.built_in else provider.base_url,
             "why_off": provider.off,
         }
@@ -32,7 +32,7 @@ def show_providers(config: str, *, as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
 
-    table = Table("provider", "state", "key variable", "base URL", "why off")
+    table = Table("provider", "state", "key variable", "keys from", "base URL", "why off")
     for row in rows:
         label = row["provider"] if row["verified"] else f"{row['provider']} (unverified)"
         table.add_row(str(label), *(str(row[name]) for name in COLUMNS))

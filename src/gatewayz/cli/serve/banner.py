@@ -38,8 +38,9 @@ def _local_url(listener: socket.socket) -> str:
 
 
 def _print_providers(console: Console, assembly: Assembly) -> None:
-    on = [provider for provider in assembly.providers.values() if not provider.off]
-    off = [provider for provider in assembly.providers.values() if provider.off]
+    providers = assembly.catalog.providers.values()
+    on = [provider for provider in providers if not provider.off]
+    off = [provider for provider in providers if provider.off]
     console.print(f"  on:  {', '.join(_provider_label(provider) for provider in on)}")
 
     reasons = "; ".join(f"{provider.id}: {provider.off}" for provider in off[:MAX_OFF_SHOWN])
@@ -79,7 +80,7 @@ async def _print_smoke_test(
 ) -> None:
     """Asks the simulator through the whole path, with the key of the first start or the setting."""
     key = assembly.first_key or loaded.settings.bootstrap_key
-    if not key or assembly.providers[SIMULATOR].off:
+    if not key or assembly.catalog.providers[SIMULATOR].off:
         return
     try:
         result = await run_smoke_test(url, key, f"{SIMULATOR}/echo", QUESTION)

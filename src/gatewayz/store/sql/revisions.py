@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatewayz.store.sql.database import insert_into
 from gatewayz.store.sql.tables import REVISIONS
 
+CATALOG = "catalog"
+"""The subject for models, offers, prices, and keys and switches of providers."""
 KEYS = "keys"
 """The subject for accounts, users, keys, budgets: whatever a principal is made of."""
 

@@ -1,4 +1,4 @@
-"""`/admin/models`, `/admin/offers`, `/admin/prices`, `/admin/providers`: what is sold.
+"""`/admin/models`, `/admin/offers`, `/admin/prices`: what is sold.
 
 What is set here holds over all lists, in every process within a second; what the configuration file
 sets cannot be changed here.
@@ -14,22 +14,19 @@ from gatewayz.catalog.operator_models import parse_price
 from gatewayz.catalog.price_gate import check_new_price, price_from_quarantine, usual_call_cost
 from gatewayz.catalog.report import why_not_callable, why_not_sold
 from gatewayz.catalog.settings import TierSettings
-from gatewayz.catalog.sources import Listing, OfferKey, config_lock_path, price_config_lock_path
+from gatewayz.catalog.sources import OfferKey, config_lock_path, price_config_lock_path
 from gatewayz.control import overrides
 from gatewayz.control.context import RequestContext
 from gatewayz.control.overrides import MAX_ID, ModelOverride, OfferOverride, SqlCatalogOverrides
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price
 from gatewayz.core.requests import Capability
-from gatewayz.providers.spec import Provider
 from gatewayz.web.api.catalog_shapes import (
     BucketName,
     CreatePriceRequest,
-    ListingView,
     ModelView,
     OfferView,
     PriceEntry,
-    ProviderView,
     PutModelRequest,
     PutOfferRequest,
     UnitPrice,
@@ -217,50 +214,3 @@ async def _latest_price(ctx: RequestContext, offer_key: OfferKey) -> PriceEntry:
 
 def _plain_prices(prices: dict[BucketName, UnitPrice]) -> dict[str, str]:
     return {str(bucket): text for bucket, text in prices.items()}
-
-
-async def list_providers(ctx: Ctx) -> ListResponse[ProviderView]:
-    """Every provider: whether it is on, why not, its offers, and how its own list was last read."""
-    counts: dict[str, int] = {}
-    for model in ctx.control.catalog.models.values():
-        for offer in model.offers:
-            counts[offer.provider] = counts.get(offer.provider, 0) + 1
-    return full_list_response(
-        [
-            provider_view(ctx, provider, counts.get(provider.id, 0))
-            for provider in ctx.control.catalog.providers.values()
-        ]
-    )
-
-
-def provider_view(ctx: RequestContext, provider: Provider, models: int) -> ProviderView:
-    """A provider with `models` offers, as it is shown."""
-    listing = ctx.control.listings().get(provider.id)
-    breakers = {
-        subject[1]: state
-        for subject, state in ctx.control.breakers().items()
-        if subject[0] == provider.id
-    }
-    return ProviderView(
-        id=provider.id,
-        name=provider.name,
-        state="off" if provider.off else "on",
-        why=provider.off,
-        dialect=provider.dialect,
-        priority=provider.priority,
-        free=provider.free,
-        verified=provider.verified,
-        credentials=len(provider.credentials),
-        models=models,
-        breakers=breakers,
-        listing=_listing_view(listing) if listing is not None else None,
-    )
-
-
-def _listing_view(listing: Listing) -> ListingView:
-    return ListingView(
-        read_ms=listing.read_s * 1000,
-        offers=len(listing.offers),
-        quarantined=len(listing.quarantined),
-        doubt_reason=listing.doubt_reason,
-    )

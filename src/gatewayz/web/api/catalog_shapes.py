@@ -135,33 +135,6 @@ class PriceEntry(ResponseModel):
     usual_call: str = ""
 
 
-class ListingView(ResponseModel):
-    """A provider's own list, as it was last read. `quarantined` prices are not believed."""
-
-    read_ms: int
-    offers: int
-    quarantined: int
-    doubt_reason: str
-
-
-class ProviderView(ResponseModel):
-    """A provider: whether it is on, and the circuit breakers of its offers in this process."""
-
-    id: str
-    object: Literal["provider"] = "provider"
-    name: str
-    state: Literal["on", "off"]
-    why: str
-    dialect: str
-    priority: int
-    free: bool
-    verified: bool
-    credentials: int
-    models: int
-    breakers: dict[str, str]
-    listing: ListingView | None
-
-
 def price_view(price: Price) -> PriceView:
     """A price as it is shown."""
     figures = {

@@ -21,6 +21,8 @@ from gatewayz.store.sql.tables.catalog import MODEL_HEALTH as MODEL_HEALTH
 from gatewayz.store.sql.tables.catalog import MODELS as MODELS
 from gatewayz.store.sql.tables.catalog import OFFERS as OFFERS
 from gatewayz.store.sql.tables.catalog import PRICES as PRICES
+from gatewayz.store.sql.tables.catalog import PROVIDER_KEYS as PROVIDER_KEYS
+from gatewayz.store.sql.tables.catalog import PROVIDER_SWITCHES as PROVIDER_SWITCHES
 from gatewayz.store.sql.tables.conversations import MESSAGES as MESSAGES
 from gatewayz.store.sql.tables.conversations import SESSIONS as SESSIONS
 from gatewayz.store.sql.tables.money import BUDGETS as BUDGETS

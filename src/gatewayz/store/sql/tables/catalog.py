@@ -1,6 +1,6 @@
 """What is sold where the operator changed it, and how it fares."""
 
-from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from gatewayz.store.sql.columns import METADATA, flag, json, number, optional_number, text
 
@@ -42,6 +42,28 @@ PRICES = Table(
     number("created_ms"),
     Index("prices_offer", "provider", "upstream_id", "valid_from_ms"),
 )
+
+PROVIDER_KEYS = Table(
+    "provider_keys",
+    METADATA,
+    text("id", key=True),
+    text("provider"),
+    Column("key", LargeBinary, nullable=False),
+    text("shown"),
+    number("weight", Integer),
+    number("created_ms"),
+    Index("provider_keys_provider", "provider", "id"),
+)
+"""Keys of providers that operators set while the gateways serve. The key is encrypted for its row."""
+
+PROVIDER_SWITCHES = Table(
+    "provider_switches",
+    METADATA,
+    text("provider", key=True),
+    text("reason"),
+    number("changed_ms"),
+)
+"""Providers that operators have switched off, and why; one that is switched on has no row."""
 
 MODEL_HEALTH = Table(
     "model_health",
