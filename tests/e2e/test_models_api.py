@@ -91,9 +91,9 @@ async def test_the_official_sdk_lists_and_retrieves(tmp_path):
             model.object == "model" and isinstance(model.created, int) and model.owned_by
             for model in models
         )
-        for name in ("maker/model-1.5", ODD, "one", "deep/m1"):
+        for name in ("maker/model-1.5", ODD, "one", "deep/m1", "maker/Model-1.5"):
             assert (await gateway.client().models.retrieve(name)).id in {"maker/model-1.5", ODD}
-        for name in ("maker/gone", "maker/none", "first/anything", "maker/Model-1.5"):
+        for name in ("maker/gone", "maker/none", "first/anything", "maker/Model-1.6"):
             with pytest.raises(openai.NotFoundError):
                 await gateway.client().models.retrieve(name)
 

@@ -468,8 +468,9 @@ def test_names_are_exact_and_near_ones_are_told():
     )
     assert catalog.resolve("a/x/y").offers[0].upstream_id == "x/y"
     assert catalog.resolve("a/Some:Thing").offers[0].upstream_id == "Some:Thing"
+    assert catalog.resolve("FAMILY/name").model == "family/Name"
     with pytest.raises(Fault, match="family/Name"):
-        catalog.resolve("family/name")
+        catalog.resolve("family/nam")
 
 
 @examples(300)

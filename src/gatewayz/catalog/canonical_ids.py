@@ -1,4 +1,4 @@
-"""Which native ids are one model: curated rules, used where a list is read and never for a request.
+"""Which native ids are one model, and which names mean it: curated rules.
 
 Two ids are one model when their families are the same and their names differ only in case, dashes,
 dots and underscores, or when families.toml says so. Everything else stays apart: a model is never
@@ -25,12 +25,18 @@ class FamilyRules(Struct, frozen=True, kw_only=True):
     families: dict[str, tuple[str, ...]]
     houses: dict[str, str]
     beginnings: dict[str, str]
+    common: dict[str, tuple[str, ...]]
     strip: dict[str, tuple[str, ...]]
     points: dict[str, tuple[str, ...]]
     routed: dict[str, tuple[str, ...]]
     beginning_words: dict[str, tuple[str, ...]]
     beginning_words_to: dict[str, str]
     dated: dict[str, tuple[str, ...]]
+    dates: dict[str, str]
+    typed: dict[str, tuple[str, ...]]
+    prefixes: dict[str, str]
+    variants: dict[str, bool]
+    moving: dict[str, tuple[str, ...]]
     quantizations: dict[str, str]
     same: dict[str, tuple[str, ...]]
     native: dict[str, dict[str, str]]
@@ -86,6 +92,11 @@ def _canonical_ids_by_key() -> dict[str, str]:
     }
 
 
+@cache
+def _dates_by_key() -> dict[str, str]:
+    return {grouping_key(model): date for model, date in family_rules().dates.items()}
+
+
 def grouping_key(model: str) -> str:
     """The key of a canonical id or of any other `family/name`."""
     family, _, name = model.partition("/")
@@ -107,7 +118,7 @@ def parse_native_id(provider: str, native: str) -> NativeId:
     family, name = _split_family(provider, text)
     name = _without_redundant_prefix(family, name)
     if family in rules.dated["families"]:
-        name = DATE_SUFFIX.sub("", name)
+        name = _without_date(family, name)
     for suffix, quantization in rules.quantizations.items():
         if name.endswith(suffix):
             return NativeId(family, name.removesuffix(suffix), quantization, route)
@@ -117,16 +128,72 @@ def parse_native_id(provider: str, native: str) -> NativeId:
 def _split_family(provider: str, text: str) -> tuple[str, str]:
     """The family by its canonical name, as the id says it or as its name begins; and the name."""
     family, slash, name = text.partition("/")
-    if not slash:
-        return _family_of(text) or family_rules().houses.get(provider, ""), text
-    return _families_by_spelling().get(family, family), name.rpartition("/models/")[2]
+    if slash:
+        return _families_by_spelling().get(family, family), name.rpartition("/models/")[2]
+    rules = family_rules()
+    house, beginning = rules.houses.get(provider, ""), _beginning_of(text)
+    if house and beginning in rules.common["beginnings"]:
+        return house, text
+    return rules.beginnings.get(beginning, house), text
 
 
-def _family_of(name: str) -> str:
-    """The family of a name by its longest known beginning; empty when nobody knows it."""
-    families = family_rules().beginnings
-    prefixes = [prefix for prefix in families if name.startswith(prefix)]
-    return families[max(prefixes, key=len)] if prefixes else ""
+def _beginning_of(name: str) -> str:
+    """The longest known beginning of a name; empty when nobody knows it."""
+    beginnings = [word for word in family_rules().beginnings if name.startswith(word)]
+    return max(beginnings, key=len, default="")
+
+
+def family_of(text: str) -> str:
+    """The family that a name says or begins like; empty when nobody knows it.
+
+    Example: `family_of("Claude-Sonnet-9")` is `anthropic`, `family_of("xai/grok-4")` is `x-ai`
+    """
+    word, slash, _ = text.lower().partition("/")
+    if slash:
+        return _families_by_spelling().get(word, "")
+    return family_rules().beginnings.get(_beginning_of(word), "")
+
+
+def is_house(provider: str, family: str) -> bool:
+    """Whether a provider is the family's own house: its id is a word for the family.
+
+    Example: `is_house("xai", "x-ai")`; Azure and Vertex are nobody's house.
+    """
+    return _families_by_spelling().get(provider, "") == family != ""
+
+
+def _without_date(family: str, name: str, *, is_known: bool = False) -> str:
+    """The name without the date of its one snapshot; another date than that is another model.
+
+    Where nobody knows the date it says nothing, unless it must be known.
+    """
+    match = DATE_SUFFIX.search(name)
+    if match is None:
+        return name
+    undated = DATE_SUFFIX.sub("", name)
+    date = _dates_by_key().get(NativeId(family, undated).key, "" if is_known else match[1])
+    return undated if match[1] in (None, date) else name
+
+
+def spelling_key(text: str) -> str:
+    """The key of a model that a name which is nobody's id may mean; empty when it names no family.
+
+    Example: `spelling_key("models/Gemini-2.5-flash")` is `google/gemini25flash`
+    """
+    rules = family_rules()
+    for prefix in rules.typed["prefixes"]:
+        text = text.removeprefix(prefix)
+    family, name = family_of(text), text.lower()
+    if not family:
+        return ""
+    if "/" in name:
+        name = name.partition("/")[2].rpartition("/models/")[2]
+    name = _without_redundant_prefix(family, name)
+    if family in rules.dated["families"]:
+        name = _without_date(family, name, is_known=True)
+    key = NativeId(family, name).key
+    canonical = _canonical_ids_by_key().get(key)
+    return key if canonical is None else grouping_key(canonical)
 
 
 def _without_redundant_prefix(family: str, name: str) -> str:

@@ -44,7 +44,9 @@ def merge_catalog(
         models[model_id] = replace(models[model_id], listed_since_s=since_s)
     for override in sources.overrides.models:
         if override.id in models:
-            models[override.id] = _with_names(models[override.id], override)
+            named = _with_names(models[override.id], override)
+            names = (override.id, *override.aliases)
+            models[override.id] = replace(named, api_names=names)
     for model_id, operator_model in own.items():
         models[model_id] = _apply_operator_model(models.get(model_id), operator_model, offers)
 
@@ -267,6 +269,7 @@ def _apply_operator_model(
         price_id = operator_model.price_ids.get(key, offer.upstream_id)
         before = known.get((offer.provider, price_id))
         offers[key] = offer if before is None else _overlay_own_offer(before, offer)
+    own = replace(own, file_names=(own.id, *own.aliases))
     if model is None:
         return replace(own, offers=tuple(offers.values()))
 
@@ -274,7 +277,9 @@ def _apply_operator_model(
         offers.setdefault(_offer_key(offer), offer)
     # A name that only repeats the id says less than the one that lists know.
     named = _with_names(model, replace(own, name=own.name if own.name != own.id else ""))
-    return replace(named, offers=tuple(offers.values()), listed_since_s=0)
+    return replace(
+        named, file_names=own.file_names, offers=tuple(offers.values()), listed_since_s=0
+    )
 
 
 def _apply_markup(

@@ -57,7 +57,8 @@ class Model(Struct, frozen=True, kw_only=True):
 
     `pinned_only_offers` are those that only a call for their provider by name may use.
     `listed_since_s` is when a provider's list named it first; 0 for what the package or an operator
-    knows.
+    knows. `file_names` and `api_names` are the id and the aliases as the operator wrote them, in the
+    file or by API.
 
     Example: `Model(id="openai/gpt-4o", name="GPT-4o", aliases=("4o",), offers=(offer,))`
     """
@@ -66,6 +67,8 @@ class Model(Struct, frozen=True, kw_only=True):
     name: str = ""
     description: str = ""
     aliases: tuple[str, ...] = ()
+    file_names: tuple[str, ...] = ()
+    api_names: tuple[str, ...] = ()
     context: int | None = None
     created_s: int = 0
     listed_since_s: int = 0

@@ -18,8 +18,25 @@ MAX_MARKUP_BP = 1_000_000
 
 
 def operator_models_from_settings(models: Iterable[ModelSettings]) -> tuple[OperatorModel, ...]:
-    """The models that the operator named. Faults: `bad_request` for a price that is none."""
+    """The models that the operator named. Faults: `bad_request` for a price that is none, and for a
+    name that two models have.
+    """
+    models = tuple(models)
+    _check_names(models)
     return tuple(_operator_model(settings) for settings in models)
+
+
+def _check_names(models: Iterable[ModelSettings]) -> None:
+    owners: dict[str, str] = {}
+    for settings in models:
+        for name in dict.fromkeys((settings.id, *settings.aliases)):
+            if name in owners:
+                raise Fault(
+                    "bad_request",
+                    f"models.{settings.id}: the name {name!r} is that of models.{owners[name]}"
+                    " already; a name means one model",
+                )
+            owners[name] = settings.id
 
 
 def _operator_model(settings: ModelSettings) -> OperatorModel:

@@ -26,7 +26,8 @@ def default_model(
 
 
 def _is_usable(name: str, catalog: Catalog, surface: Surface, principal: Principal) -> bool:
-    model = catalog.models.get(catalog.index.names.get(name, name))
+    resolved = catalog.find(name)
+    model = catalog.models.get(resolved.model) if resolved is not None else None
     if model is None or (principal.models and model.id not in principal.models):
         return False
     return any(

@@ -45,7 +45,9 @@ class ProviderLock(Struct, frozen=True):
 
 LOCKS = (
     # A suffix beats a prefix: openai/x:free is OpenRouter's.
-    ProviderLock(r":(free|exacto|extended)$", only=("openrouter",)),
+    ProviderLock(
+        r":(batch|exacto|extended|floor|free|nitro|online|thinking)$", only=("openrouter",)
+    ),
     ProviderLock(r"^openrouter/", only=("openrouter",)),
     # Open weights are nobody's own.
     ProviderLock(r"^(openai/)?gpt-oss"),

@@ -138,11 +138,8 @@ class ModelHandlers:
     def _resolve_model(
         self, rendering: RenderedCatalog, name: str, request: HandlerRequest
     ) -> RenderedModel:
-        index = rendering.index
-        id = index.names.get(name) or (
-            name if name in index.models else index.models_by_native_id.get(name, "")
-        )
-        model = rendering.models.get(id)
+        resolved = self._catalog.find(name)
+        model = rendering.models.get(resolved.model) if resolved is not None else None
         if model is None or not list(visible_models([model], request.principal)):
             raise Fault("unknown_model", f"The model '{name[:200]}' does not exist.", param="model")
         return model

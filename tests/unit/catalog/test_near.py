@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayz.catalog.seed import seed_files
-from gatewayz.catalog.similar_names import MAX_NAME_CHARS, MAX_SHARED, SimilarNames
+from gatewayz.catalog.similar_names import MAX_COMPARED, MAX_NAME_CHARS, SimilarNames
 
 NAMES = sorted({row.model for file in seed_files().values() for row in file.rows})
 NEAR = SimilarNames(NAMES)
@@ -40,6 +40,28 @@ def test_any_text_at_all_has_at_most_as_many_near_names(text):
     assert SimilarNames([]).closest(text, 3) == []
 
 
-def test_pieces_that_all_names_share_are_passed_over():
-    many = SimilarNames(f"same/model-{number:05d}" for number in range(MAX_SHARED * 2))
-    assert many.closest("same/model-01234", 1) == ["same/model-01234"]
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("claude-sonnet-9", "anthropic"),
+        ("anthropic/claude-sonet", "anthropic"),
+        ("sonnet", "anthropic"),
+        ("GPT-9-turbo", "openai"),
+        ("models/gemini-9-pro", "google"),
+        ("llama3.3:70b", "meta-llama"),
+        ("grok-9", "x-ai"),
+        ("xai/grok-9", "x-ai"),
+        ("glm-9-air", "z-ai"),
+        ("qwen3:32b", "qwen"),
+    ],
+)
+def test_a_familys_own_models_are_told_first(text, family):
+    assert all(id.startswith(f"{family}/") for id in NEAR.closest(text, 3))
+
+
+def test_a_catalogue_of_any_size_is_compared_as_far_as_its_bound():
+    ids = [f"same/model-{number:06d}" for number in range(MAX_COMPARED * 3)]
+    many = SimilarNames(ids)
+    assert many.closest("same/model-001234", 1) == ["same/model-001234"]
+    assert many.closest("x" * 10**6, 3)
+    assert set(many.closest("model-059999", 3)) <= set(ids[:MAX_COMPARED])
