@@ -8,6 +8,7 @@ import re
 import tomllib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -193,7 +194,10 @@ def clean_fault(fault: Fault, redactor: Redactor, request: Request, secret: str 
         words = message
         if upstream.message != fault.message:
             words = redactor.redact_words(upstream.message, request, secret)
-        upstream = msgspec.structs.replace(upstream, **names, message=words, raw=b"")
+        details = upstream.details and _clean_details(upstream.details, redactor, request, secret)
+        upstream = msgspec.structs.replace(
+            upstream, **names, message=words, raw=b"", details=details
+        )
     return Fault(
         fault.kind,
         message.strip(f" {CUT}") or f"The provider failed ({fault.kind}).",
@@ -205,6 +209,14 @@ def clean_fault(fault: Fault, redactor: Redactor, request: Request, secret: str 
         overflow=fault.overflow,
         details=fault.details,
     )
+
+
+def _clean_details(
+    details: dict[str, Any], redactor: Redactor, request: Request, secret: str
+) -> dict[str, Any] | None:
+    """What a provider says to machines, unless there is more in it than names."""
+    text = msgspec.json.encode(details).decode()
+    return details if redactor.redact_words(text, request, secret) == text else None
 
 
 def find_unsupported_parameter(error: UpstreamError) -> str:

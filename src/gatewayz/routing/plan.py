@@ -21,6 +21,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import cost
 from gatewayz.core.requests import Request
 from gatewayz.dialects.kit.costly_fields import uses_in
+from gatewayz.dialects.kit.native import find_native_part, refusal_details
 from gatewayz.providers.spec import Credential, Provider
 from gatewayz.routing.eligibility import OfferRequirements, exclusion_reason, pricing_reason
 from gatewayz.routing.rules import ProviderLock, RoutingRules, position, provider_rank
@@ -330,7 +331,16 @@ def _no_candidate_fault(model: ResolvedModel, request: Request, reasons: list[Re
                 f"'{use.param}' {use.cost.why}, and nobody who offers '{model.model}' here has a "
                 "price for that. Leave it out, or ask whoever runs this gateway to price it.",
                 param=use.param,
+                details=refusal_details(request, use.param),
             )
+    part = find_native_part(request, {reason.why for reason in reasons})
+    if part is not None:
+        return Fault(
+            "unsupported",
+            f"'{part.param}' cannot be served by whoever offers '{model.model}' here: {part.why}.",
+            param=part.param,
+            details=part.details,
+        )
     whys = "; ".join(
         f"{reason.provider}: {reason.why}" for reason in reasons if not reason.is_candidate
     )

@@ -25,6 +25,7 @@ from gatewayz.dialects.anthropic.tools import raw_tool_input
 from gatewayz.dialects.anthropic.wire import WireBlock
 from gatewayz.dialects.kit.cache_marks import MARK, take_marks
 from gatewayz.dialects.kit.dropped import Dropped
+from gatewayz.dialects.kit.media_types import TEXT_TYPE, split_data_url
 
 SERVER_CALL = "server_tool_use"
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,", re.ASCII)
@@ -74,7 +75,13 @@ class MessagesBlockWriter:
                 return [self._write_result(part)]
             case Image(url=url, detail=detail, extra=extra):
                 self.dropped.add(*(["detail"] if detail else []))
-                return [{"type": "image", "source": _image_source(url), **extra}]
+                return [
+                    {
+                        "type": "image",
+                        "source": _image_source(url, same_dialect=self.same_dialect),
+                        **extra,
+                    }
+                ]
             case File():
                 return self._write_document(part)
             case Audio():
@@ -198,22 +205,24 @@ def tool_id(call_id: str) -> str:
     return f"{allowed}_{blake2b(call_id.encode(), digest_size=4).hexdigest()}"
 
 
-def _image_source(url: str) -> WireBlock:
-    head = DATA_URL.match(url)
-    if head is None:
+def _image_source(url: str, *, same_dialect: bool) -> WireBlock:
+    if same_dialect:
+        # Between equals a block goes on as it came, whatever its label.
+        head = DATA_URL.match(url)
+        parts = (head[1], url[head.end() :]) if head is not None else None
+    else:
+        parts = split_data_url(url)
+    if parts is None:
         return {"type": "url", "url": url}
-    media_type = head[1] or DEFAULT_IMAGE_TYPE
-    return {"type": "base64", "media_type": media_type, "data": url[head.end() :]}
+    return {"type": "base64", "media_type": parts[0] or DEFAULT_IMAGE_TYPE, "data": parts[1]}
 
 
 def _document_source(content: str) -> WireBlock:
     if content.startswith(("http://", "https://")):
         return {"type": "url", "url": content}
 
-    head = DATA_URL.match(content)
-    media_type = (head[1] or "") if head is not None else DEFAULT_DOCUMENT_TYPE
-    data = content[head.end() :] if head is not None else content
-    if media_type.startswith("text/"):
+    media_type, data = split_data_url(content) or (DEFAULT_DOCUMENT_TYPE, content)
+    if TEXT_TYPE.match(media_type):
         try:
             return {
                 "type": "text",

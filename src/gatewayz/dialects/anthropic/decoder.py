@@ -18,7 +18,7 @@ from gatewayz.core.events import (
     UsageReported,
 )
 from gatewayz.core.faults import Fault
-from gatewayz.dialects.anthropic.errors import STATUSES
+from gatewayz.dialects.anthropic.errors import STATUSES, error_details
 from gatewayz.dialects.anthropic.reader import MessagesBlockReader, OpenBlock, choice_ended
 from gatewayz.dialects.anthropic.seals import tag_seals
 from gatewayz.dialects.anthropic.usage import is_billed_search, merge_reports, usage_from_wire
@@ -47,7 +47,8 @@ def _fault_from_error(error: Any, source: bytes) -> Fault:
     """An error inside an answer; its type stands for the status that it should have had."""
     upstream = upstream_error_from_body(NAME, error, source)
     status = STATUSES.get(upstream.type, upstream.status)
-    return fault_from_upstream_error(replace(upstream, status=status))
+    details = error_details({"error": error})
+    return fault_from_upstream_error(replace(upstream, status=status, details=details))
 
 
 def _fault_from_body(body: bytes) -> Fault:

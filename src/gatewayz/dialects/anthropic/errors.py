@@ -84,6 +84,8 @@ PASSTHROUGH_KINDS = frozenset(
 What it says of our credential is not the client's affair.
 """
 
+MAX_DETAILS_BYTES = 4_096
+
 OVERFLOW = OverflowWords(
     known=re.compile(r"prompt is too long: \d+ tokens > \d+|input length and `max_tokens` exceed"),
     prompt="prompt is too long: {tokens} tokens > {limit} maximum.",
@@ -112,6 +114,15 @@ def error_body(fault: Fault, call_id: str) -> dict[str, Any]:
     if details:
         error["details"] = details
     return {"type": "error", "error": error, "request_id": call_id}
+
+
+def error_details(value: Any) -> dict[str, Any] | None:
+    """What an error says to machines (`error_code`, `unsupported`), by which SDKs go on another way."""
+    error = value.get("error") if isinstance(value, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    if not isinstance(details, dict) or len(encode_json(details)) > MAX_DETAILS_BYTES:
+        return None
+    return details
 
 
 def _is_passed_on(fault: Fault) -> bool:

@@ -46,8 +46,10 @@ JSON_INSTRUCTION = "Answer with a JSON object and with nothing else."
 SCHEMA_INSTRUCTION = (
     "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
 )
+OLDER_FORMAT = "output_format"
+OLDER_FORMAT_EXTRA = TRANSPORT_PREFIX + OLDER_FORMAT
 EXTRA_PLACED_ELSEWHERE = frozenset(
-    {VERSION_EXTRA, BETA_HEADER, "thinking", "output_config", "metadata"}
+    {VERSION_EXTRA, OLDER_FORMAT_EXTRA, BETA_HEADER, "thinking", "output_config", "metadata"}
 )
 """Names in `extra` that are no fields of the body, or only parts of one."""
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k")
@@ -132,7 +134,7 @@ def _output_config(fields: Fields) -> tuple[str, ResponseFormat | None]:
     """Effort and format; what is neither stays in the fields."""
     config = fields.object("output_config")
     if config is None:
-        return "", None
+        return "", _older_format(fields)
 
     inner = Fields(config, fields.path_inside("output_config"))
     effort = inner.text("effort")
@@ -143,7 +145,18 @@ def _output_config(fields: Fields) -> tuple[str, ResponseFormat | None]:
             format_ = ResponseFormat(kind="json_schema", schema=schema)
     if inner.rest:
         fields.rest["output_config"] = inner.rest
-    return effort, format_
+    return effort, format_ if format_ is not None else _older_format(fields)
+
+
+def _older_format(fields: Fields) -> ResponseFormat | None:
+    """The format under its older name, by which this dialect goes on to say it
+    (beta `structured-outputs-2025-11-13`).
+    """
+    match fields.rest.get(OLDER_FORMAT):
+        case {"type": "json_schema", "schema": dict(schema), **rest} if not rest:
+            fields.rest[OLDER_FORMAT_EXTRA] = fields.rest.pop(OLDER_FORMAT)
+            return ResponseFormat(kind="json_schema", schema=schema)
+    return None
 
 
 def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
@@ -209,6 +222,7 @@ def _optional_fields(
         **({"user_id": request.user} if request.user else {}),
     }
     fields = {
+        OLDER_FORMAT: request.extra.get(OLDER_FORMAT_EXTRA),
         "tool_choice": choice,
         "thinking": thinking.thinking,
         "output_config": output_config or None,
@@ -316,6 +330,8 @@ def _format_to_wire(
         dropped.add("format_name")
 
     schema = format_.schema or {}
+    if OLDER_FORMAT_EXTRA in request.extra:
+        return {}, ""
     if request.dialect == NAME:
         return {"format": {"type": "json_schema", "schema": schema}}, ""
     if format_.kind == "json_schema" and family.json_schema:

@@ -33,6 +33,7 @@ from gatewayz.dialects.kit.base import (
 )
 from gatewayz.dialects.kit.chat_steps import token_count_frames
 from gatewayz.dialects.kit.decoder import decoder_from_content_type
+from gatewayz.dialects.kit.jsontext import decode_lenient
 from gatewayz.dialects.kit.refusals import upstream_error_from_response
 from gatewayz.dialects.kit.sse import encode_sse
 
@@ -108,5 +109,6 @@ class AnthropicMessagesUpstream:
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamError:
         error = upstream_error_from_response(NAME, status, body, headers)
+        error = replace(error, details=errors.error_details(decode_lenient(body)))
         field = FIELD_PREFIX.match(error.message)
         return replace(error, param=field[1]) if field is not None and not error.param else error

@@ -29,6 +29,7 @@ COUNT_FIELDS = frozenset(
         "tool_choice",
         "thinking",
         "output_config",
+        "output_format",
         "cache_control",
         "speed",
     }

@@ -4,13 +4,13 @@ import mimetypes
 from typing import Any
 
 from gatewayz.core.conversation import Audio, File, Image
+from gatewayz.dialects.kit.media_types import FILE_URL_SCHEMES, split_data_url
 
 Wire = dict[str, Any]
 DEFAULT_IMAGE_TYPE, DEFAULT_DOCUMENT_TYPE = "image/jpeg", "application/pdf"
 """The media types of addresses that do not tell: Vertex wants a type beside each."""
 AUDIO_TYPES = {"mp3": "audio/mpeg", "pcm16": "audio/pcm"}
 """Formats whose media type is not `audio/` and their name."""
-FILE_URL_SCHEMES = ("https://", "http://", "gs://")
 
 
 def image_to_wire(image: Image) -> Wire:
@@ -28,17 +28,17 @@ def file_to_wire(file: File) -> Wire | None:
         media_type = mimetypes.guess_type(file.name)[0] or DEFAULT_DOCUMENT_TYPE
         plain = {"inlineData": {"mimeType": media_type, "data": file.content}}
         return _inline_data(file.content) or plain
-    if file.id.startswith(FILE_URL_SCHEMES):
+    if file.id.startswith(FILE_URL_SCHEMES["gemini"]):
         return _file_data(file.id, DEFAULT_DOCUMENT_TYPE)
     return None
 
 
 def _inline_data(url: str) -> Wire | None:
-    """A data URL (RFC 2397) with base64 in it as `inlineData`."""
-    head, comma, content = url.partition(",")
-    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+    """A data URL (RFC 2397) with base64 in it as `inlineData`, under the type that it is of."""
+    parts = split_data_url(url)
+    if parts is None:
         return None
-    media_type = head.removeprefix("data:").removesuffix(";base64").partition(";")[0]
+    media_type, content = parts
     return {"inlineData": {"mimeType": media_type or DEFAULT_DOCUMENT_TYPE, "data": content}}
 
 

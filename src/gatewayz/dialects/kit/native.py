@@ -6,7 +6,7 @@ refused by name before any provider is asked. Everything else that does not cros
 named (`translate`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gatewayz.core.conversation import File, Image, Message, Opaque, OpaqueTool, Part, ToolResult
@@ -19,7 +19,7 @@ from gatewayz.dialects.kit.media_types import (
     image_media_type_of,
 )
 
-CHAT, MESSAGES = "openai_chat", "anthropic_messages"
+CHAT, MESSAGES, GEMINI = "openai_chat", "anthropic_messages", "gemini"
 KEEPS_THREADS = "keeps no conversations by itself; send the whole conversation"
 KEEPS_FILES = "keeps no files or machines between requests"
 COMPACTS = "does not compact conversations"
@@ -132,6 +132,25 @@ def _why_not_taken(part: Part, dialect: str) -> str:
 def _is_web_file(file_id: str, dialect: str) -> bool:
     """Whether an id is an address that the target reads; an upload elsewhere is none."""
     return file_id.startswith(FILE_URL_SCHEMES.get(dialect, ()))
+
+
+def find_native_part(request: Request, whys: Container[str]) -> NativePart | None:
+    """The part that an offer was excluded for, by why: what the client can do something about."""
+    return next(
+        (
+            part
+            for dialect in (CHAT, MESSAGES, GEMINI)
+            for part in native_parts(request, dialect)
+            if part.why in whys
+        ),
+        None,
+    )
+
+
+def refusal_details(request: Request, param: str) -> dict[str, Any] | None:
+    """What a dialect's SDK is told, beside the words, of a field that is refused."""
+    field = NATIVE_FIELDS.get(request.dialect, {}).get(param)
+    return field.details if field is not None else None
 
 
 def untranslatable(request: Request, dialect: str) -> str:
