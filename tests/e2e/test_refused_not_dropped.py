@@ -137,12 +137,12 @@ async def test_content_that_claude_cannot_read_is_refused_by_its_position(tmp_pa
 
 
 async def test_a_file_of_another_provider_is_refused_at_gemini_and_an_address_is_not(tmp_path):
-    turns = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-abc"}}]}]
+    part = {"type": "file", "file": {"file_id": "file-abc"}}
+    web = {"type": "file", "file": {"file_id": "gs://bucket/a.pdf"}}
     async with run_scripted_gateway(tmp_path, "gemini") as scripted:
         with pytest.raises(openai.BadRequestError, match="file-abc"):
-            await chat(scripted, turns)
-        turns[0]["content"][0]["file"]["file_id"] = "gs://bucket/a.pdf"
-        await chat(scripted, turns)
+            await chat(scripted, [{"role": "user", "content": [part]}])
+        await chat(scripted, [{"role": "user", "content": [web]}])
         [part] = scripted.sent["contents"][0]["parts"]
         assert part["fileData"]["fileUri"] == "gs://bucket/a.pdf"
 

@@ -11,7 +11,7 @@ has the cost beside it where that is known.
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from gatewayz.core.calls import Call
 from gatewayz.core.events import (
@@ -39,6 +39,7 @@ from gatewayz.dialects.anthropic.wire import CALL_EXTRAS, STOP_REASONS, STOPS, W
 from gatewayz.dialects.kit.jsontext import decode_raw_fields, encode_json
 from gatewayz.dialects.kit.sequencer import Sequencer
 from gatewayz.dialects.kit.sse import encode_sse
+from gatewayz.dialects.kit.tool_turns import AnswerIds
 
 TEXT_KINDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.AUDIO})
 """Kinds that are written as text: a refusal's words and a sound's transcript are not lost."""
@@ -62,6 +63,7 @@ class MessagesStreamEncoder:
         self._index = -1
         self._kinds: dict[int, Kind] = {}
         self._calls: dict[int, str] = {}
+        self._ids = AnswerIds(call.request)
         self._start_written = False
         # The block of the open text, and what stands around its text in an event.
         self._open_text: tuple[int, bytes, bytes] | None = None
@@ -159,7 +161,7 @@ class MessagesStreamEncoder:
                 out.append(encode_sse(encode_json(body), "error"))
 
     def _message_start(self) -> bytes:
-        usage = usage_to_wire(msgspec.structs.replace(self._usage.usage, output=0, reasoning=0))
+        usage = usage_to_wire(replace(self._usage.usage, output=0, reasoning=0))
         message: dict[str, Any] = {
             **self._head.fields,
             "type": "message",
@@ -176,8 +178,8 @@ class MessagesStreamEncoder:
         self._has_refusal = self._has_refusal or kind is Kind.REFUSAL
         self._start_written = False
         if kind is Kind.TOOL:
-            self._calls[event.block] = event.id
-            block = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
+            call_id = self._calls[event.block] = self._ids.unique(event.id)
+            block = {"type": "tool_use", "id": call_id, "name": event.name, "input": {}}
             self._emit_block_start(block, out)
         elif kind in TEXT_KINDS:
             self._emit_block_start({"type": "text", "text": ""}, out)
@@ -255,6 +257,7 @@ class MessagesBodyEncoder:
 
     def __init__(self, call: Call, created_s: int) -> None:
         self._head = MessageHead(call)
+        self._ids = AnswerIds(call.request)
         self._builder = ReplyBuilder()
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
@@ -278,11 +281,15 @@ class MessagesBodyEncoder:
             **self._head.fields,
             "type": "message",
             "role": "assistant",
-            "content": [wire for block in choice.blocks for wire in _blocks_to_wire(block)],
+            "content": [wire for block in choice.blocks for wire in self._blocks_to_wire(block)],
             **stop,
             "usage": usage_to_wire(reply.usage or Usage(), reply.cost),
             **beside,
         }
+
+    def _blocks_to_wire(self, block: Block) -> list[WireBlock]:
+        is_call = block.kind is Kind.TOOL
+        return _blocks_to_wire(replace(block, id=self._ids.unique(block.id)) if is_call else block)
 
 
 def _stop_fields(

@@ -14,6 +14,7 @@ from gatewayz.dialects.anthropic.blocks import parts_from_wire
 from gatewayz.dialects.anthropic.wire import WireBlock
 from gatewayz.dialects.kit.cache_marks import MARK, mark_last_block
 from gatewayz.dialects.kit.fields import Fields
+from gatewayz.dialects.kit.tool_turns import with_unique_ids
 
 MAX_MESSAGES = 10_000
 ROLES = ("user", "assistant", "system")
@@ -138,7 +139,9 @@ WIRE_ROLES: dict[Role, str] = {
 def build_messages(request: ChatRequest, writer: MessagesBlockWriter) -> MessagesBuilder:
     """The conversation of a request."""
     builder = MessagesBuilder(writer)
-    for message in request.messages:
+    # 'messages.3.content.0: `tool_use` ids must be unique'.
+    same = writer.same_dialect
+    for message in request.messages if same else with_unique_ids(request.messages):
         builder.add_message(message)
     return builder
 

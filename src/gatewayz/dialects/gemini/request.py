@@ -13,6 +13,7 @@ from gatewayz.dialects.gemini.thinking import thinking_to_wire
 from gatewayz.dialects.gemini.wire import NAME, fold_seed
 from gatewayz.dialects.kit.base import Draft, EncodeTarget
 from gatewayz.dialects.kit.dropped import Dropped
+from gatewayz.dialects.kit.tool_turns import with_results_in_order, with_unique_ids
 from gatewayz.dialects.kit.translate import translate
 
 Wire = dict[str, Any]
@@ -32,7 +33,8 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
     family, dropped = family_of(target.upstream_id), Dropped()
     request, untranslated = translate(request, NAME)
 
-    system, contents = ContentsBuilder(target.provider, family, dropped).to_wire(request.messages)
+    messages = with_results_in_order(with_unique_ids(request.messages))
+    system, contents = ContentsBuilder(target.provider, family, dropped).to_wire(messages)
     config = _generation_config(request, family, dropped)
     if request.format is not None:
         words = _add_format(request.format, config, family, dropped, with_tools=bool(request.tools))
