@@ -44,13 +44,14 @@ async def test_a_cut_after_block_k_is_a_typed_error_for_every_k(tmp_path, kind):
             assert status == 200
             events = raw.split(b"\n\n")
             assert events[-1] == b""
-            last = json.loads(events[-2].removeprefix(b"data: "))
+            last, error = (json.loads(event.removeprefix(b"data: ")) for event in events[-3:-1])
+            assert error == {"error": last["error"]}
             assert last["choices"][0]["finish_reason"] == "error"
             assert last["error"]["code"] in {"upstream_cut", "upstream_error"}
             assert b"[DONE]" not in raw
             text = [
                 json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"].get("content")
-                for event in events[:-2]
+                for event in events[:-3]
             ]
             assert "".join(filter(None, text)) == "".join(
                 f" word{number}" for number in range(count)

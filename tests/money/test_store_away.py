@@ -275,7 +275,7 @@ async def test_with_the_store_away_and_the_journal_full_the_end_is_a_typed_one(
         ledger.arm(2, "silent")
         if streamed:
             events = b"".join([piece async for piece in raw_stream(here, here.key)]).split(b"\n\n")
-            last = json.loads(events[-2].removeprefix(b"data: "))
+            last = json.loads(events[-3].removeprefix(b"data: "))
             assert (last["choices"][0]["finish_reason"], last["error"]["code"]) == (
                 "error",
                 "unavailable",

@@ -80,7 +80,7 @@ class Attempts:
         try:
             while (attempt := self._next_attempt(queue, plan, state)) is not None:
                 candidate, dropped = attempt.candidate, progress.dropped_parameters
-                progress.current_candidate = candidate
+                progress.current_candidate, progress.has_open_attempt = candidate, True
                 try:
                     answer = self._upstream.answer(call, candidate, attempt.info, dropped)
                     async with aclosing(answer) as batches:
@@ -214,6 +214,7 @@ class Attempts:
         """Tells health and the observers what became of an attempt, and writes its row."""
         attempt.recorded = True
         call, progress = state.call, state.progress
+        progress.has_open_attempt = False
         candidate, info = attempt.candidate, attempt.info
         first_event_at, began_at = attempt.first_event_at, attempt.began_at
         first_event_ms = None if first_event_at is None else (first_event_at - began_at) * 1000

@@ -30,12 +30,13 @@ from gatewayz.routing.plan import Candidate, Plan
 class CallProgress:
     """What a call's attempts have come to; written by `attempts.py` only.
 
-    `current_candidate` is being tried, `candidate` is the one that committed: from then on no other
-    may answer. `dropped` names the client's fields that were not sent to it, `dropped_parameters`
-    what the next attempt leaves out because its provider does not know it. `failed_attempts` counts
-    those that reached a provider and failed there. An offer whose context is not larger than
-    `min_context` tokens has no use for this call. `suspects` are failures that the request itself
-    may have caused, which health is yet to be told of, and `failed_providers` where there were any.
+    `current_candidate` is being tried, and has no row yet while `has_open_attempt`; `candidate` is
+    the one that committed: from then on no other may answer. `dropped` names the client's fields
+    that were not sent to it, `dropped_parameters` what the next attempt leaves out because its
+    provider does not know it. `failed_attempts` counts those that reached a provider and failed
+    there. An offer whose context is not larger than `min_context` tokens has no use for this call.
+    `suspects` are failures that the request itself may have caused, which health is yet to be told
+    of, and `failed_providers` where there were any.
 
     Example after one failover: `attempts` holds the rows of `openai` (fault `upstream_error`) and,
     once its answer has ended, of `azure-openai`; `candidate` is the latter, `faults` is
@@ -47,6 +48,7 @@ class CallProgress:
         self.faults: list[Fault] = []
         self.failed_attempts = 0
         self.current_candidate: Candidate | None = None
+        self.has_open_attempt = False
         self.candidate: Candidate | None = None
         self.first_event_at: float | None = None
         """Monotonic seconds: when the first block was promised."""

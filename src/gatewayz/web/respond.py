@@ -141,8 +141,7 @@ class ResponseWriter:
 
         if progress.attempts or served:
             # The attempt that serves has its row only at its end.
-            running = bool(served) and all(attempt.fault for attempt in progress.attempts)
-            count = len(progress.attempts) + running
+            count = len(progress.attempts) + progress.has_open_attempt
             headers.append((b"x-gatewayz-attempts", str(count).encode()))
         if state.cost is not None and served:
             headers.append((b"x-gatewayz-cost", usd_text(state.cost).encode()))

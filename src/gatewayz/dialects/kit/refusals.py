@@ -20,6 +20,8 @@ MAX_RAW_BYTES = 16 * 2**10
 """As much of a refusal as is kept."""
 MAX_PLAIN_CHARACTERS = 500
 """As much of a page or a plain text as is taken for its message."""
+SUCCESS_CODES = frozenset({"0", "200", "10000"})
+"""Codes of an event that says that all is well; the last is Clarifai's."""
 BAD_GATEWAY = 502
 """Stands for the status that an error inside an answer of status 200 should have had."""
 
@@ -84,6 +86,27 @@ def fault_from_invalid_body(dialect: str, body: bytes, expected: str) -> Fault:
     if error.code or error.type:
         return fault_from_upstream_error(error)
     return Fault("upstream_broken", f"the provider's answer is not {expected}")
+
+
+def error_in_event(dialect: str, source: bytes) -> UpstreamError | None:
+    """The provider's words in an event of a stream that is no piece of an answer; `None` where it
+    is no error either.
+
+    Example: `{"object": "error", "message": "boom", "code": 500}`.
+    """
+    value = decode_lenient(source)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict) or not any(_has_words(shape(value)) for shape in ERROR_SHAPES):
+        return None
+    error = upstream_error_from_response(dialect, BAD_GATEWAY, source, {})
+    is_status = error.code.isdigit() and 400 <= int(error.code) < 600
+    return msgspec.structs.replace(error, status=int(error.code) if is_status else error.status)
+
+
+def _has_words(fields: dict[str, Any]) -> bool:
+    """Whether these say that something failed; a code of success says the opposite."""
+    return bool(fields.get("message")) and _as_text(fields.get("code")) not in SUCCESS_CODES
 
 
 def has_error_code(body: bytes, path: tuple[str, ...]) -> bool:

@@ -24,6 +24,7 @@ from gatewayz.dialects.kit.decoder import BaseBodyDecoder, BaseStreamDecoder, fa
 from gatewayz.dialects.kit.jsontext import decode_json, encode_json
 from gatewayz.dialects.kit.refusals import (
     BAD_GATEWAY,
+    error_in_event,
     fault_from_error,
     fault_from_invalid_body,
     fault_from_upstream_error,
@@ -169,6 +170,10 @@ class ChatStreamDecoder(BaseStreamDecoder):
                 if self._is_answered():
                     # Only usage may still come: what it is like ends no answer that was delivered.
                     continue
+                failure = error_in_event(NAME, event.data)
+                if failure is not None:
+                    frames += self._fail(fault_from_upstream_error(failure))
+                    break
                 # The last event of a connection that broke is half an event.
                 message = f"the provider sent an event that is not a chat chunk: {error}"
                 frames += self._cut() if last else self._fail(Fault("upstream_broken", message))
@@ -212,11 +217,12 @@ class ChatStreamDecoder(BaseStreamDecoder):
         return self._frames_from_choices(choices, source, events, usage, reencode=event.multiline)
 
     def _frames_without_answer(self, source: bytes) -> list[Frame]:
-        """An event that is no chunk: the provider's own form of an error, or nothing."""
-        if not has_error_code(source, self._state.options.error_path):
-            return []
-        error = upstream_error_from_response(NAME, BAD_GATEWAY, source, {})
-        return self._fail(fault_from_upstream_error(error))
+        """An event that is no chunk: an error in one of its many forms, or nothing."""
+        if has_error_code(source, self._state.options.error_path):
+            error = upstream_error_from_response(NAME, BAD_GATEWAY, source, {})
+            return self._fail(fault_from_upstream_error(error))
+        failure = error_in_event(NAME, source)
+        return [] if failure is None else self._fail(fault_from_upstream_error(failure))
 
     def _frames_from_choices(
         self,

@@ -30,7 +30,7 @@ from gatewayz.core.replies import Block, Choice, Reply, ReplyBuilder
 from gatewayz.dialects.kit.jsontext import decode_raw_fields, encode_json
 from gatewayz.dialects.kit.sse import DONE_EVENT, encode_sse
 from gatewayz.dialects.openai.chat.seals import seal_to_wire
-from gatewayz.dialects.openai.chat.wire import REASONS
+from gatewayz.dialects.openai.chat.wire import FAILED_REASON, REASONS
 from gatewayz.dialects.openai.errors import error_object
 from gatewayz.dialects.openai.usage import echo_usage, usage_to_wire
 
@@ -79,6 +79,7 @@ class ChatStreamEncoder:
         self._blocks: dict[int, tuple[Kind, int, int]] = {}
         self._reasoning_lengths: dict[int, int] = {}
         self._envelopes: dict[int, tuple[bytes, bytes]] = {}
+        self._last_source = b""
 
     def feed(self, frames: Sequence[Frame]) -> bytes:
         out: list[bytes] = []
@@ -117,6 +118,7 @@ class ChatStreamEncoder:
 
     def _echo(self, source: bytes) -> bytes:
         prefix = self._prefix
+        self._last_source = source
         if prefix and source.startswith(prefix):
             return b"data: " + self._own_prefix + source[len(prefix) :] + b"\n\n"
         self._learn_prefix(source)
@@ -216,9 +218,20 @@ class ChatStreamEncoder:
         return encode_sse(encode_json({**self._head_fields, "choices": [], "usage": usage}))
 
     def _error_chunk(self, fault: Fault) -> bytes:
-        item = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "error"}
-        head, error = self._answer_head.head_fields(), error_object(fault)
-        return encode_sse(encode_json({**head, "choices": [item], "error": error}))
+        """A last chunk with the error, and the error alone.
+
+        Clients whose parser takes a chunk for a chunk find it there (`@ai-sdk/openai`'s schema is
+        a chunk or `{"error": …}`); the others stop at the first.
+        """
+        item = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": FAILED_REASON}
+        head, error = dict(self._head_fields), error_object(fault)
+        if self._last_source:
+            # What was echoed has its provider's moment, and one answer has one.
+            created = decode_raw_fields(self._last_source).get("created")
+            head |= {"created": created} if created is not None else {}
+        return encode_sse(encode_json({**head, "choices": [item], "error": error})) + encode_sse(
+            encode_json({"error": error})
+        )
 
 
 DELTA_FIELDS = {Kind.TEXT: "content", Kind.REASONING: "reasoning_content", Kind.REFUSAL: "refusal"}

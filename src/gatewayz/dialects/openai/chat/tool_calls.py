@@ -1,6 +1,9 @@
 """Tool calls of one choice: which call a piece belongs to, and what is repaired in it.
 
-Providers leave out indexes and ids, number every parallel call 0, and send arguments as objects.
+Providers leave out indexes and ids, number every parallel call 0 or from 1, give two calls one id,
+and send arguments as objects. Law: clients get the indexes 0…n-1 in the order in which calls begin
+("index: the index of the tool call in the array"), and no id twice, because results are matched by
+it.
 """
 
 import os
@@ -11,7 +14,7 @@ from msgspec import Struct
 
 from gatewayz.core.calls import CROCKFORD
 from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, Event, Kind
-from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.dialects.kit.jsontext import decode_lenient, encode_json
 from gatewayz.dialects.openai.chat.repairs import REMOVE
 from gatewayz.dialects.openai.chat.seals import tag_seals
 from gatewayz.dialects.openai.chat.wire import ChatWireCall
@@ -21,10 +24,21 @@ CloseProse = Callable[[list[Event]], None]
 
 
 class _ToolCall(Struct):
+    """A call under way: `index` and `id` are the client's, those `on_wire` the provider's."""
+
     index: int
     block: int
     id: str
-    has_name: bool
+    name: str
+    index_on_wire: int | None
+    id_on_wire: str
+    pieces: list[str]
+    """Its arguments so far, where only they tell whether the next piece begins another call."""
+
+    def has_whole_arguments(self) -> bool:
+        """Whether nothing can follow: the arguments are a whole JSON object."""
+        text = "".join(self.pieces).strip()
+        return text.endswith("}") and isinstance(decode_lenient(text.encode()), dict)
 
 
 class ToolCallReader:
@@ -50,8 +64,9 @@ class ToolCallReader:
         `close_prose` ends the text under way: a new call's block comes after it.
         """
         repairs: dict[int, Fields] = {}
+        opened_before = len(self._calls)
         for position, piece in enumerate(pieces):
-            fields = self._read_piece(piece, events, close_prose)
+            fields = self._read_piece(piece, events, close_prose, opened_before)
             if fields:
                 repairs[position] = fields
         return repairs
@@ -60,15 +75,19 @@ class ToolCallReader:
         events.extend(BlockEnded(call.block) for call in self._calls)
 
     def _read_piece(
-        self, piece: ChatWireCall, events: list[Event], close_prose: CloseProse
+        self,
+        piece: ChatWireCall,
+        events: list[Event],
+        close_prose: CloseProse,
+        opened_before: int,
     ) -> Fields:
         name, arguments, repair = _name_and_arguments(piece)
-        call = self._find(piece, name)
+        call = self._find(piece, name, opened_before)
         extra = self._tag_extra_content(piece, repair)
         if call is None:
             close_prose(events)
             call = self._open(piece, name, extra, events)
-            if not piece.id:
+            if call.id != piece.id:
                 repair["id"] = call.id
             if piece.type is None:
                 repair["type"] = "function"
@@ -83,31 +102,52 @@ class ToolCallReader:
             repair["index"] = call.index
         if arguments:
             events.append(BlockDelta(call.block, arguments))
+            if piece.index is None:
+                call.pieces.append(arguments)
         return repair
 
-    def _find(self, piece: ChatWireCall, name: str) -> _ToolCall | None:
-        """The call that this piece continues; nothing when it begins one."""
-        same = [call for call in self._calls if piece.id and call.id == piece.id]
+    def _find(self, piece: ChatWireCall, name: str, opened_before: int) -> _ToolCall | None:
+        """The call that this piece continues; nothing when it begins one.
+
+        Its index says which; among those of one index, or without one, its id. Calls from
+        `opened_before` on began in the same list, where every piece with a name is a call.
+        """
+        find = self._find_without_index if piece.index is None else self._find_at_index
+        call = find(piece, name)
+        is_next_in_list = call is not None and name and call.index >= opened_before
+        return None if is_next_in_list else call
+
+    def _find_at_index(self, piece: ChatWireCall, name: str) -> _ToolCall | None:
+        at_index = [call for call in self._calls if call.index_on_wire == piece.index]
+        same = [call for call in at_index if piece.id and call.id_on_wire == piece.id]
         if same:
-            return same[0]
-        begins = bool(piece.id) or (bool(name) and piece.index is None)
-        if piece.index is None:
-            return None if begins or not self._calls else self._calls[-1]
-        at_index = [call for call in self._calls if call.index == piece.index]
+            return same[-1]
+        if not at_index:
+            # Nothing begins without a name: an index that is wrong, on an id that is known.
+            known = [call for call in self._calls if piece.id and call.id_on_wire == piece.id]
+            return known[-1] if known and not name else None
         # Some surfaces number every parallel call 0: another id with a name is another call.
-        if not at_index or (piece.id and name and at_index[0].has_name):
+        return None if piece.id and name and at_index[-1].name else at_index[-1]
+
+    def _find_without_index(self, piece: ChatWireCall, name: str) -> _ToolCall | None:
+        if not self._calls or (name and not piece.id):
             return None
-        return at_index[0]
+        if not piece.id:
+            return self._calls[-1]
+        same = [call for call in self._calls if call.id_on_wire == piece.id]
+        if not same or (name and (name != same[-1].name or same[-1].has_whole_arguments())):
+            return None
+        return same[-1]
 
     def _open(
         self, piece: ChatWireCall, name: str, extra: Fields | None, events: list[Event]
     ) -> _ToolCall:
-        taken = {call.index for call in self._calls}
-        index = len(self._calls)
-        if piece.index is not None and piece.index not in taken:
-            index = piece.index
-        call_id = piece.id or new_call_id()
-        call = _ToolCall(index, next(self._numbers), call_id, has_name=bool(name))
+        index, wire_id = len(self._calls), piece.id or ""
+        taken = {call.id for call in self._calls}
+        call_id = wire_id or new_call_id()
+        if call_id in taken:
+            call_id = f"{wire_id}_{new_call_id()}"
+        call = _ToolCall(index, next(self._numbers), call_id, name, piece.index, wire_id, [])
         self._calls.append(call)
 
         events.append(BlockStarted(call.block, Kind.TOOL, call.id, name, self._choice))

@@ -185,7 +185,7 @@ class CompletionsStreamEncoder(_BaseCompletionsEncoder):
         return encode_sse(self._object([], usage=usage_to_wire(reported.usage, reported.cost)))
 
     def _error_chunk(self, fault: Fault) -> bytes:
-        return encode_sse(self._object([], error=error_object(fault)))
+        return encode_sse(encode_json({"error": error_object(fault)}))
 
 
 def _choice_to_wire(number: int, text: str, logprobs: Any, reason: str | None) -> dict[str, Any]:
