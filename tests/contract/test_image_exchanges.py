@@ -10,7 +10,7 @@ from gatewayz.core.grammar import violation
 from gatewayz.core.requests import ImageRequest
 from gatewayz.dialects.kit.base import EncodeTarget, Send, UpstreamAnswer
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.error_classes import classify, find_unsupported_parameter
+from gatewayz.providers.error_classes import classify, find_unsupported_parameters
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.request import decode_options
 from gatewayz.simulator.exchanges import exchange_folders, exchange_names, load_exchange
@@ -65,7 +65,9 @@ def test_an_exchange_about_images_is_understood(dialect, name):
         )
     assert (fault.kind if fault else None) == means.get("fault")
     if fault is not None and fault.upstream is not None:
-        assert find_unsupported_parameter(fault.upstream) == means.get("unsupported", "")
+        assert find_unsupported_parameters(fault.upstream)[:1] == tuple(
+            filter(None, [means.get("unsupported")])
+        )
         assert fault.upstream.param == means.get(
             "param", means.get("unsupported", fault.upstream.param)
         )

@@ -228,7 +228,8 @@ def test_a_failure_after_the_commit_is_an_error_chunk_and_no_done():
     encoder = CLIENT.encoder(call(streamed=True), 1)
     encoder.feed(frames_of(hello_stream())[:1])
     sent = encoder.feed([Frame((Failed(Fault("upstream_cut", "cut")),))])
-    last = json.loads(sent.removeprefix(b"data: "))
+    last, error = (json.loads(event.removeprefix(b"data: ")) for event in sent.split(b"\n\n")[:2])
+    assert error == {"error": last["error"]}
     assert last["choices"][0]["finish_reason"] == "error"
     assert last["error"]["code"] == "upstream_cut"
     assert b"[DONE]" not in sent

@@ -146,7 +146,8 @@ class UpstreamError(Struct, frozen=True):
     """What a provider said when it refused: its status, and type, code, param and message where it
     gave them.
 
-    `unsupported_parameter` is the one that the words name as unknown to the provider; `details` is
+    `unsupported_parameters` are fields of the request that the words name as unknown to the provider
+    (they are not shown, only left out of the next attempt); `details` is
     what it says to machines, for clients of its own dialect.
 
     Example: `UpstreamError("openai_chat", 400, code="context_length_exceeded", param="messages")`
@@ -160,5 +161,5 @@ class UpstreamError(Struct, frozen=True):
     message: str = ""
     raw: bytes = b""
     retry_after_s: float | None = None
-    unsupported_parameter: str = ""
+    unsupported_parameters: tuple[str, ...] = ()
     details: dict[str, Any] | None = None

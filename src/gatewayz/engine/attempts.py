@@ -43,7 +43,7 @@ from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential
 from gatewayz.routing.breaker import LeaseOwner
 from gatewayz.routing.plan import Candidate, Plan
 from gatewayz.routing.rules import Deadlines, RoutingRules
-from gatewayz.routing.verdict import RetryState, fault_for_client, parameter_to_drop, verdict
+from gatewayz.routing.verdict import RetryState, fault_for_client, parameters_to_drop, verdict
 
 MAX_BUFFERED_FRAMES = 4_096
 """Frames without content before the commit; a provider that sends more is broken."""
@@ -198,10 +198,14 @@ class Attempts:
             case "stop":
                 queue.clear()
             case "retry":
-                progress.dropped_parameters = (parameter_to_drop(fault),)
+                before = progress.dropped_parameters
+                progress.dropped_parameters = (*before, *parameters_to_drop(fault, before))
                 queue.insert(0, candidate)
+                return
             case "larger":
                 progress.min_context = max(progress.min_context, candidate.offer.context or 1)
+        # What one provider does not know another may.
+        progress.dropped_parameters = ()
 
     def _record_broken_off(self, attempt: "_AttemptUnderWay", state: CallState) -> None:
         """Records an attempt that somebody else has ended, before its end or a fault."""

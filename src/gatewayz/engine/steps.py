@@ -193,7 +193,7 @@ class StepRunner:
         self._sending = sending
         self._note_response(exchange)
         if exchange.status == 200:
-            self._on_abort = None
+            self._on_abort = self._request.body = None
             content_type = exchange.headers.get("content-type", "")
             decoder = self._request.role.decoder(content_type, self._request.decode_options)
             return AnswerStream(exchange.chunks(), decoder)
@@ -267,7 +267,7 @@ class StepRunner:
             return Fault("upstream_broken", f"{provider.name} gave no answer.")
         error = self._request.role.error_from_response(last.status, last.headers, last.body)
         wait_s = retry_after_s(last.headers, last.body, self._resources.clock.wall_ms())
-        return classify(provider, replace(error, retry_after_s=wait_s))
+        return classify(provider, replace(error, retry_after_s=wait_s), self._request.body)
 
     async def _send_abort(self, wire: HttpRequest) -> None:
         try:

@@ -6,6 +6,7 @@ rate limits say nothing, because some providers use them for malformed requests.
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +17,7 @@ from msgspec import Struct
 from gatewayz.core.faults import ContextOverflow, Fault, UpstreamError
 from gatewayz.core.redaction import CUT, MASK, SHAPES, Redactor, cut_content, texts_of
 from gatewayz.core.requests import Request
+from gatewayz.providers.refused_parameters import parameters_in_refusal
 from gatewayz.providers.spec import ErrorClass, ErrorRule, Provider
 
 KINDS: dict[ErrorClass, str] = {
@@ -134,9 +136,11 @@ def _rule_matches(rule: ErrorRule, status: int, codes: str, text: str) -> bool:
     return not rule.text or re.search(rule.text, text, re.IGNORECASE) is not None
 
 
-def classify(provider: Provider, error: UpstreamError) -> Fault:
-    """The fault that a refusal means. Its words are the provider's: `clean_fault` makes them fit
-    for others.
+def classify(
+    provider: Provider, error: UpstreamError, body: Mapping[str, Any] | None = None
+) -> Fault:
+    """The fault that a refusal of `body` means. Its words are the provider's: `clean_fault` makes
+    them fit for others.
     """
     kind = KINDS[error_class(provider, error)]
     overflow = context_overflow(error.message) if kind == "upstream_too_long" else None
@@ -150,7 +154,7 @@ def classify(provider: Provider, error: UpstreamError) -> Fault:
         retry_after_s=error.retry_after_s,
         provider=provider.id,
         upstream=msgspec.structs.replace(
-            error, message=words, unsupported_parameter=find_unsupported_parameter(error)
+            error, message=words, unsupported_parameters=find_unsupported_parameters(error, body)
         ),
         overflow=overflow,
     )
@@ -180,17 +184,14 @@ def clean_fault(fault: Fault, redactor: Redactor, request: Request, secret: str 
     if upstream is not None:
         names = {
             name: redactor.redact_name(getattr(upstream, name))
-            for name in ("type", "code", "param", "unsupported_parameter")
+            for name in ("type", "code", "param")
         }
-        # The parameter that is unknown is not shown: it is only left out of the next attempt.
-        unknown = names.pop("unsupported_parameter")
         content, together = tuple(texts_of(request)), "\n".join(names.values())
         if cut_content(together, content) != together:
             names = {
                 name: text if cut_content(text, content) == text else ""
                 for name, text in names.items()
             }
-        names["unsupported_parameter"] = unknown
         words = message
         if upstream.message != fault.message:
             words = redactor.redact_words(upstream.message, request, secret)
@@ -219,13 +220,11 @@ def _clean_details(
     return details if redactor.redact_words(text, request, secret) == text else None
 
 
-def find_unsupported_parameter(error: UpstreamError) -> str:
-    """The parameter that a refusal names as unsupported; empty when it names none."""
+def find_unsupported_parameters(
+    error: UpstreamError, body: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """The parameters that a refusal names as unsupported, of those that `body` can do without."""
     rules = _rules()
     if error.status not in rules.unsupported_status:
-        return ""
-    if not rules.unsupported.search(f"{error.code} {error.message}"):
-        return ""
-    quoted = re.search(r"['\"`]([\w.]+)['\"`]", error.message)
-    name = error.param or (quoted[1] if quoted else "")
-    return name if re.fullmatch(r"[\w.]+", name) else ""
+        return ()
+    return parameters_in_refusal(error, rules.unsupported, body)

@@ -19,15 +19,6 @@ Body = dict[str, Any]
 T = TypeVar("T")
 REASONING_MODEL = re.compile(r"^(.*/)?(o[0-9]|gpt-5(?!.*-chat)|grok-.*reasoning|grok-[4-9])")
 DEFAULT_LIMIT_TOKENS = 4_096
-OTHER_LIMIT_NAMES = {
-    "max_tokens": "max_completion_tokens",
-    "max_completion_tokens": "max_tokens",
-}
-"""Names of one limit: a provider that refuses one may know the other."""
-NEVER_DROPPED = frozenset(
-    {"model", "messages", "n", "num_images", "max_output_tokens", "maxOutputTokens"}
-)
-"""What a request is not itself without: a provider that refuses one of these has refused it."""
 HISTORY_FIELDS = ("reasoning_content", "reasoning_details", "reasoning")
 SCHEMA_INSTRUCTION = (
     "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
@@ -274,28 +265,6 @@ def apply_quirks(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[
     if quirks.reasoning_send == "none" and {"reasoning_effort", "reasoning"} & before:
         dropped |= {"reasoning_effort"}
     return tuple(sorted(dropped))
-
-
-def remove_parameters(body: Body, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Takes out parameters that the provider named as unsupported; dots lead inside. Returns those
-    that are gone.
-
-    A limit is never what is left out: it goes under the other name that providers know it by.
-    """
-    gone: list[str] = []
-    for name in names:
-        holder: Any = body
-        *path, last = name.split(".")
-        for step in path:
-            holder = holder.get(step) if isinstance(holder, dict) else None
-        if not isinstance(holder, dict) or last not in holder or last in NEVER_DROPPED:
-            continue
-        value = holder.pop(last)
-        if last in OTHER_LIMIT_NAMES:
-            holder.setdefault(OTHER_LIMIT_NAMES[last], value)
-        else:
-            gone.append(name)
-    return tuple(gone)
 
 
 def why_not_served(request: Request, quirks: Quirks) -> str:

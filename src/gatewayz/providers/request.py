@@ -24,7 +24,8 @@ from gatewayz.dialects.kit.jsontext import encode_json
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.headers import PUBLIC_HEADERS, USER_AGENT, auth_headers, own_hosts
 from gatewayz.providers.model_ids import dialect_for, native_id
-from gatewayz.providers.quirks import apply_quirks, remove_parameters
+from gatewayz.providers.quirks import apply_quirks
+from gatewayz.providers.refused_parameters import remove_parameters
 from gatewayz.providers.spec import Credential, Provider, UpstreamPath
 
 NOT_FOUND = 404
@@ -65,6 +66,7 @@ class UpstreamRequest:
     """A request under way to one provider: its dialect's steps, and their drafts as HTTP requests.
 
     `dropped` names the client's fields that were not sent, as far as they were encoded by now.
+    `body` is what was asked last, until there is an answer: a refusal of it is understood by it.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class UpstreamRequest:
         self.decode_options = options
         self.steps = steps
         self.dropped: tuple[str, ...] = ()
+        self.body: dict[str, Any] | None = None
 
     def wire(self, draft: Draft) -> HttpRequest:
         """The HTTP request of a draft, with quirks and credentials."""
         request, dropped = wire_from_draft(self._target, draft)
+        self.body = draft.body
         if dropped:
             self.dropped = tuple(dict.fromkeys((*self.dropped, *dropped)))
         return request

@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gatewayz.core.faults import Fault
-from gatewayz.providers.quirks import NEVER_DROPPED
+from gatewayz.providers.refused_parameters import MAX_DROPPED_PARAMETERS, OTHER_LIMIT_NAMES
 
 RetryDecision = Literal["next", "retry", "larger", "stop"]
 
@@ -21,7 +21,7 @@ SEVERITY = {429: 0, 503: 1, 504: 2, 502: 3}
 
 class RetryState(Struct, frozen=True):
     """The attempts of a call so far: how many count against the bound, and the parameters that were
-    already dropped.
+    dropped for this candidate.
 
     Example: `RetryState(failed_attempts=1, dropped_parameters=("seed",))`
     """
@@ -38,20 +38,22 @@ def verdict(fault: Fault, state: RetryState, max_attempts: int) -> RetryDecision
         case "larger":
             return "larger"
         case "stop":
-            # A parameter that its provider does not know is dropped once; a second one is the
-            # client's affair.
-            can_drop = parameter_to_drop(fault) and not state.dropped_parameters
-            return "retry" if can_drop else "stop"
+            return "retry" if parameters_to_drop(fault, state.dropped_parameters) else "stop"
 
 
-def parameter_to_drop(fault: Fault) -> str:
-    """The parameter that a rejection names as unsupported and the request can do without; empty for
-    every other fault.
+def parameters_to_drop(fault: Fault, before: tuple[str, ...]) -> tuple[str, ...]:
+    """The parameters that a rejection names as unsupported and that are not left out yet; empty for
+    every other fault, and when as many as may be are left out already.
     """
     if fault.kind != "upstream_rejected" or fault.upstream is None:
-        return ""
-    name = fault.upstream.unsupported_parameter
-    return "" if name.rpartition(".")[2] in NEVER_DROPPED else name
+        return ()
+    names = tuple(
+        name
+        for name in fault.upstream.unsupported_parameters
+        # A limit whose both names are refused is refused.
+        if name not in before and OTHER_LIMIT_NAMES.get(name) not in before
+    )
+    return names[: MAX_DROPPED_PARAMETERS - len(before)]
 
 
 def fault_for_client(faults: Sequence[Fault]) -> Fault:

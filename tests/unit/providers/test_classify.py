@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatewayz.core.faults import UpstreamError
-from gatewayz.providers.error_classes import classify, error_class, find_unsupported_parameter
+from gatewayz.providers.error_classes import classify, error_class, find_unsupported_parameters
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.retry_after import retry_after_s
 
@@ -64,7 +64,7 @@ def test_secrets_in_a_providers_text_are_hidden(text):
 )
 def test_the_unsupported_parameter_is_named(status, message, param, name):
     error = UpstreamError(dialect="openai_chat", status=status, message=message, param=param)
-    assert find_unsupported_parameter(error) == name
+    assert find_unsupported_parameters(error)[:1] == ((name,) if name else ())
 
 
 @pytest.mark.parametrize(
