@@ -1,5 +1,8 @@
 """What operators see and change by API, on both databases: the same as on the command line, each change in the audit log."""
 
+import gzip
+import json
+
 import pytest
 
 from tests.support.control_plane import MODEL, USD, ApiClient, run_control_plane
@@ -342,3 +345,17 @@ async def test_providers_show_why_they_are_off(control_plane):
     assert rows["openai"]["state"] == "off"
     assert "OPENAI_API_KEY" in rows["openai"]["why"]
     assert "canary" not in str(rows)
+
+
+async def test_a_compressed_body_is_decoded_and_another_encoding_is_415(control_plane):
+    body = gzip.compress(json.dumps({"name": "Zip"}).encode())
+    headers = {
+        "Authorization": f"Bearer {control_plane.operator.key}",
+        "Content-Type": "application/json",
+    }
+    for encoding, status in (("gzip", 200), ("br", 415)):
+        answer = await control_plane.client.request(
+            "POST", "/admin/accounts", {**headers, "Content-Encoding": encoding}, body
+        )
+        assert answer.status == status
+    assert answer.headers["accept-encoding"] == "gzip, deflate, identity"

@@ -37,6 +37,7 @@ class FaultRule(Struct, frozen=True):
 FAULTS: dict[str, FaultRule] = {
     "bad_request": FaultRule(400),
     "too_large": FaultRule(413),
+    "unsupported_encoding": FaultRule(415),
     "unsupported": FaultRule(400),
     "too_long": FaultRule(400),
     "unauthenticated": FaultRule(401),

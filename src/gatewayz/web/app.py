@@ -25,7 +25,7 @@ from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, 
 from gatewayz.web.cors import Cors
 from gatewayz.web.handler_request import HandlerRequest, parse_query
 from gatewayz.web.inference import Inference
-from gatewayz.web.respond import call_headers, retry_headers, send_response
+from gatewayz.web.respond import call_headers, fault_headers, send_response
 from gatewayz.web.status import StatusHandlers
 
 ANTHROPIC_PATH = b"/v1/messages"
@@ -145,7 +145,7 @@ class App:
             response = await route.handler(replace(request, principal=principal))
         except Fault as fault:
             response = role.error_response(fault, call_id)
-            headers += retry_headers(fault)
+            headers += fault_headers(fault)
             headers += _allow_header(fault, self._methods(scope["raw_path"]))
             label = _route_label(scope["path"][:200], self.routes)
             self._emit_refusal(call_id, label, fault, response.status)

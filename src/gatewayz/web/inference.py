@@ -36,12 +36,13 @@ from gatewayz.web.asgi import (
 from gatewayz.web.client_address import address_from_scope
 from gatewayz.web.idempotency_key import idempotency_key, request_fingerprint
 from gatewayz.web.labels import tags_from_request, user_from_request
+from gatewayz.web.request_bodies import check_charset, decode_body
 from gatewayz.web.respond import (
     INTERNAL,
     ResponseWriter,
     StreamTiming,
     call_headers,
-    retry_headers,
+    fault_headers,
     send_response,
 )
 
@@ -106,6 +107,12 @@ class Inference:
             address = self.client_address(scope, headers)
             principal = await self._gateway.principal_from_headers(headers, address)
             body = await read_body(receive, headers, self._rules.body_bytes)
+            check_charset(headers.get("content-type", ""))
+            if encoding := headers.get("content-encoding"):
+                async with self._large_bodies:
+                    body = await asyncio.to_thread(
+                        decode_body, body, encoding, self._rules.body_bytes
+                    )
             inbound = _InboundRequest(call_id, scope["path"], headers, body, address)
             if len(body) <= LARGE_BODY_BYTES:
                 call = self._build_call(inbound, role, principal)
@@ -121,7 +128,7 @@ class Inference:
             await send_response(
                 send,
                 role.error_response(fault, call_id),
-                call_headers(call_id) + retry_headers(fault),
+                call_headers(call_id) + fault_headers(fault),
             )
         except ClientDisconnectedError:
             return

@@ -18,6 +18,7 @@ from gatewayz.core.money import usd_text
 from gatewayz.dialects.kit.base import ClientRole, Encoder, HttpResponse
 from gatewayz.engine.call_state import CallState
 from gatewayz.web.asgi import RawHeaders, Send, raw_headers
+from gatewayz.web.request_bodies import ACCEPTED
 
 STREAM_HEADERS: RawHeaders = [
     (b"cache-control", b"no-cache, no-transform"),
@@ -155,7 +156,7 @@ class ResponseWriter:
                 (b"x-ratelimit-remaining-requests", str(decision.remaining).encode()),
                 (b"x-ratelimit-reset-requests", b"%.3fs" % decision.reset_s),
             ]
-        return headers + (retry_headers(fault) if fault is not None else [])
+        return headers + (fault_headers(fault) if fault is not None else [])
 
     def _check_progress(self) -> None:
         """The timer: ends the call of a client that does not read, keeps a quiet stream open."""
@@ -190,8 +191,12 @@ def call_headers(call_id: str) -> RawHeaders:
     return [(b"x-request-id", call_id.encode()), (b"request-id", call_id.encode())]
 
 
-def retry_headers(fault: Fault) -> RawHeaders:
-    """`Retry-After` where waiting helps, in whole seconds, at least one."""
+def fault_headers(fault: Fault) -> RawHeaders:
+    """`Retry-After` where waiting helps, in whole seconds, at least one; what may be sent instead
+    where an encoding is refused.
+    """
+    if fault.kind == "unsupported_encoding":
+        return [(b"accept-encoding", ACCEPTED.encode())]
     if fault.rule.status not in {429, 503} and fault.kind != "in_flight":
         return []
     wait_s = fault.retry_after_s if fault.retry_after_s is not None else 1.0

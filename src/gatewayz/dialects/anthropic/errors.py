@@ -32,6 +32,7 @@ STATUSES = {
 ERRORS: dict[str, tuple[str, int | None]] = {
     "bad_request": ("invalid_request_error", None),
     "too_large": ("request_too_large", None),
+    "unsupported_encoding": ("invalid_request_error", None),
     "unsupported": ("invalid_request_error", None),
     "too_long": ("invalid_request_error", None),
     "unauthenticated": ("authentication_error", None),

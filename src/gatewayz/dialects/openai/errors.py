@@ -14,6 +14,7 @@ DIALECT_PREFIX = "openai_"
 ERRORS: dict[str, tuple[str, str | None]] = {
     "bad_request": ("invalid_request_error", None),
     "too_large": ("invalid_request_error", "request_too_large"),
+    "unsupported_encoding": ("invalid_request_error", "unsupported_encoding"),
     "unsupported": ("invalid_request_error", "unsupported_value"),
     "too_long": ("invalid_request_error", "context_length_exceeded"),
     "unauthenticated": ("invalid_request_error", "invalid_api_key"),

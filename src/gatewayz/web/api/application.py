@@ -15,7 +15,7 @@ from gatewayz.web.api.routes import ROUTES, ApiRoute
 from gatewayz.web.api.shapes import ErrorResponse
 from gatewayz.web.handler_request import parse_query
 from gatewayz.web.idempotency_key import MAX_KEY_CHARS
-from gatewayz.web.respond import INTERNAL, retry_headers
+from gatewayz.web.respond import INTERNAL, fault_headers
 
 TITLE = "Gatewayz control plane"
 SUMMARY = (
@@ -97,7 +97,7 @@ def _fault_response(request: Request, fault: Fault) -> Response:
     request.scope["faults"].append(fault)
     response = error_response(fault)
     headers = dict(response.headers) | {
-        name.decode(): value.decode() for name, value in retry_headers(fault)
+        name.decode(): value.decode() for name, value in fault_headers(fault)
     }
     return Response(response.body, response.status, headers)
 

@@ -27,6 +27,7 @@ from gatewayz.web.asgi import (
     read_body,
 )
 from gatewayz.web.handler_request import parse_query
+from gatewayz.web.request_bodies import check_charset, decode_body
 from gatewayz.web.respond import BODY_HEADERS, call_headers
 
 MAX_BODY_BYTES = 2**20
@@ -49,13 +50,15 @@ class ControlPlane:
     ) -> Fault | None:
         """Answers; the fault that it answered with, if it did.
 
-        Faults: `bad_request`, `too_large`, and those of an idempotency key.
+        Faults: `bad_request`, `too_large`, `unsupported_encoding`, and those of an idempotency key.
         """
         headers = headers_from_scope(scope)
         try:
             body = await read_body(receive, headers, MAX_BODY_BYTES)
         except ClientDisconnectedError:
             return None
+        check_charset(headers.get("content-type", ""))
+        body = decode_body(body, headers.get("content-encoding", ""), MAX_BODY_BYTES)
         _check_input(scope, headers, body)
 
         now_ms = self._context.transaction.clock.wall_ms()
