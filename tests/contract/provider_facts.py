@@ -72,6 +72,7 @@ FACTS = {
         effort=ENABLE_THINKING,
         absent="logit_bias frequency_penalty user metadata reasoning_effort",
     ),
+    "aws-bedrock": Facts("/openai/v1/chat/completions", effort=EFFORT),
     "alpaca-network": Facts("/chat/completions", verified=False),
     "clarifai": Facts("/v2/ext/openai/v1/chat/completions"),
     "cloudflare-workers-ai": Facts(

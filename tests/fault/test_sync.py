@@ -22,7 +22,7 @@ from gatewayz.settings import load_settings
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import MAX_FILE_BYTES, FileListings
 from gatewayz.upstream.http1 import HttpTransport
-from gatewayz.workers.catalog_sync import MAX_CONCURRENT_READS, CatalogSync
+from gatewayz.workers.catalog_sync import MAX_CONCURRENT_READS, CatalogSync, listing_headers
 from tests.support.running_gateway import wait_until
 
 NAMES = ("openrouter", "vercel-ai-gateway", "together")
@@ -112,7 +112,18 @@ async def test_listings_are_read_checked_saved_and_put_into_the_catalog(sync_set
     metrics.on_facts(sync_setup.bus.facts)
 
 
-async def test_a_list_is_asked_for_with_a_key_only_where_it_needs_one(sync_setup):
+@pytest.mark.parametrize("name", ["openrouter", "vercel-ai-gateway", "deepinfra", "together"])
+def test_a_list_that_is_open_to_everybody_is_asked_for_without_a_key(name):
+    form = listing_formats()[name]
+    key = {provider_rows()[name].key_env[0]: "sk-canary"}
+    provider = providers_from(provider_rows(), key, {})[name]
+    sent = {header.lower() for header, _ in listing_headers(provider, form)}
+    assert ("authorization" in sent) is form.auth
+
+
+async def test_where_an_operator_says_that_a_provider_is_its_list_is_asked_for_with_the_key(
+    sync_setup,
+):
     for name in NAMES:
         sync_setup.play(name, "hostile-good" if name != "together" else "listing-together")
     await sync_setup.sync.read_listings()
@@ -120,7 +131,7 @@ async def test_a_list_is_asked_for_with_a_key_only_where_it_needs_one(sync_setup
         request.path.split("/")[1]: request.headers.get("authorization")
         for request in sync_setup.upstream.requests
     }
-    assert sent == {"openrouter": None, "vercel-ai-gateway": None, "together": "Bearer sk-canary"}
+    assert sent == dict.fromkeys(NAMES, "Bearer sk-canary")
 
 
 @pytest.mark.parametrize(

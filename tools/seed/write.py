@@ -149,7 +149,7 @@ def _believed(
 
 
 def _own_row(given: dict[str, Any]) -> Figures:
-    """A model that no list knows, with the figures of the provider's page."""
+    """A model that no list knows, with the figures of the provider's page where that has any."""
     priced = {name: usd for name, usd in given.items() if name in BUCKETS}
     return Figures(
         id=given["id"],

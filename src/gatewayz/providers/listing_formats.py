@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from gatewayz.providers.registry import provider_rows
 from gatewayz.providers.spec import Provider
 
 Unit = Literal[
@@ -71,10 +73,31 @@ def listing_formats() -> dict[str, ListingFormat]:
 
 
 def listing_url(provider: Provider, form: ListingFormat) -> str:
-    """Where this provider's list is. `{above}` is its base URL less the last part of its path."""
+    """Where this provider's list is. `{above}` is its base URL less the last part of its path.
+
+    A list with an address of its own is asked for where the provider is, if that is elsewhere than
+    its row says: whoever sends calls through a server of their own sends this too.
+    """
     if "{above}" in form.url:
         return form.url.replace("{above}", provider.base_url.rpartition("/")[0])
-    return form.url if "://" in form.url else provider.base_url + form.url
+    if "://" not in form.url:
+        return provider.base_url + form.url
+    if not is_moved(provider):
+        return form.url
+    own, there, listed = map(urlsplit, (_row_url(provider), provider.base_url, form.url))
+    above = there.path.removesuffix(own.path.rstrip("/")) if own.path.strip("/") else there.path
+    start = above if above != there.path else ""
+    query = f"?{listed.query}" if listed.query else ""
+    return f"{there.scheme}://{there.netloc}{start.rstrip('/')}{listed.path}{query}"
+
+
+def is_moved(provider: Provider) -> bool:
+    """Whether the operator has set where this provider is."""
+    return provider.id in provider_rows() and provider.base_url != _row_url(provider)
+
+
+def _row_url(provider: Provider) -> str:
+    return provider_rows()[provider.id].base_url.rstrip("/")
 
 
 def first_value(row: Any, paths: Paths) -> Any:

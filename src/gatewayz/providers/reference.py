@@ -43,7 +43,10 @@ def _reference_row(name: str, row: ProviderRow) -> str:
         "" if row.dialect in UPSTREAMS else "dialect not supported by this version",
     ]
     dialects = dict.fromkeys((row.dialect, *row.more_dialects, *row.dialect_by_model.values()))
-    variables = ", ".join(f"`{variable}`" for variable in row.key_env) or "–"
+    account = row.account.env if row.account is not None else ()
+    variables = ", ".join(f"`{name}`" for name in dict.fromkeys((*row.key_env, *account))) or "–"
     base_url = "started with the gateway" if row.built_in else f"`{row.base_url}`"
+    named = [f"`{name}`" for name in (*row.base_url_env, *row.endpoint_env)]
+    base_url += f", or {', '.join(named)}" if named else ""
     cells = (name, variables, base_url, ", ".join(dialects), "; ".join(filter(None, notes)))
     return f"| {' | '.join(cells)} |"

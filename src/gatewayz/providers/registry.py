@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -150,7 +151,7 @@ def _provider(
         key_source=key_source,
         disabled_in_settings=not settings.enabled,
     )
-    has_url = any(environment.get(variable) for variable in row.base_url_env)
+    has_url = bool(_base_url_from_environment(row, environment))
     known = configured is not None or has_url or bool(change.credentials)
     off = _why_off(provider, change, missing, configured=known)
     return msgspec.structs.replace(provider, off=off)
@@ -205,10 +206,7 @@ def _base_urls(
     row: ProviderRow, environment: Mapping[str, str], settings: ProviderSettings
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The base URLs in the order in which they are asked, and the variables that are missing."""
-    from_environment = next(
-        (environment[variable] for variable in row.base_url_env if environment.get(variable)), ""
-    )
-    template = settings.base_url or from_environment or row.base_url
+    template = settings.base_url or _base_url_from_environment(row, environment) or row.base_url
     missing: list[str] = []
     for variable, names in row.variables.items():
         value = next((environment[name] for name in names if environment.get(name)), "")
@@ -219,6 +217,30 @@ def _base_urls(
     return _urls_by_location(template.rstrip("/"), row.locations, environment, settings), tuple(
         missing
     )
+
+
+def _base_url_from_environment(row: ProviderRow, environment: Mapping[str, str]) -> str:
+    """The base URL that a variable names, or the endpoint that one names with the API's path."""
+    for variable in row.base_url_env:
+        if environment.get(variable):
+            return environment[variable]
+    named = ((environment.get(name, ""), path) for name, path in row.endpoint_env.items())
+    return next((_url_of_endpoint(text, path, row) for text, path in named if text.strip()), "")
+
+
+def _url_of_endpoint(text: str, path: str, row: ProviderRow) -> str:
+    """An endpoint as other programs take it: with or without scheme, port and path.
+
+    Example: at Ollama `0.0.0.0` is `http://127.0.0.1:11434/v1`
+    """
+    own = urlsplit(row.base_url)
+    text = text.strip().rstrip("/")
+    parts = urlsplit(text if "://" in text else f"{own.scheme}://{text}")
+    host = parts.netloc.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - replaced, not bound
+    if row.local and own.port and ":" not in host.rpartition("]")[2]:
+        host = f"{host}:{own.port}"
+    whole = parts.path.rstrip("/")
+    return f"{parts.scheme}://{host}{whole if whole.endswith(path) else whole + path}"
 
 
 def _urls_by_location(

@@ -159,7 +159,8 @@ class Locations(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider as it stands in providers.toml.
 
-    `{names}` in `base_url` are `variables`, looked up in the environment. `more_dialects` serve
+    `endpoint_env` are variables that name a server, as other programs read them, with the path of
+    its API. `{names}` in `base_url` are `variables`, looked up in the environment. `more_dialects` serve
     what `dialect` does not (images, embeddings); `dialect_by_model` has regular expressions of
     upstream ids that go before both. `path_by_model` has patterns likewise, and their paths.
 
@@ -175,6 +176,7 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     base_url: str
     key_env: tuple[str, ...] = ()
     base_url_env: tuple[str, ...] = ()
+    endpoint_env: dict[str, str] = {}
     variables: dict[str, tuple[str, ...]] = {}
     header_env: dict[str, str] = {}
     auth: Auth = "bearer"

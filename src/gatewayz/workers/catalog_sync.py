@@ -29,7 +29,12 @@ from gatewayz.ports.listings import SavedListings
 from gatewayz.ports.overrides import CatalogOverrides
 from gatewayz.ports.transport import Exchange, Transport
 from gatewayz.providers.headers import USER_AGENT, auth_headers
-from gatewayz.providers.listing_formats import ListingFormat, listing_formats, listing_url
+from gatewayz.providers.listing_formats import (
+    ListingFormat,
+    is_moved,
+    listing_formats,
+    listing_url,
+)
 from gatewayz.providers.spec import Provider
 from gatewayz.store.files.listings import FileListings
 from gatewayz.store.sql.database import Database
@@ -197,20 +202,12 @@ class CatalogSync:
         return True
 
     async def _fetch(self, provider: Provider, form: ListingFormat) -> bytes:
-        credential = provider.credentials[0] if form.auth and provider.credentials else None
-        headers = [
-            ("Accept", "application/json"),
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", USER_AGENT),
-            *(auth_headers(provider, credential) if form.auth else ()),
-            *(provider.headers if form.auth else ()),
-            *form.headers.items(),
-        ]
+        headers = listing_headers(provider, form)
         try:
             async with (
                 asyncio.timeout(self.read_s),
                 self._transport.send(
-                    HttpRequest("GET", listing_url(provider, form), tuple(headers))
+                    HttpRequest("GET", listing_url(provider, form), headers)
                 ) as exchange,
             ):
                 return await _read_body(exchange, provider)
@@ -311,6 +308,21 @@ def _build_baseline(
     package = merge_catalog(sources._replace(listings={}), providers, now_ms)
     return baseline_from_models(
         {model.id: model for model in models}, {model.id: model for model in package}, confirmed
+    )
+
+
+def listing_headers(provider: Provider, form: ListingFormat) -> tuple[tuple[str, str], ...]:
+    """The headers with which a list is asked for; the key is among them where it is needed."""
+    # A list that is open to everybody may stand behind a server of the operator's that is not.
+    auth = form.auth or is_moved(provider)
+    credential = provider.credentials[0] if auth and provider.credentials else None
+    return (
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", USER_AGENT),
+        *(auth_headers(provider, credential) if auth else ()),
+        *(provider.headers if auth else ()),
+        *form.headers.items(),
     )
 
 
