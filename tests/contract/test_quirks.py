@@ -20,7 +20,7 @@ from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.model_ids import native_id
 from gatewayz.providers.quirks import SCHEMA_INSTRUCTION, apply_quirks, why_not_served
 from gatewayz.providers.registry import provider_rows, providers_from
-from gatewayz.providers.request import decode_options
+from gatewayz.providers.request import RequestOptions, build_request, decode_options
 from gatewayz.providers.spec import Quirks
 from tests.contract.test_provider_rows import EVERYTHING
 
@@ -269,3 +269,30 @@ def test_quirks_of_answers_reach_the_reader():
     )
     assert native_id("x", provider) == "p/x"
     assert native_id("models/x", provider) == "x"
+
+
+@pytest.mark.parametrize("provider", sorted(provider_rows()))
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_limit_that_we_set_reaches_every_provider_in_its_own_field(provider, streamed):
+    """Whatever the row leaves out, renames or adds: the tokens that are held are what it may answer."""
+    limit = 3_217
+    request = msgspec.structs.replace(EVERYTHING, max_output=None, streamed=streamed)
+    row = providers_from(provider_rows(), {}, {})[provider]
+    models = {"google-vertex": ("gemini-2.5-pro", "claude-sonnet-4-5", "meta/llama-4")}
+    for model in models.get(provider, ("model", "gpt-5", "o3")):
+        if provider == "fal":
+            continue
+        options = RequestOptions(max_output=limit, output_limit=limit)
+        built = build_request(request, row, None, model, options)
+        sent = json.loads(built.wire(next(built.steps).draft).body)
+        fields = sent | sent.get("generationConfig", {})
+        names = ("max_tokens", "max_completion_tokens", "maxOutputTokens")
+        assert [fields[name] for name in names if name in fields] == [limit]
+        without = build_request(request, row, None, model, RequestOptions())
+        body = json.loads(without.wire(next(without.steps).draft).body)
+        told = body | body.get("generationConfig", {})
+        # Nobody else is told anything new.
+        usual = (
+            row.quirks.always_send_limit or "anthropic_version" in body or provider == "anthropic"
+        )
+        assert usual or not set(names) & told.keys()

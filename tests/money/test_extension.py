@@ -16,6 +16,8 @@ from tests.support.running_gateway import model_with_offers
 WORDS = " ".join(f"{'w' * 96}{number:04d}" for number in range(200))
 """About 5,000 tokens, which are more than a hold without a limit covers."""
 STEP = 4_096 * OUTPUT
+SHOWN = {"shown_by_model": {"": "always"}}
+"""What its provider streams is all that it bills."""
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ async def kinds(here, call):
 
 
 async def test_a_hold_without_a_limit_is_extended_as_the_answer_grows(tmp_path, location):
-    async with run_billing_gateway(tmp_path, location, model="echo-slow") as here:
+    async with run_billing_gateway(tmp_path, location, quirks=SHOWN, model="echo-slow") as here:
         assert await complete_chat(here.client(), text=WORDS, stream=True) == WORDS
         record = await here.call()
         assert record["fault"] == ""
@@ -44,7 +46,9 @@ async def test_a_hold_without_a_limit_is_extended_as_the_answer_grows(tmp_path, 
 
 
 async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_path, location):
-    async with run_billing_gateway(tmp_path, location, model="echo-slow", dollars=0.02) as here:
+    async with run_billing_gateway(
+        tmp_path, location, quirks=SHOWN, model="echo-slow", dollars=0.02
+    ) as here:
         client = here.client()
         stream = await client.chat.completions.create(
             model="test/model",
@@ -77,7 +81,9 @@ async def test_an_extension_that_is_refused_ends_the_answer_as_its_length(tmp_pa
 
 
 async def test_the_broken_off_answer_has_one_marker_and_its_blocks_are_closed(tmp_path, location):
-    async with run_billing_gateway(tmp_path, location, model="echo-slow", dollars=0.02) as here:
+    async with run_billing_gateway(
+        tmp_path, location, quirks=SHOWN, model="echo-slow", dollars=0.02
+    ) as here:
         body = {
             "model": "test/model",
             "messages": [{"role": "user", "content": WORDS}],
@@ -108,7 +114,7 @@ async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(
 ):
     listed = model_with_offers(("first", "echo"))
     listed["offers"][0] |= model
-    async with run_billing_gateway(tmp_path, location, models=[listed]) as here:
+    async with run_billing_gateway(tmp_path, location, quirks=SHOWN, models=[listed]) as here:
         assert await complete_chat(here.client(), text=WORDS, stream=True, **given) == WORDS
         record = await here.call()
         assert "extend" not in await kinds(here, record["id"])
@@ -117,7 +123,7 @@ async def test_with_a_limit_of_the_client_or_of_the_model_nothing_is_extended(
 
 async def test_reasoning_and_every_choice_count_as_output(tmp_path, location):
     # Two choices: the first hold covers twice as much, and twice as much is said.
-    async with run_billing_gateway(tmp_path, location, model="echo-slow") as here:
+    async with run_billing_gateway(tmp_path, location, quirks=SHOWN, model="echo-slow") as here:
         await complete_chat(here.client(), text=WORDS, stream=True, n=2)
         record = await here.call()
         assert (await kinds(here, record["id"])).count("extend") == 1

@@ -249,7 +249,11 @@ async def test_what_was_delivered_in_part_is_never_made_again(tmp_path, location
 async def test_a_long_answer_is_given_but_not_kept(tmp_path, location):
     async with run_billing_gateway(tmp_path, location, model="echo") as here:
         text = "w" * 120 + " "
-        body = {"model": "test/model", "messages": [{"role": "user", "content": text * 5_500}]}
+        body = {
+            "model": "test/model",
+            "messages": [{"role": "user", "content": text * 5_500}],
+            "max_tokens": 200_000,
+        }
         first = await post(here, body)
         assert first.status == 200
         await here.wait_until_idle()

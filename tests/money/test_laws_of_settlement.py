@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewayz.catalog.offers import Offer
-from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
@@ -21,11 +20,14 @@ from gatewayz.core.usage import Usage
 from gatewayz.engine.background import ShieldedTasks
 from gatewayz.engine.call_state import CallState
 from gatewayz.engine.charge import answer_cost, charge
+from gatewayz.engine.output_limits import CallEstimate
 from gatewayz.engine.settlement import Settlement
 from gatewayz.engine.usage_meter import UsageMeter
 from gatewayz.ledger.orders import ExtendOrder, HoldOrder, MoveOrder, ReleaseOrder, SettleOrder
 from gatewayz.ledger.values import Budget, Wallet, period_start_ms
 from gatewayz.ports.books import Hold
+from gatewayz.providers.spec import Provider
+from gatewayz.routing.plan import Candidate, Plan
 from gatewayz.store.sql.ledger.journal import DiskJournal
 from gatewayz.store.sql.ledger.records import RecordRows
 from tests.support.clocks import ManualClock
@@ -339,11 +341,19 @@ def chat_call(markup_bp=None):
     )
 
 
-def offers_at(*figures):
+def candidates_at(*figures):
     return tuple(
-        Offer(model="m", provider=f"p{n}", upstream_id="u", price=price_from_usd(usd))
+        Candidate(
+            offer=Offer(model="m", provider=f"p{n}", upstream_id="u", price=price_from_usd(usd)),
+            provider=Provider(id=f"p{n}", name="P", dialect="openai_chat", base_url="http://p"),
+        )
         for n, usd in enumerate(figures)
     )
+
+
+def held_for(candidates, markup_bp=None):
+    call = chat_call(markup_bp)
+    return CallEstimate(call).ceiling(Plan(model="m", candidates=candidates)).step
 
 
 def test_the_dearest_candidate_is_held_and_an_accounts_own_markup_is_in_it():
@@ -352,17 +362,22 @@ def test_the_dearest_candidate_is_held_and_an_accounts_own_markup_is_in_it():
         {"input": "50.00", "output": "1.00"},
         {"input": "0.10", "output": "0.10"},
     ]
-    request = chat_call().request
-    alone = [cost_ceiling(request, offers_at(usd)) for usd in figures]
+    alone = [held_for(candidates_at(usd)) for usd in figures]
     for order in (figures, figures[::-1], figures[1:] + figures[:1]):
-        assert cost_ceiling(request, offers_at(*order)) == max(alone)
-    assert cost_ceiling(request, offers_at(*figures), 1_000) == pytest.approx(max(alone) * 1.1)
-    assert cost_ceiling(request, ()) == 0
+        assert held_for(candidates_at(*order)) == max(alone)
+    assert held_for(candidates_at(*figures), 1_000) == pytest.approx(max(alone) * 1.1)
+    assert held_for(()) == 0
+
+
+def test_an_offer_that_is_tried_as_a_last_resort_holds_like_any_other():
+    (candidate,) = candidates_at({"input": "1.00", "output": "9.00"})
+    plan = Plan(model="m", candidates=(), last_resort=candidate)
+    assert CallEstimate(chat_call()).ceiling(plan).step == held_for((candidate,))
 
 
 @pytest.mark.parametrize(("markup_bp", "share"), [(None, 1.0), (0, 1.0), (500, 1.05), (20_000, 3)])
 def test_an_accounts_own_markup_is_charged(markup_bp, share):
-    (offer,) = offers_at({"input": "1.00", "output": "2.00"})
+    offer = candidates_at({"input": "1.00", "output": "2.00"})[0].offer
     usage = Usage(input=1_000, output=1_000)
     meter = UsageMeter(chat_call(markup_bp))
     meter._has_output = True
@@ -379,7 +394,7 @@ def test_an_accounts_own_markup_is_charged(markup_bp, share):
     ],
 )
 def test_what_a_model_thinks_is_output_and_how_an_image_is_spelt_is_not(kind, counts, thinks):
-    (offer,) = offers_at({"input": "1.00", "output": "2.00"})
+    offer = candidates_at({"input": "1.00", "output": "2.00"})[0].offer
     meter = UsageMeter(chat_call())
     words = "Grüße und viele Worte " * 10
     meter.watch([Frame((Started(), BlockStarted(0, kind), BlockDelta(0, words)))], offer)

@@ -4,6 +4,8 @@ from tools.mutants.mistake import Mistake
 
 LAWS = ("tests/money/test_laws_of_settlement.py",)
 METER = ("tests/money/test_usage_bounds.py", *LAWS)
+HOLDS = ("tests/unit/test_output_limits.py", *LAWS)
+CEILING = "engine/output_limits.py"
 EXTENSION = ("tests/money/test_extension.py",)
 REPLAYS = ("tests/money/test_idempotency.py",)
 SHOWN = ("tests/money/test_answers_without_usage.py", "tests/money/test_shown_cost.py")
@@ -54,7 +56,7 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "a report beyond all bounds is charged: bound_usage is ignored",
         "settlement",
         METER_FILE,
-        "usage, beyond = bound_usage(complete, self._call.request, offer)",
+        "usage, beyond = self._bound(complete, offer)",
         'usage, beyond = complete, ""',
         METER,
     ),
@@ -117,10 +119,82 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "the cheapest candidate is held",
         "settlement",
-        "catalog/pricing.py",
-        "return max(amounts, default=Nanos(0))",
-        "return min(amounts, default=Nanos(0))",
+        CEILING,
+        "step=max(ceiling.step for ceiling in ceilings),",
+        "step=min(ceiling.step for ceiling in ceilings),",
+        HOLDS,
+    ),
+    Mistake(
+        "what is held is not told to the provider",
+        "settlement",
+        CEILING,
+        "return replace(candidate, output_limit=tokens, offer=offer)",
+        "return candidate",
+        HOLDS,
+    ),
+    Mistake(
+        "the limit that is told is the model's cap",
+        "settlement",
+        CEILING,
+        "return replace(candidate, output_limit=tokens, offer=offer)",
+        "return replace(candidate, output_limit=terms.cap)",
+        HOLDS,
+    ),
+    Mistake(
+        "the limit of each choice is that of all",
+        "settlement",
+        CEILING,
+        "dearest * request.choices * markup",
+        "dearest * markup",
+        HOLDS,
+    ),
+    Mistake(
+        "thinking that nobody sees is taken for shown",
+        "settlement",
+        CEILING,
+        "if offer.features and THINKS not in offer.features:\n        return True",
+        "if offer.features:\n        return True",
+        HOLDS,
+    ),
+    Mistake(
+        "what a limit does not count is not held",
+        "settlement",
+        CEILING,
+        "return min(self.limit, self.cap) if self.has_limit else self.cap",
+        "return min(self.limit, self.cap)",
+        HOLDS,
+    ),
+    Mistake(
+        "a thinking budget eats the answer",
+        "settlement",
+        CEILING,
+        "least=max(budget, least_thinking) + LEAST_TOKENS,",
+        "least=LEAST_TOKENS,",
+        HOLDS,
+    ),
+    Mistake(
+        "an offer of the last resort is not held",
+        "settlement",
+        CEILING,
+        "candidates = plan.candidates or (plan.last_resort and (plan.last_resort,)) or ()",
+        "candidates = plan.candidates",
         LAWS,
+    ),
+    Mistake(
+        "hidden tokens of a shown answer are believed",
+        "settlement",
+        "engine/usage_bounds.py",
+        "if not self.is_shown:",
+        "if self.tokens:",
+        HOLDS,
+    ),
+    Mistake(
+        "a batch beyond what is held leaves in full",
+        "settlement",
+        METER_FILE,
+        "if self.output_bytes >= until_bytes:",
+        "if self.output_bytes < 0:",
+        ("tests/money/test_ceiling.py",),
     ),
     Mistake(
         "the tier of a long prompt is not charged",
@@ -142,8 +216,8 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "a call is settled after the marker",
         "settlement",
         "engine/gateway.py",
-        "await self._settle(state)\n                    yield end",
-        "yield end\n                    await self._settle(state)",
+        "await self._settle(state)\n                        yield end",
+        "yield end\n                        await self._settle(state)",
         ("tests/unit/test_stream_laws.py",),
     ),
     Mistake(
@@ -158,8 +232,8 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "an answer goes on that nobody pays for",
         "settlement",
         "engine/gateway.py",
-        "            except Fault:\n                return False",
-        "            except Fault:\n                return True",
+        "        except Fault:\n            return False",
+        "        except Fault:\n            return True",
         EXTENSION,
     ),
     Mistake(

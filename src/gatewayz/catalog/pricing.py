@@ -1,4 +1,4 @@
-"""What a call may cost at the most, and what to write to price a model that has no price."""
+"""What a call uses at the most, and what to write to price a model that has no price."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gatewayz.catalog.dear_buckets import missing_bucket
 from gatewayz.catalog.offers import Offer
-from gatewayz.core.money import Nanos, Price, cost
+from gatewayz.core.money import Price
 from gatewayz.core.requests import Request, Surface
 from gatewayz.core.usage import SERVICES, Usage, service_from_word
 from gatewayz.dialects.kit.costly_fields import CostlyUse
@@ -16,34 +16,16 @@ PROMPT_EXTRA_TOKENS = 64
 """What is added to an estimate of a prompt, as a share and as tokens of its frame."""
 
 
-def cost_ceiling(
-    request: Request, offers: tuple[Offer, ...], markup_bp: int | None = None
-) -> Nanos:
-    """The most that this call is expected to cost at any of the offers, in nanodollars.
-
-    It is an estimate that is held, not a proof. `markup_bp` is the account's own, where it has one.
-    """
-    prompt, service = _estimate_prompt_tokens(request), service_tier_of(request)
-    caps = {offer.max_output for offer in offers}
-    worst = {cap: replace(request.worst_case_usage(prompt, cap), service=service) for cap in caps}
-
-    amounts = [
-        cost(worst[offer.max_output], offer.price, markup_bp)
-        for offer in offers
-        if offer.price is not None
-    ]
-    return max(amounts, default=Nanos(0))
-
-
 def worst_case_usage(request: Request, offer: Offer) -> Usage:
     """The most that this call is expected to use at the offer."""
     return replace(
-        request.worst_case_usage(_estimate_prompt_tokens(request), offer.max_output),
+        request.worst_case_usage(estimate_prompt_tokens(request), offer.max_output),
         service=service_tier_of(request),
     )
 
 
-def _estimate_prompt_tokens(request: Request) -> int:
+def estimate_prompt_tokens(request: Request) -> int:
+    """Tokens that the prompt is held for: an estimate with room."""
     return round(request.prompt_tokens() * PROMPT_MARGIN) + PROMPT_EXTRA_TOKENS
 
 

@@ -39,7 +39,7 @@ MAX_UNITS = 10**12
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Disjoint counts; `estimated` where the provider reported nothing, `repaired` where its report
-    made no sense.
+    made no sense; `out_of_credit` where the answer was ended because nothing more could be held.
 
     `service` is the service tier that served, one of `SERVICES`; empty for the standard one.
 
@@ -65,6 +65,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     service: str = ""
     estimated: bool = False
     repaired: bool = False
+    out_of_credit: bool = False
 
     @property
     def prompt(self) -> int:

@@ -377,7 +377,9 @@ class UpstreamClient:
         if credential is not None:
             info.secret = credential.key
         auto_cache = may_write_cache(call.request, offer)
-        options = RequestOptions(call.trace, dropped, offer.max_output, auto_cache)
+        options = RequestOptions(
+            call.trace, dropped, offer.max_output, auto_cache, candidate.output_limit
+        )
         request = build_request(call.request, provider, credential, offer.upstream_id, options)
         steps = StepRunner(request, provider, info, self._resources)
         try:

@@ -11,6 +11,7 @@ One call, three objects, each with one writer; everybody else only reads:
 """
 
 import asyncio
+import math
 
 from gatewayz.catalog.offers import Offer
 from gatewayz.core.calls import Attempt, Call, Outcome
@@ -19,6 +20,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 from gatewayz.engine.charge import Allowance
 from gatewayz.engine.health import AttemptPermit
+from gatewayz.engine.output_limits import CallEstimate, output_bound
 from gatewayz.engine.replay import ReplayRecorder
 from gatewayz.engine.usage_meter import UsageMeter
 from gatewayz.ports.books import Hold
@@ -79,9 +81,10 @@ class CallState:
         self.admitted = False
         self.conversation = ""
         self.plan: Plan | None = None
+        self.estimate: CallEstimate | None = None
         self.hold: Hold | None = None
         self.allowance: Allowance | None = None
-        self.extend_at_bytes = 0.0
+        self.extend_at_bytes = math.inf
         self.stopped = False
         self.client_left = False
         self.interruption: Fault | None = None
@@ -111,18 +114,35 @@ class CallState:
         candidate = self.progress.candidate
         return candidate.provider.id if candidate is not None else ""
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether what is held pays for more of the answer."""
+        return self.meter.output_bytes < self.extend_at_bytes
+
     def interrupt(self, fault: Fault) -> None:
         """Says why the call ends before its answer does; the first reason counts."""
         if self.fault is None:
             self.interruption = fault
 
     def watch(self, frames: list[Frame]) -> list[Frame]:
-        """Counts and records a batch of the answer; returns it with our cost put in."""
+        """Counts and records a batch of the answer; returns it with our cost put in, up to where
+        more is to be held.
+        """
         candidate = self.progress.candidate
-        frames = self.meter.watch(frames, candidate.offer if candidate is not None else None)
+        if candidate is None:
+            frames = self.meter.watch(frames, None)
+        else:
+            if self.meter.output_bound is None:
+                self.meter.output_bound = output_bound(self.call.request, candidate)
+            frames = self.meter.watch(frames, candidate.offer, self.extend_at_bytes)
         if self.replay_recorder is not None:
             self.replay_recorder.record(frames)
         return frames
+
+    def break_off(self) -> list[Frame]:
+        """The frames that end an answer for which nothing more can be held."""
+        self.extend_at_bytes = math.inf
+        return self.watch(self.meter.break_off(self.offer))
 
     def ms_since_received(self, now: float) -> int:
         """Milliseconds since the call came in, as of `now` (monotonic seconds)."""

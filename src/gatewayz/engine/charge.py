@@ -12,17 +12,17 @@ Decisions only.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.catalog.pricing import worst_case_usage
 from gatewayz.core.calls import Call
 from gatewayz.core.estimates import BYTES_PER_TOKEN
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos, Price, cost
 from gatewayz.core.usage import Usage
+from gatewayz.engine.output_limits import OutputKind, OutputTerms
 from gatewayz.ports.books import Hold
 from gatewayz.routing.plan import Candidate
 
 EXTEND_AT = 0.8
-"""How much of what a hold covers is delivered before more is held."""
+"""How much of a step is delivered before the next one is held."""
 NO_CHARGE = Nanos(0)
 
 
@@ -57,30 +57,35 @@ class Allowance(Struct, frozen=True):
     tokens: int
     step: int
     amount: Nanos
-    max_tokens: int | None
+    max_tokens: int
 
     @property
     def extend_at_bytes(self) -> float:
         """Bytes of output after which more is to be held; none when the model cannot say more."""
-        if self.max_tokens is not None and self.tokens >= self.max_tokens:
+        if self.tokens >= self.max_tokens:
             return float("inf")
-        return self.tokens * EXTEND_AT * BYTES_PER_TOKEN
+        return (self.tokens - self.step * (1 - EXTEND_AT)) * BYTES_PER_TOKEN
 
     def extend(self) -> "Allowance":
         """The allowance after the hold was extended by `amount`."""
         return replace(self, tokens=self.tokens + self.step)
 
 
-def allowance_from_hold(call: Call, hold: Hold, candidate: Candidate) -> Allowance | None:
-    """What the hold covers of an answer without a limit; nothing where output is not counted."""
-    request, offer = call.request, candidate.offer
-    if not (hold.recorded and request.open_ended and request.streamed) or offer.price is None:
-        return None
-    usage = worst_case_usage(request, offer)
-    markup_bp = call.principal.markup_bp
-    prompt_cost = cost(replace(usage, output=0), offer.price, markup_bp)
-    amount = Nanos(cost(usage, offer.price, markup_bp) - prompt_cost)
-    if not amount:
-        return None
-    max_tokens = None if offer.max_output is None else offer.max_output * request.choices
-    return Allowance(tokens=usage.output, step=usage.output, amount=amount, max_tokens=max_tokens)
+UNBOUNDED = Allowance(tokens=0, step=0, amount=Nanos(0), max_tokens=0)
+"""All that there is: what is held was decided before the call."""
+
+
+def allowance_from_hold(
+    call: Call, hold: Hold, candidate: Candidate, terms: OutputTerms | None
+) -> Allowance:
+    """What the hold covers of an answer that is shown; no other one is extended."""
+    if terms is None or terms.kind is not OutputKind.SHOWN or not terms.token_pico:
+        return UNBOUNDED
+    amount = Nanos(terms.amount(terms.step) - terms.fixed)
+    choices = call.request.choices
+    return Allowance(
+        tokens=terms.tokens(hold.amount) * choices,
+        step=terms.step * choices,
+        amount=amount,
+        max_tokens=(candidate.output_limit or terms.cap) * choices,
+    )

@@ -12,12 +12,13 @@ step promises):
         Limiter.take, Settlement.claim      it is within its limits, and repeats no earlier call
         Planner.plan                        which candidates may serve it, in what order
         Books.hold                          what it may cost is reserved
+        CallEstimate.limit_outputs          and told to a provider where it is less than its model's
         Attempts.answer                     candidates are tried until one commits
           UpstreamClient.answer             one of them is asked, under its deadlines
             StepRunner.next_frames          its role's steps: requests, responses, decoded
               Transport.send, Exchange.chunks    the socket
         CallState.watch                     usage is counted, our cost put beside it
-        Books.extend                        more is reserved while an answer without a limit goes on
+        Books.extend                        more is reserved while a shown answer goes on
         Settlement.settle                   what it cost is booked, once, before the end is yielded
       ResponseWriter.write_answer           frames become bytes for the client
 """
@@ -30,9 +31,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from gatewayz.catalog.pricing import cost_ceiling
 from gatewayz.core.calls import Call, Outcome, Principal
-from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import Clock
 from gatewayz.core.events import Frame, is_end
 from gatewayz.core.facts import CallEnded
@@ -43,6 +42,7 @@ from gatewayz.engine.background import ShieldedTasks
 from gatewayz.engine.call_state import CallState
 from gatewayz.engine.charge import allowance_from_hold
 from gatewayz.engine.health import Health
+from gatewayz.engine.output_limits import CallEstimate
 from gatewayz.engine.replay import replay
 from gatewayz.engine.settlement import Settlement, outcome_from_state
 from gatewayz.engine.usage_drains import UsageDrains
@@ -121,7 +121,7 @@ class Gateway:
 
         What ends the answer is yielded alone, after the settlement.
         """
-        call, meter = state.call, state.meter
+        call = state.call
         try:
             stored = await self._admit(state)
             if stored is None:
@@ -130,22 +130,27 @@ class Gateway:
 
             async with aclosing(source) as batches:
                 async for batch in batches:
-                    frames = state.watch(batch)
-                    if not is_end(frames):
-                        yield frames
-                        if meter.output_bytes < state.extend_at_bytes or await self._extend(state):
-                            continue
-                        # Nobody pays for more: the provider is stopped before we say how the answer
-                        # ends.
-                        state.stopped = True
-                        await batches.aclose()
-                        frames = state.watch(meter.break_off(state.offer))
+                    if state.allowance is None:
+                        _begin_allowance(state)
+                    # A batch may reach beyond what is held: what is not paid for does not leave.
+                    rest = batch
+                    while rest:
+                        frames = state.watch(rest)
+                        rest = rest[len(frames) :]
+                        if not is_end(frames):
+                            yield frames
+                            if state.is_covered or await self._extend(state):
+                                continue
+                            # The provider is stopped before we say how the answer ends.
+                            state.stopped, rest = True, []
+                            await batches.aclose()
+                            frames = state.break_off()
 
-                    content, end = _split_end(frames, call)
-                    if content:
-                        yield content
-                    await self._settle(state)
-                    yield end
+                        content, end = _split_end(frames, call)
+                        if content:
+                            yield content
+                        await self._settle(state)
+                        yield end
         except Fault as fault:
             state.interrupt(fault)
             raise
@@ -202,27 +207,22 @@ class Gateway:
         state.conversation = _conversation_id(call)
         affinity = self._affinities.get(state.conversation, "")
         state.plan = self._planner.plan(call.request, call.principal, self._health, affinity)
-        offers = tuple(candidate.offer for candidate in state.plan.candidates)
-        ceiling = cost_ceiling(call.request, offers, call.principal.markup_bp)
-        state.hold = await self._books.hold(call, Ceiling(ceiling))
+        estimate = state.estimate = CallEstimate(call)
+        state.hold = await self._books.hold(call, estimate.ceiling(state.plan))
+        state.plan = estimate.limit_outputs(state.plan, state.hold)
 
     async def _extend(self, state: CallState) -> bool:
-        """Whether what is held covers more of the answer; extends the hold where it does not."""
-        hold, allowance, candidate = state.hold, state.allowance, state.progress.candidate
-        if hold is None or candidate is None or state.client_left:
+        """Whether more of the answer may leave: the hold is extended by a step."""
+        hold, allowance = state.hold, state.allowance
+        if hold is None or allowance is None or state.client_left:
+            state.extend_at_bytes = math.inf
             return True
-
-        if allowance is None:
-            allowance = allowance_from_hold(state.call, hold, candidate)
-        if allowance is not None and state.meter.output_bytes >= allowance.extend_at_bytes:
-            try:
-                state.hold = await self._books.extend(hold, allowance.amount)
-            except Fault:
-                return False
-            allowance = allowance.extend()
-
-        state.allowance = allowance
-        state.extend_at_bytes = allowance.extend_at_bytes if allowance is not None else math.inf
+        try:
+            state.hold = await self._books.extend(hold, allowance.amount)
+        except Fault:
+            return False
+        state.allowance = allowance.extend()
+        state.extend_at_bytes = state.allowance.extend_at_bytes
         return True
 
     async def _settle(self, state: CallState) -> None:
@@ -253,6 +253,16 @@ class Gateway:
         self._affinities.move_to_end(conversation)
         while len(self._affinities) > MAX_AFFINITIES:
             self._affinities.popitem(last=False)
+
+
+def _begin_allowance(state: CallState) -> None:
+    """Says how far what is held goes, once it is known who answers."""
+    hold, candidate, estimate = state.hold, state.progress.candidate, state.estimate
+    if hold is None or candidate is None or estimate is None:
+        return
+    terms = estimate.terms(candidate) if hold.recorded else None
+    state.allowance = allowance_from_hold(state.call, hold, candidate, terms)
+    state.extend_at_bytes = state.allowance.extend_at_bytes
 
 
 def _rate_limit_fault(decision: Decision) -> Fault:

@@ -147,4 +147,11 @@ def outcome_from_state(state: CallState, now: float) -> Outcome:
 def _reasons(plan: Plan | None) -> tuple[str, ...]:
     if plan is None:
         return ()
-    return tuple(f"{reason.provider}/{reason.upstream_id}: {reason.why}" for reason in plan.reasons)
+    limits = {
+        f"{candidate.provider.id}/{candidate.offer.upstream_id}: "
+        f"told to keep within {candidate.output_limit} tokens, which is what could be held"
+        for candidate in plan.candidates
+        if candidate.output_limit is not None
+    }
+    whys = [f"{reason.provider}/{reason.upstream_id}: {reason.why}" for reason in plan.reasons]
+    return (*sorted(limits), *whys)

@@ -8,6 +8,7 @@ and told to the operator, and never charged.
 |---|---|
 | tokens of the prompt | its bytes, images and overhead; the context, where the provider adds to it |
 | tokens of the answer | what was asked, else the model's cap, else `MAX_OUTPUT_TOKENS`; a choice |
+| … where nothing may be hidden | the bytes that were delivered, too |
 | images, pixels | as many as were asked, of the size asked |
 | searches | what the tools allow, else `MAX_UNASKED_SEARCHES` |
 """
@@ -39,6 +40,8 @@ MAX_CONTEXT_TOKENS = 4_000_000
 """A prompt that the provider adds to, of a model whose context nobody knows."""
 MAX_OUTPUT_TOKENS = 262_144
 """One answer of a model whose cap nobody knows, to a request without a limit."""
+SPECIAL_TOKENS = 256
+"""Tokens of an answer that are no text: ends, roles, the frames of thoughts and of tool calls."""
 MAX_TOKENS_PER_MADE_IMAGE = 32_768
 """One image that is sold by the token; gpt-image-1 makes 6,240 at the most, partial ones beside."""
 MAX_UNSIZED_PIXELS = 4_194_304
@@ -70,11 +73,32 @@ class UsageBounds(NamedTuple):
     seconds: int = MAX_SECONDS
 
 
-def bound_usage(usage: Usage, request: BaseRequest, offer: Offer) -> tuple[Usage, str]:
+class OutputBound(NamedTuple):
+    """The tokens that all choices together can have; `is_shown`: each of them is delivered.
+
+    Example: `OutputBound(400, is_shown=False)`
+    """
+
+    tokens: int
+    is_shown: bool
+
+    def within(self, output_bytes: int, choices: int) -> int:
+        """The tokens that can have been used of an answer of so many bytes."""
+        if not self.is_shown:
+            return self.tokens
+        return min(self.tokens, output_bytes + SPECIAL_TOKENS * choices)
+
+
+def bound_usage(
+    usage: Usage, request: BaseRequest, offer: Offer, completion: int | None = None
+) -> tuple[Usage, str]:
     """The usage within what the request can have used at the offer, marked where it was beyond; and
-    what was beyond, in words, empty for nothing.
+    what was beyond, in words, empty for nothing. `completion`: a bound of the answer's tokens that
+    is better known.
     """
     bounds = usage_bounds(request, offer, usage.prompt)
+    if completion is not None:
+        bounds = bounds._replace(completion=completion)
     beyond: list[str] = []
     changes = _within_group(usage, PROMPT_BUCKETS, bounds.prompt, "prompt tokens", beyond)
     changes |= _within_group(
@@ -128,7 +152,7 @@ def _(request: ChatRequest, offer: Offer, reported_prompt: int) -> UsageBounds:
         prompt = (offer.context or MAX_CONTEXT_TOKENS) * (1 + request.searches)
     return UsageBounds(
         prompt=prompt,
-        completion=(request.max_output or cap) * request.choices,
+        completion=min(request.max_output or cap, cap) * request.choices,
         # A model that draws in a chat says how many images it made.
         images=request.choices * MAX_UNASKED_SEARCHES,
         pixels=request.choices * MAX_UNASKED_SEARCHES * MAX_UNSIZED_PIXELS,

@@ -5,6 +5,8 @@ It knows frames and a price, and nothing of limits, holds or attempts; only the 
 write it.
 """
 
+import math
+
 from msgspec.structs import replace
 
 from gatewayz.catalog.offers import Offer
@@ -28,7 +30,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 from gatewayz.core.usage import PROMPT_BUCKETS, Usage, merge_reports
 from gatewayz.engine.charge import answer_cost
-from gatewayz.engine.usage_bounds import bound_usage
+from gatewayz.engine.usage_bounds import OutputBound, bound_usage
 
 OUTPUT_KINDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.TOOL, Kind.AUDIO})
 """Blocks whose text is output; an image's or a vector's is a spelling of something else."""
@@ -53,6 +55,8 @@ class UsageMeter:
         self.failure: Fault | None = None
         self.stop = ""
         self.beyond_bounds = ""
+        self.output_bound: OutputBound | None = None
+        """What the answer can have used where it is served; set once, by whoever knows who does."""
         self._reported: UsageReported | None = None
         self._cost_is_due = False
         self._has_output = False
@@ -66,13 +70,17 @@ class UsageMeter:
         """What the answer cost by the provider's own figure, in US dollars; empty for none."""
         return self._reported.cost_usd if self._reported is not None else ""
 
-    def watch(self, frames: list[Frame], offer: Offer | None) -> list[Frame]:
+    def watch(
+        self, frames: list[Frame], offer: Offer | None, until_bytes: float = math.inf
+    ) -> list[Frame]:
         """Counts what the frames hold; returns them with our cost beside every usage.
 
-        Without an offer the answer is a replay, which shows the cost that it was recorded with.
+        It goes no further than the frame with which the output reaches `until_bytes`: those behind
+        it are not counted and not returned. Without an offer the answer is a replay, which shows
+        the cost that it was recorded with.
         """
         other_kinds = self._other_kinds
-        for frame in frames:
+        for place, frame in enumerate(frames, 1):
             for event in frame.events:
                 if type(event) is not BlockDelta:
                     self._note(event, echoed=frame.source is not None)
@@ -84,6 +92,9 @@ class UsageMeter:
                 elif other_kinds[event.block] is Kind.REASONING:
                     self.output_bytes += size
                     self._reasoning_bytes += size
+            if self.output_bytes >= until_bytes:
+                frames = frames[:place]
+                break
 
         return self._add_cost(frames, offer) if self._cost_is_due else frames
 
@@ -152,7 +163,7 @@ class UsageMeter:
 
     def break_off(self, offer: Offer | None) -> list[Frame]:
         """The frames that end an answer which we break off, with the reason `length`."""
-        self._reported = UsageReported(self.usage(offer))
+        self._reported = UsageReported(replace(self.usage(offer), out_of_credit=True))
         ends: list[Event] = [BlockEnded(block) for block in self._open_blocks]
         ends += [
             ChoiceEnded(choice, Stop.LENGTH, "length")
@@ -179,7 +190,7 @@ class UsageMeter:
         Before the end a report may lag behind what it counts; at the end only a zero does.
         """
         complete = complete_usage(reported, self._call.request, offer.price)
-        usage, beyond = bound_usage(complete, self._call.request, offer)
+        usage, beyond = self._bound(complete, offer)
         self.beyond_bounds = beyond or self.beyond_bounds
         if not self._has_output:
             return usage
@@ -208,8 +219,13 @@ class UsageMeter:
 
     def _within_bounds(self, estimate: Usage, offer: Offer) -> Usage:
         """An estimate that is not more than can have been used; that is no fault of the provider."""
-        bounded, beyond = bound_usage(estimate, self._call.request, offer)
+        bounded, beyond = self._bound(estimate, offer)
         return replace(bounded, repaired=estimate.repaired) if beyond else estimate
+
+    def _bound(self, usage: Usage, offer: Offer) -> tuple[Usage, str]:
+        request, bound = self._call.request, self.output_bound
+        completion = bound and bound.within(self.output_bytes, request.choices)
+        return bound_usage(usage, request, offer, completion)
 
     def full_cost(self, usage: Usage, offer: Offer | None) -> Nanos | None:
         """What a whole answer of this usage costs; nothing when there is no price."""

@@ -92,7 +92,7 @@ def _map_reasoning(body: Body, quirks: Quirks, model: str) -> None:
     effort = body.pop("reasoning_effort", "") or reasoning.get("effort", "")
     if not effort and not reasoning:
         return
-    efforts = _value_for_model(quirks.effort_by_model, model)
+    efforts = value_for_model(quirks.effort_by_model, model)
     if effort and efforts is not None:
         effort = efforts.get(effort, efforts.get("*", effort))
     body |= REASONING_ENCODERS[quirks.reasoning_send](effort, reasoning)
@@ -163,13 +163,13 @@ def _drop_stream_options(body: Body, quirks: Quirks, model: str) -> None:
 
 def _add_extra_body(body: Body, quirks: Quirks, model: str) -> None:
     body |= quirks.extra_body
-    body |= _value_for_model(quirks.extra_body_by_model, model) or {}
+    body |= value_for_model(quirks.extra_body_by_model, model) or {}
     if body.get("tools") and body.get("stream"):
         body |= quirks.extra_body_with_streamed_tools
 
 
 def _drop_fields(body: Body, quirks: Quirks, model: str) -> None:
-    names = {*quirks.drop, *(_value_for_model(quirks.drop_by_model, model) or ())}
+    names = {*quirks.drop, *(value_for_model(quirks.drop_by_model, model) or ())}
     if quirks.drop_when_reasoning and (REASONING_MODEL.match(model) or "reasoning_effort" in body):
         names |= set(quirks.drop_when_reasoning)
     if quirks.allow_only:
@@ -202,13 +202,13 @@ def _map_image_format(body: Body, quirks: Quirks, model: str) -> None:
 
 
 def _map_image_quality(body: Body, quirks: Quirks, model: str) -> None:
-    qualities = _value_for_model(quirks.image_quality_by_model, model)
+    qualities = value_for_model(quirks.image_quality_by_model, model)
     if qualities is not None and "quality" in body:
         body["quality"] = qualities.get(body["quality"], body["quality"])
 
 
 def _drop_image_fields(body: Body, quirks: Quirks, model: str) -> None:
-    by_model = _value_for_model(quirks.image_drop_by_model, model) or ()
+    by_model = value_for_model(quirks.image_drop_by_model, model) or ()
     for name in (*quirks.image_drop, *by_model):
         body.pop(name, None)
 
@@ -277,5 +277,6 @@ def why_not_served(request: Request, quirks: Quirks) -> str:
     return ""
 
 
-def _value_for_model(table: Mapping[str, T], model: str) -> T | None:
+def value_for_model(table: Mapping[str, T], model: str) -> T | None:
+    """The value of the first pattern that is found in the model's native id."""
     return next((value for pattern, value in table.items() if re.search(pattern, model)), None)

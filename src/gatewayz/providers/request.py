@@ -10,7 +10,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from gatewayz.core.calls import HttpRequest
-from gatewayz.core.requests import Request
+from gatewayz.core.requests import ChatRequest, Request
 from gatewayz.dialects.kit.base import (
     DecodeOptions,
     Draft,
@@ -43,12 +43,14 @@ class RequestOptions(NamedTuple):
     `trace` is its `traceparent`; `unsupported_parameters` were refused by the provider before;
     `max_output` is the most tokens that the model can answer with, where the catalogue knows.
     `auto_cache`: what can be cached of the prompt is to be marked, if the model caches by mark.
+    `output_limit` is sent as the limit of a request that has none of its own.
     """
 
     trace: str = ""
     unsupported_parameters: tuple[str, ...] = ()
     max_output: int | None = None
     auto_cache: bool = False
+    output_limit: int | None = None
 
 
 class RequestTarget(NamedTuple):
@@ -101,6 +103,8 @@ def build_request(
 ) -> UpstreamRequest:
     """The request as this provider wants it."""
     options = options if options is not None else RequestOptions()
+    if options.output_limit is not None and isinstance(request, ChatRequest):
+        request = replace(request, max_output=options.output_limit)
     dialect = dialect_for(provider, upstream_id, request.surface)
     role = UPSTREAMS[dialect]
     model = native_id(upstream_id, provider)

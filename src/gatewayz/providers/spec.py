@@ -37,6 +37,13 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", "by_model"] = "max_tokens"
     """Name of the output limit; `by_model`: reasoning models know only `max_completion_tokens`."""
+    limit_by_model: dict[str, Literal["without_thinking"]] = {}
+    """What the output limit counts, where that is not every token that is billed."""
+    least_thinking_by_model: dict[str, int] = {}
+    """Tokens that thinking takes at the least; a limit must leave room for an answer beside."""
+    shown_by_model: dict[str, Literal["always", "unless_thinking"]] = {}
+    """Models whose streams deliver every token that is billed: always, thinking included, or where
+    no thinking is asked for. Others may think unseen, or show a summary of it."""
     always_send_limit: bool = False
     """The provider's own default limit is tiny or reserves the whole context."""
     developer_role: Literal["keep", "system"] = "system"

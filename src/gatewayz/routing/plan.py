@@ -34,11 +34,15 @@ Rng = Callable[[], float]
 class Candidate(Struct, frozen=True, kw_only=True):
     """An offer considered for this call, with the credential to use; `credential` is `None` where
     none is needed.
+
+    `output_limit`: the tokens of each answer that its provider is told to keep within, because no
+    more is paid for; the offer's `max_output` is the same then. `None` where the call sets it.
     """
 
     offer: Offer
     provider: Provider
     credential: Credential | None = None
+    output_limit: int | None = None
 
 
 class Reason(Struct, frozen=True):

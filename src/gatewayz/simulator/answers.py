@@ -169,6 +169,8 @@ def _with_reasoning_details(answer: SceneAnswer) -> SceneAnswer:
     return replace(answer, thought=THOUGHT, style="reasoning_details")
 
 
+STORY = tuple(f" {number:05d}" + " and so on" * 39 for number in range(404))
+"""About 40,000 tokens, which are more than most calls expect."""
 SCENES: dict[str, Callable[[Prompt], SceneAnswer]] = {
     "echo": echo,
     "hello": lambda _: text_answer("Hello! How can I help you today?"),
@@ -211,6 +213,9 @@ SCENES: dict[str, Callable[[Prompt], SceneAnswer]] = {
         pieces=("line\u2028sep", "\r\n", "é\u0301", "👩‍👩‍👧", "data: not a frame\n\n", "\u0000ok")
     ),
     "nothing": lambda _: SceneAnswer(),
+    "story": lambda _: SceneAnswer(pieces=STORY),
+    "thinker": lambda _: text_answer("Yes.", thought="".join(STORY), style="unsaid"),
+    "thinker-redacted": lambda _: text_answer("Yes.", thought="".join(STORY), style="redacted"),
 }
 """Scene → what it says. Models that a test names by their own name say what `echo` says."""
 
@@ -237,12 +242,19 @@ def truncate(answer: SceneAnswer, limit: int | None, stops: tuple[str, ...]) -> 
     for stop in stops:
         if stop and stop in answer.text:
             answer = replace(answer, pieces=(answer.text.partition(stop)[0],), stop_sequence=stop)
-    if limit is None or count_tokens(answer.text) <= limit:
+    thinking = count_tokens(answer.thought)
+    if limit is None or count_tokens(answer.text) + thinking <= limit:
         return answer
 
+    # Thinking is output, and comes first.
+    if thinking > limit:
+        thought = answer.thought.encode()[: 4 * limit].decode(errors="ignore")
+        return replace(answer, thought=thought, pieces=(), finish="length")
     pieces: list[str] = []
+    size = 0
     for piece in answer.pieces:
-        if count_tokens("".join([*pieces, piece])) > limit:
+        size += len(piece.encode())
+        if -(-size // 4) + thinking > limit:
             break
         pieces.append(piece)
     return replace(answer, pieces=tuple(pieces), finish="length")

@@ -10,7 +10,7 @@ ALLOWED_HEADERS = (
 )
 EXPOSED_HEADERS = (
     b"x-request-id, request-id, retry-after, x-gatewayz-provider, x-gatewayz-attempts, "
-    b"x-gatewayz-cost, idempotent-replayed"
+    b"x-gatewayz-cost, x-gatewayz-output-limit, idempotent-replayed"
 )
 SDK_HEADER_PREFIXES = (b"x-stainless-", b"anthropic-", b"openai-")
 """Prefixes of the headers that the official SDKs send from a page."""

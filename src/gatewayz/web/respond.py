@@ -149,6 +149,10 @@ class ResponseWriter:
         if progress.dropped:
             headers += raw_headers((("x-gatewayz-dropped", ", ".join(progress.dropped)),))
 
+        if progress.candidate is not None and progress.candidate.output_limit is not None:
+            limit = str(progress.candidate.output_limit).encode()
+            headers.append((b"x-gatewayz-output-limit", limit))
+
         decision = state.decision
         if decision is not None and decision.limit:
             headers += [

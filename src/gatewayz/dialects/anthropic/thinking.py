@@ -151,7 +151,11 @@ def _max_tokens_with_budget(
 
 
 def _budget_config(effort: Effort, limit: int, dropped: Dropped) -> ThinkingConfig:
-    budget = min(max(_budget_from_effort(effort), MIN_BUDGET), limit - 1)
+    budget = max(_budget_from_effort(effort), MIN_BUDGET)
+    if effort.budget is None:
+        # A word says how hard to think, not how much: it leaves room for the answer.
+        budget = min(budget, max(limit * 3 // 4, MIN_BUDGET))
+    budget = min(budget, limit - 1)
     if budget < MIN_BUDGET:
         dropped.add("reasoning_effort")
         return ThinkingConfig(None, "", limit)

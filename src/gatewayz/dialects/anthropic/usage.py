@@ -116,6 +116,8 @@ def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
         wire["server_tool_use"] = {"web_search_requests": usage.searches}
     if usage.estimated:
         wire["estimated"] = True
+    if usage.out_of_credit:
+        wire["out_of_credit"] = True
     if cost is not None:
         wire["cost"] = usd_number(cost)
     return wire

@@ -234,6 +234,8 @@ def usage_to_wire(usage: Usage, cost: int | None = None) -> dict[str, Any]:
         report["server_tool_use"] = {"web_search_requests": usage.searches}
     if usage.estimated:
         report["estimated"] = True
+    if usage.out_of_credit:
+        report["out_of_credit"] = True
     if cost is not None:
         report["cost"] = usd_number(cost)
     return report

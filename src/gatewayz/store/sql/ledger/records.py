@@ -139,6 +139,8 @@ def _usage_text(usage: Usage) -> str:
         counts["service"] = usage.service
     if usage.repaired:
         counts["repaired"] = True
+    if usage.out_of_credit:
+        counts["out_of_credit"] = True
     return encode_json(counts).decode() if counts else "{}"
 
 
