@@ -1,7 +1,8 @@
 """Estimates: how many tokens a prompt or an answer has, where nobody counts them.
 
-Text is its UTF-8 bytes divided by `BYTES_PER_TOKEN`, images go by rule. What is estimated is held
-or marked as an estimate; a provider's own count always takes its place.
+Text goes by the rates of its characters (`token_rates`), within 10 % of o200k_base on each kind of
+text; images go by rule. What is estimated is held or marked as an estimate; a provider's own count
+always takes its place.
 """
 
 from collections.abc import Iterable
@@ -22,16 +23,22 @@ from gatewayz.core.conversation import (
     ToolCall,
     ToolResult,
 )
+from gatewayz.core.token_rates import CLASSES, EXTRA_RATES, RATES, UNITS_PER_TOKEN
 
 BYTES_PER_TOKEN = 4.3
-"""Measured: English 4.7, code 4.5, Chinese 4.1 bytes of UTF-8 a token."""
+"""Bytes of UTF-8 a token, where nobody looks at the text: English 4.5, code 4.2, Chinese 3.9."""
+SAMPLE_CHARS = 4_096
+"""A longer text is estimated by so many characters of it."""
+SAMPLE_SLICES = 64
+GOLDEN_RATIO = 0.6180339887498949
+"""Slices at its multiples lie evenly, and never in step with records of one length."""
 TOKENS_PER_MESSAGE = 4
 """Role and separators of a message."""
 TOKENS_PER_IMAGE = 1_100
 """A high-detail image of 1024 x 1024 costs about 765 to 1,105 tokens at the large providers."""
 TOKENS_PER_SMALL_IMAGE = 85
 """With `detail: low` (platform.openai.com/docs/guides/images-vision, "Calculating costs")."""
-TOOL_OVERHEAD_BYTES = 75
+TOOL_OVERHEAD_TOKENS = 17
 """What a wire says around the name, description and parameters of a tool."""
 
 CJK_CHARS_PER_TOKEN = 4
@@ -50,22 +57,93 @@ IMAGE_OUTPUT_TOKENS = {"low": 408, "medium": 1_584, "high": 6_240}
 
 def conversation_tokens(messages: Iterable[Message], tools: Iterable[Tool | OpaqueTool]) -> int:
     """Tokens of a conversation, with its tools and images."""
-    size, tokens = 0, 0
+    tokens = 0.0
     for message in messages:
         tokens += TOKENS_PER_MESSAGE
         for part in message.parts:
             for piece in part.parts if type(part) is ToolResult else (part,):
-                size += _part_bytes(piece)
-                if type(piece) is Image:
-                    small = piece.detail == "low"
-                    tokens += TOKENS_PER_SMALL_IMAGE if small else TOKENS_PER_IMAGE
-    size += sum(_tool_bytes(tool) for tool in tools)
-    return int(size / BYTES_PER_TOKEN) + tokens
+                tokens += _part_tokens(piece)
+    return int(tokens + sum(_tool_tokens(tool) for tool in tools))
 
 
 def text_tokens(text: str) -> float:
-    """Tokens of one text."""
-    return len(text.encode()) / BYTES_PER_TOKEN
+    """Tokens of one text. Example: about 5 for "Grüße aus Köln!"."""
+    length = len(text)
+    if length <= SAMPLE_CHARS:
+        return _units(text) / UNITS_PER_TOKEN
+    size = SAMPLE_CHARS // SAMPLE_SLICES
+    starts = [int(n * GOLDEN_RATIO % 1 * (length - size)) for n in range(SAMPLE_SLICES)]
+    sample = "".join(text[start : start + size] for start in starts)
+    return _units(sample) / UNITS_PER_TOKEN * length / SAMPLE_CHARS
+
+
+class TokenCounter:
+    """Counts the tokens of a text that comes in pieces, and holds `SAMPLE_CHARS` of it or a piece.
+
+    Example: after `add("Grüße ")` and `add("aus Köln!")` its `tokens` are about 5.
+    """
+
+    __slots__ = ("_counted", "_pending", "_pieces")
+
+    def __init__(self) -> None:
+        self._counted = 0.0
+        self._pending = 0
+        self._pieces: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Takes the next piece."""
+        self._pieces.append(text)
+        self._pending += len(text)
+        if self._pending > SAMPLE_CHARS:
+            self._counted += text_tokens("".join(self._pieces))
+            self._pieces, self._pending = [], 0
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of what has come so far."""
+        return self._counted + text_tokens("".join(self._pieces))
+
+
+def class_pairs(encoded: bytes) -> bytes:
+    """A byte for every character of a text in UTF-8: sixteen times the class of the character
+    before, and its own.
+
+    A class is below 16, so that two of them share a byte: all pairs of a text are one number
+    shifted over itself, which is ten times quicker than a loop.
+    """
+    classes = encoded.translate(_CLASS_OF_BYTE, _CONTINUATION_BYTES)
+    number = int.from_bytes(classes, "little")
+    pairs = number | number << 12 | _FIRST_PAIR
+    return pairs.to_bytes(len(classes) + 1, "little")[:-1]
+
+
+def _units(text: str) -> int:
+    """What the characters cost, each by its class and that of the one before it."""
+    encoded = text.encode()
+    units = sum(class_pairs(encoded).translate(_RATE_OF_PAIR))
+    if not encoded.isascii():
+        units += sum(rate * encoded.count(start) for start, rate in EXTRA_RATES.items())
+    return units
+
+
+def _class_of_byte() -> bytes:
+    """First byte of a character in UTF-8 → the number of its class."""
+    names = list(CLASSES)
+    table = bytearray([names.index("symbol")]) * 256
+    for number, members in enumerate(CLASSES.values()):
+        if isinstance(members, str):
+            for byte in members.encode():
+                table[byte] = number
+            continue
+        for first, last in zip(members[::2], members[1::2], strict=True):
+            table[first : last + 1] = bytes([number]) * (last + 1 - first)
+    return bytes(table)
+
+
+_CLASS_OF_BYTE = _class_of_byte()
+_RATE_OF_PAIR = bytes(rate for row in RATES for rate in row)
+_FIRST_PAIR = list(CLASSES).index("line end") << 4
+"""A text begins as a line does."""
 
 
 def least_tokens(text: str) -> int:
@@ -105,24 +183,30 @@ _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 _WORD_SHAPE = _word_shape()
 
 
-def _part_bytes(part: object) -> int:
+def _part_tokens(part: object) -> float:
     match part:
         case Text(text=text) | Reasoning(text=text) | Refusal(text=text):
-            return len(text.encode())
+            return text_tokens(text)
+        case Image(detail=detail):
+            return TOKENS_PER_SMALL_IMAGE if detail == "low" else TOKENS_PER_IMAGE
         case ToolCall(name=name, arguments=arguments):
-            return len(name) + len(arguments.encode())
+            return text_tokens(name) + text_tokens(arguments)
         case File(content=content) if content.startswith("data:text/"):
             # Base64: four characters for three bytes.
-            return len(content) * 3 // 4
+            return len(content) * 3 / 4 / BYTES_PER_TOKEN
         case Audio(content=content) | File(content=content):
-            return len(content) // 8
+            return len(content) / 8 / BYTES_PER_TOKEN
         case Opaque(value=value):
-            return len(msgspec.json.encode(value))
+            return _json_tokens(value)
     return 0
 
 
-def _tool_bytes(tool: Tool | OpaqueTool) -> int:
+def _tool_tokens(tool: Tool | OpaqueTool) -> float:
     if isinstance(tool, OpaqueTool):
-        return len(msgspec.json.encode(tool.value))
-    description, parameters = tool.description.encode(), msgspec.json.encode(tool.parameters)
-    return TOOL_OVERHEAD_BYTES + len(tool.name) + len(description) + len(parameters)
+        return _json_tokens(tool.value)
+    texts = text_tokens(tool.name) + text_tokens(tool.description)
+    return TOOL_OVERHEAD_TOKENS + texts + _json_tokens(tool.parameters)
+
+
+def _json_tokens(value: object) -> float:
+    return text_tokens(msgspec.json.encode(value).decode())

@@ -6,6 +6,7 @@ it is.
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
@@ -21,7 +22,6 @@ from gatewayz.core.conversation import (
     ToolChoice,
 )
 from gatewayz.core.estimates import (
-    BYTES_PER_TOKEN,
     DEFAULT_OUTPUT_TOKENS,
     DEFAULT_SIZE,
     IMAGE_OUTPUT_TOKENS,
@@ -181,9 +181,9 @@ class BaseRequest(Struct, frozen=True, kw_only=True):
         """The most that is expected for `prompt` tokens and a model that can say `max_output`."""
         return Usage(input=prompt, requests=1)
 
-    def estimate_usage(self, output_bytes: int, reasoning_bytes: int) -> Usage:
-        """What was used, estimated from the UTF-8 bytes delivered, where a provider reports
-        nothing.
+    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
+        """What was used, by the tokens that the text delivered is estimated to have, where a
+        provider reports nothing.
         """
         return Usage(estimated=True)
 
@@ -192,7 +192,7 @@ class BaseRequest(Struct, frozen=True, kw_only=True):
         return ""
 
 
-class ChatRequest(BaseRequest, frozen=True, kw_only=True):
+class ChatRequest(BaseRequest, frozen=True, kw_only=True, dict=True):
     """A chat completion, asked for in any dialect.
 
     Example: `ChatRequest(dialect="openai_chat", model="openai/gpt-4o", messages=(Message("user",
@@ -238,7 +238,11 @@ class ChatRequest(BaseRequest, frozen=True, kw_only=True):
         return frozenset(needs)
 
     def prompt_tokens(self) -> int:
-        """An estimate, tools and images included (`estimates.py`)."""
+        """An estimate, tools and images included (`estimates.py`), made once."""
+        return self._prompt_tokens
+
+    @cached_property
+    def _prompt_tokens(self) -> int:
         return conversation_tokens(self.messages, self.tools)
 
     def context_tokens(self) -> int:
@@ -259,14 +263,14 @@ class ChatRequest(BaseRequest, frozen=True, kw_only=True):
         output = (self.max_output or unlimited) * self.sampling.n
         return Usage(input=prompt, output=output, requests=1, searches=self.searches)
 
-    def estimate_usage(self, output_bytes: int, reasoning_bytes: int) -> Usage:
-        if not output_bytes and not reasoning_bytes:
+    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
+        if not output_tokens and not reasoning_tokens:
             # An empty answer that nobody counted costs nothing.
             return Usage(estimated=True)
         return Usage(
             input=self.prompt_tokens(),
-            output=round(output_bytes / BYTES_PER_TOKEN),
-            reasoning=round(reasoning_bytes / BYTES_PER_TOKEN),
+            output=round(output_tokens),
+            reasoning=round(reasoning_tokens),
             estimated=True,
         )
 
@@ -375,7 +379,7 @@ class EmbeddingRequest(BaseRequest, frozen=True, kw_only=True):
         for text in self.texts:
             yield text_tokens(text) if isinstance(text, str) else len(text)
 
-    def estimate_usage(self, output_bytes: int, reasoning_bytes: int) -> Usage:
+    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
         return Usage(input=self.prompt_tokens(), estimated=True)
 
 

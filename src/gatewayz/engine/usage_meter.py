@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from gatewayz.catalog.offers import Offer
 from gatewayz.catalog.pricing import complete_usage
 from gatewayz.core.calls import Call
+from gatewayz.core.estimates import TokenCounter
 from gatewayz.core.events import (
     FINISHED,
     BlockDelta,
@@ -60,7 +61,7 @@ class UsageMeter:
         self._reported: UsageReported | None = None
         self._cost_is_due = False
         self._has_output = False
-        self._reasoning_bytes = 0
+        self._said, self._thought = TokenCounter(), TokenCounter()
         self._other_kinds: dict[int, Kind] = {}
         self._open_blocks: dict[int, int] = {}
         self._ended_choices: dict[int, bool] = {}
@@ -89,9 +90,10 @@ class UsageMeter:
                 size = len(text) if text.isascii() else len(text.encode())
                 if event.block not in other_kinds:
                     self.output_bytes += size
+                    self._said.add(text)
                 elif other_kinds[event.block] is Kind.REASONING:
                     self.output_bytes += size
-                    self._reasoning_bytes += size
+                    self._thought.add(text)
             if self.output_bytes >= until_bytes:
                 frames = frames[:place]
                 break
@@ -107,6 +109,7 @@ class UsageMeter:
                 self._ended_choices[choice] = False
                 self._has_output = True
                 self.output_bytes += len(name)
+                self._said.add(name)
             case BlockEnded(block=block):
                 self._open_blocks.pop(block, None)
             case UsageReported():
@@ -213,8 +216,7 @@ class UsageMeter:
     def _estimate(self, offer: Offer) -> Usage:
         """What was used by the bytes that were sent and delivered, marked as an estimate."""
         request = self._call.request
-        said = self.output_bytes - self._reasoning_bytes
-        estimate = request.estimate_usage(said, self._reasoning_bytes)
+        estimate = request.estimate_usage(self._said.tokens, self._thought.tokens)
         return self._within_bounds(complete_usage(estimate, request, offer.price), offer)
 
     def _within_bounds(self, estimate: Usage, offer: Offer) -> Usage:
