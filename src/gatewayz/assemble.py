@@ -16,7 +16,7 @@ from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.sources import CatalogSources
 from gatewayz.control.context import ControlContext
 from gatewayz.control.idempotency import SqlClaims, SqlReplays
-from gatewayz.control.open import Store, open_keys, open_store
+from gatewayz.control.open import Store, open_keys, open_peppers, open_store
 from gatewayz.control.outbox import SqlOutbox
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.clock import Clock, SystemClock
@@ -52,7 +52,6 @@ from gatewayz.store.memory.books import MemoryBooks
 from gatewayz.store.memory.keys import BootstrapKeys
 from gatewayz.store.memory.limiter import MemoryLimiter
 from gatewayz.store.memory.replays import MemoryReplays
-from gatewayz.store.secret import load_peppers
 from gatewayz.store.sql.database import location_from_url
 from gatewayz.store.sql.ledger.books import StoreBooks
 from gatewayz.upstream.google_tokens import GoogleTokens
@@ -194,7 +193,8 @@ async def _open_base(
         return _Base(loaded, clock, bus, transport, None, None, MemoryBooks(), redactor)
 
     data_dir = Path(settings.data_dir)
-    peppers = load_peppers(data_dir, loaded.secret_key, loaded.old_secret_keys)
+    secrets_here = (loaded.secret_key, loaded.old_secret_keys)
+    peppers = await open_peppers(store.database, data_dir, *secrets_here)
     redactor.learn(pepper.secret.reveal() for pepper in peppers.all)
     transaction = ControlTransaction(store.database, clock, peppers, "gateway")
     return _Base(loaded, clock, bus, transport, store, transaction, store.books, redactor)

@@ -1,10 +1,9 @@
 """Settings: none is needed. One file, `.env`, the environment and flags, in rising order.
 
 This is the only reader of them all. The environment has `section.key` as `GATEWAYZ_SECTION__KEY`;
-`${NAME}` in a text is replaced from the environment.
+`${NAME}` in a text is replaced from the environment, `${file:/path}` by what is in a file.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -13,11 +12,9 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
-from dotenv import dotenv_values
 from msgspec import Struct
 
-from gatewayz.catalog.operator_models import check_markup, operator_models_from_settings
+from gatewayz.catalog.operator_models import operator_models_from_settings
 from gatewayz.catalog.price_gate import check_file_prices
 from gatewayz.catalog.seed import seed_files, seed_names
 from gatewayz.catalog.settings import CatalogSettings, ModelSettings
@@ -29,21 +26,33 @@ from gatewayz.core.renamed import find_renamed_setting
 from gatewayz.core.secrets import Secret
 from gatewayz.dialects.kit.jsontext import MAX_VALUES
 from gatewayz.limits.rules import LimitRules
+from gatewayz.providers.registry import provider_rows
 from gatewayz.providers.spec import Provider, ProviderSettings
 from gatewayz.routing.rules import RoutingRules
+from gatewayz.settings_checks import check_settings
+from gatewayz.settings_sources import (
+    PREFIX,
+    config_path,
+    expand_references,
+    merge_values,
+    put_value,
+    read_environment,
+    setting_variables,
+    values_from_file,
+)
 
-PREFIX = "GATEWAYZ_"
-FILES = ("gatewayz.yaml", "/etc/gatewayz/gatewayz.yaml")
-TOP_LEVEL_VARIABLES = {
+FLAT_VARIABLES = {
     "GATEWAYZ_CONFIG": "",
     "GATEWAYZ_BOOTSTRAP_KEY": "bootstrap_key",
     "GATEWAYZ_SECRET_KEY": "secret_key",
+    "GATEWAYZ_OLD_SECRET_KEYS": "old_secret_keys",
+    "GATEWAYZ_DATA_DIR": "data_dir",
+    "GATEWAYZ_MODELS": "models",
 }
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""Variables without a section → the setting. All others have `__`."""
 MAX_SQLITE_WORKERS = 2
 MIN_SECRET_KEY_CHARS = 16
-OPTIONAL_VARIABLES = re.compile(r"^providers\.[^.]+\.(key|credentials\.\d+\.key)$")
-"""A provider's key whose variable is not set is no key, and the provider says so."""
+ARRAY = re.compile(r"expected `array`", re.IGNORECASE)
 
 
 class WebSettings(Struct, frozen=True, kw_only=True):
@@ -101,11 +110,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class LoadedSettings(Struct, frozen=True, kw_only=True):
-    """Settings, the environment that providers look for keys in, and where they came from."""
+    """Settings, the environment that providers look for keys in, and where they came from.
+
+    `warnings`: variables that look like settings and are none.
+    """
 
     settings: Settings
     environment: dict[str, str]
     source: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def bootstrap_key(self) -> Secret:
@@ -133,108 +146,71 @@ class LoadedSettings(Struct, frozen=True, kw_only=True):
 
 def load_settings(config: str = "", flags: Mapping[str, Any] | None = None) -> LoadedSettings:
     """The settings of this process. Faults: `bad_request` says what is wrong, and where."""
-    dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    environment = {**dotenv, **os.environ}
-    path = _config_path(config or environment.get("GATEWAYZ_CONFIG", ""))
-    values = _file_values(path) if path is not None else {}
-    _merge(values, _environment_values(environment))
-    _merge(values, dict(flags or {}))
-    values = _expand_variables(values, environment, "")
+    environment = read_environment()
+    path = config_path(config or environment.get("GATEWAYZ_CONFIG", ""))
+    values = values_from_file(path) if path is not None else {}
+    warnings = _merge_environment(values, environment)
+    merge_values(values, dict(flags or {}))
+    try:
+        values = expand_references(values, environment)
+    except RecursionError:
+        raise Fault("bad_request", f"{path}: a value holds itself (an alias of YAML).") from None
 
     # Before the conversion: it would say of a misspelled name that a value is missing.
     _check_names(values, Settings, "")
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid_setting(error, path) from None
+        raise _invalid_setting(error, path, environment) from None
     _check_values(settings)
     return LoadedSettings(
         settings=settings,
         environment=environment,
         source=str(path) if path is not None else "defaults",
+        warnings=warnings,
     )
 
 
-def _config_path(name: str) -> Path | None:
-    """The file that is named, or the first of the usual ones. Faults: `bad_request`."""
-    if name:
-        if not Path(name).is_file():
-            raise Fault("bad_request", f"The configuration file {name} does not exist.")
-        return Path(name)
-    return next((Path(name) for name in FILES if Path(name).is_file()), None)
+def _merge_environment(values: dict[str, Any], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Puts the environment's settings over the file's; what to say of variables that are none."""
+    merged: dict[str, Any] = {}
+    unknown = set(environment) & {
+        name for name in environment if name.startswith(PREFIX) and name not in FLAT_VARIABLES
+    }
+    for name, path in setting_variables(environment, FLAT_VARIABLES):
+        if _is_setting(path, Settings):
+            unknown.discard(name)
+            put_value(merged, name, path, environment[name])
+    merge_values(values, merged)
+    return tuple(_unknown_variable(name) for name in sorted(unknown))
 
 
-def _file_values(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise Fault("bad_request", f"{path} cannot be read as YAML: {reason}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise Fault(
-            "bad_request", f"{path} must hold sections with keys, such as 'web: {{port: 8080}}'."
-        )
-    return values
+def _is_setting(path: list[str], kind: Any) -> bool:
+    """Whether a path of names leads to a setting, or into one that has names of its own."""
+    if not path or kind is Any:
+        return True
+    struct = _struct_in(kind)
+    if struct is not None:
+        hints = get_type_hints(struct)
+        return path[0] in hints and _is_setting(path[1:], hints[path[0]])
+    return get_origin(kind) is dict and _is_setting(path[1:], get_args(kind)[1])
 
 
-def _environment_values(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in environment.items():
-        if name in TOP_LEVEL_VARIABLES:
-            if TOP_LEVEL_VARIABLES[name]:
-                values[TOP_LEVEL_VARIABLES[name]] = text
-        elif name.startswith(PREFIX):
-            _set_path(values, name[len(PREFIX) :].lower().split("__"), text)
-    return values
+def _unknown_variable(name: str) -> str:
+    """What to say of a variable that is no setting, with the nearest that is one."""
+    known = [*FLAT_VARIABLES, *_variable_names(Settings, PREFIX)]
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{name} is no setting and is passed over{hint}"
 
 
-def _set_path(values: dict[str, Any], path: list[str], text: str) -> None:
-    for step in path[:-1]:
-        inner = values.setdefault(step, {})
-        if not isinstance(inner, dict):
-            raise Fault("bad_request", f"{PREFIX}{'__'.join(path).upper()}: {step} has no keys.")
-        values = inner
-    is_structured = text.strip()[:1] in {"[", "{"}
-    values[path[-1]] = yaml.safe_load(text) if is_structured else text
-
-
-def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> None:
-    for name, value in over.items():
-        if isinstance(value, dict):
-            inner = under.setdefault(name, {})
-            if isinstance(inner, dict):
-                _merge(inner, value)
-                continue
-        if value is not None:
-            under[name] = value
-
-
-def _expand_variables(value: Any, environment: Mapping[str, str], path: str) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _expand_variables(inner, environment, f"{path}.{name}".lstrip("."))
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [
-            _expand_variables(inner, environment, f"{path}.{number}")
-            for number, inner in enumerate(value)
-        ]
-    if not isinstance(value, str):
-        return value
-
-    def replace_variable(match: re.Match[str]) -> str:
-        text = environment.get(match[1])
-        if text is None and not OPTIONAL_VARIABLES.match(path):
-            raise Fault(
-                "bad_request",
-                f"{path}: the environment has no {match[1]}; set it, or write the value itself.",
-            )
-        return text or ""
-
-    return VARIABLE.sub(replace_variable, value)
+def _variable_names(struct: Any, prefix: str) -> list[str]:
+    names: list[str] = []
+    for field, kind in get_type_hints(struct).items():
+        inner = _struct_in(kind)
+        name = f"{prefix}{field.upper()}"
+        names += [name] if inner is None else _variable_names(inner, f"{name}__")
+    return names
 
 
 def _check_names(value: Any, kind: Any, path: str) -> None:
@@ -274,33 +250,32 @@ def _unknown_setting(path: str, name: str, known: tuple[str, ...]) -> Fault:
     return Fault("bad_request", f"{path}: no such setting; {hint}")
 
 
-def _invalid_setting(error: msgspec.ValidationError, path: Path | None) -> Fault:
-    """The words of the library, with the setting's own path in front."""
+def _invalid_setting(
+    error: msgspec.ValidationError, path: Path | None, environment: Mapping[str, str]
+) -> Fault:
+    """The words of the library, with the setting's own path in front, and where it was set."""
     what, _, where = str(error).partition(" - at `$")
     setting = where.rstrip("`").lstrip(".") or "the settings"
     hint = " (quote it: money is text)" if "price" in setting and "str" in what else ""
-    file = f" in {path}" if path is not None else ""
-    return Fault("bad_request", f"{setting}: {what[:1].lower()}{what[1:]}{hint}{file}")
+    hint += " (a list is written as [a, b])" if ARRAY.search(what) else ""
+    variable = f"{PREFIX}{setting.replace('.', '__').upper()}"
+    origin = f" in {path}" if path is not None else ""
+    origin = f" in {variable}" if variable in environment else origin
+    return Fault("bad_request", f"{setting}: {what[:1].lower()}{what[1:]}{hint}{origin}")
 
 
 def _check_values(settings: Settings) -> None:
-    if not 0 <= settings.web.port <= 65_535:
-        raise Fault(
-            "bad_request", f"web.port: {settings.web.port} is no port; ports are from 0 to 65535."
-        )
     if settings.bootstrap_key and not is_well_formed(settings.bootstrap_key):
         raise Fault(
             "bad_request",
             "GATEWAYZ_BOOTSTRAP_KEY is not a gatewayz key; "
             "`gatewayz keys create --print` makes one.",
         )
+    # The rules that come with this version may name providers that it does not have yet.
+    built_in = {name for lock in RoutingRules().locks for name in (*lock.only, *lock.first)}
+    check_settings(settings, {*provider_rows(), *settings.providers, *built_in})
     _check_secret_key(settings)
     _check_workers(settings)
-    if settings.routing.attempts < 1:
-        raise Fault("bad_request", "routing.attempts: must be 1 or more.")
-    check_markup("catalog", settings.catalog.markup_bp)
-    for name, provider in settings.providers.items():
-        check_markup(f"providers.{name}", provider.markup_bp)
     operator_models_from_settings(settings.models)
 
 
@@ -322,8 +297,6 @@ def _check_secret_key(settings: Settings) -> None:
 def _check_workers(settings: Settings) -> None:
     """Faults: `bad_request` for more processes than can share the database."""
     workers, url = settings.web.workers, settings.database.url
-    if workers < 1:
-        raise Fault("bad_request", "web.workers: must be 1 or more.")
     if url == "memory:" and workers > 1:
         raise Fault(
             "bad_request",

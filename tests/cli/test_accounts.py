@@ -139,10 +139,14 @@ def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
     assert key["secret"] not in gatewayz("keys", "list") + gatewayz("audit", "list", "--json")
 
 
-def test_a_key_without_a_name_takes_the_bootstrap_keys_place(gatewayz):
-    assert is_well_formed(gatewayz("keys", "create").split()[0])
-    assert is_well_formed(gatewayz("keys", "create").split()[0])
+def test_what_makes_a_key_adds_one_and_what_ends_one_is_called_so_and_asks(gatewayz):
+    for words in (("keys", "create"), ("keys", "make"), ("keys", "create", "--user", "")):
+        assert is_well_formed(gatewayz(*words).split()[0])
+    assert is_well_formed(gatewayz("keys", "reset", "--yes").split()[0])
+    assert "Aborted" in gatewayz("keys", "reset", status=1)
+    assert is_well_formed(gatewayz("keys", "reset", "-y").split()[0])
     assert sorted((row["name"], row["state"]) for row in gatewayz.json("keys", "list")) == [
+        *[("", "active")] * 3,
         ("bootstrap", "active"),
         ("bootstrap", "revoked"),
     ]

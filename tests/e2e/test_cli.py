@@ -55,7 +55,7 @@ def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):
         assert client.chat.completions.create(
             model="simulator/hello", messages=[{"role": "user", "content": "x"}]
         ).choices
-        status, made, _ = run_command(tmp_path, "keys", "create")
+        status, made, _ = run_command(tmp_path, "keys", "reset", "--yes")
         assert status == 0
         time.sleep(2.2)
         with pytest.raises(openai.AuthenticationError):
@@ -71,6 +71,7 @@ def test_the_first_start_shows_a_key_once_and_the_sdk_works_with_it(tmp_path):
 
 def test_a_bootstrap_key_from_the_environment_is_used(tmp_path):
     _, key, _ = run_command(tmp_path, "keys", "create", "--print")
+    assert not (tmp_path / "data").exists()
     served = GatewayProcess(tmp_path, env={"GATEWAYZ_BOOTSTRAP_KEY": key.strip()})
     assert "gw_live_" not in served.wait_for("asked:")
     assert served.stop()[0] == 0
@@ -113,6 +114,7 @@ def test_the_doctor_finds_what_is_planted(tmp_path):
     assert status == 1
     assert "ollama: nothing answers" in said
     (tmp_path / "gatewayz.yaml").unlink()
+    run_command(tmp_path, "migrate")
     run_command(tmp_path, "keys", "create")
     (tmp_path / "data" / "secret").chmod(0o644)
     status, said, _ = run_command(tmp_path, "doctor")
@@ -191,3 +193,16 @@ def test_settings_models_and_version_are_shown(tmp_path):
     assert "openai/gpt-4o" in run_command(tmp_path, "models", "--json")[1]
     assert run_command(tmp_path, "version")[1].startswith("gatewayz 0.")
     assert run_command(tmp_path)[0] in {0, 2}
+
+
+def test_a_variable_of_somebody_else_does_not_stop_the_start_and_is_named(tmp_path):
+    # As Kubernetes sets them in every pod beside a service that is called gatewayz.
+    env = {"GATEWAYZ_PORT": "tcp://10.0.0.1:8080", "GATEWAYZ_SERVICE_PORT_HTTP": "8080"}
+    gateway = GatewayProcess(tmp_path, env=env)
+    said = gateway.wait_for("asked:")
+    assert "GATEWAYZ_PORT is no setting and is passed over; did you mean GATEWAYZ_WEB__PORT" in said
+    assert "GATEWAYZ_SERVICE_PORT_HTTP is no setting" in said
+    assert gateway.stop()[0] == 0
+    assert "GATEWAYZ_PORT is no setting" in run_command(tmp_path, "doctor", env=env)[1].replace(
+        "\n", " "
+    )

@@ -5,7 +5,7 @@ import json
 from typer.testing import CliRunner
 
 from gatewayz.cli import app
-from gatewayz.core.faults import Fault
+from gatewayz.cli.errors import error_sentence
 from tests.support.databases import url_of
 
 
@@ -25,9 +25,10 @@ class Commands:
         `given` is what standard input has.
         """
         done = CliRunner().invoke(app, list(words), env=self._given, input=given)
-        if isinstance(done.exception, Fault):
+        sentence = error_sentence(done.exception) if done.exception is not None else None
+        if sentence is not None:
             assert status == 2, done.exception
-            return f"gatewayz: {done.exception.message}"
+            return f"gatewayz: {sentence}"
         assert done.exit_code == status, (done.output, done.exception)
         return done.stdout + done.stderr
 
@@ -35,3 +36,14 @@ class Commands:
         done = CliRunner().invoke(app, [*words, "--json"], env=self._given)
         assert done.exit_code == status, (done.output, done.exception)
         return json.loads(done.stdout)
+
+
+def run_in_process(*words, env=None):
+    """The exit status and all that was printed, as `main` would; a mistake of ours is raised."""
+    done = CliRunner().invoke(app, list(words), env={"GATEWAYZ_CONFIG": "", **(env or {})})
+    if done.exception is None or isinstance(done.exception, SystemExit):
+        return done.exit_code, done.stdout + done.stderr
+    sentence = error_sentence(done.exception)
+    if sentence is None:
+        raise done.exception
+    return 2, f"{done.stdout}{done.stderr}gatewayz: {sentence}"

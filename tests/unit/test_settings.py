@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -10,7 +11,8 @@ from gatewayz.core.faults import Fault
 from gatewayz.observe.metrics import FAMILIES, render_metrics_reference
 from gatewayz.providers.reference import providers_reference
 from gatewayz.providers.registry import provider_rows, providers_from
-from gatewayz.settings import catalog_sources_from_settings, load_settings
+from gatewayz.settings import Settings, catalog_sources_from_settings, load_settings
+from gatewayz.settings_checks import RANGES, check_settings
 from gatewayz.settings_reference import (
     DESCRIPTIONS,
     iter_settings,
@@ -96,9 +98,9 @@ def test_the_order_is_file_dotenv_environment_flags(empty_dir, monkeypatch):
     monkeypatch.setenv("GATEWAYZ_CONFIG", str(other))
     assert load_settings().settings.web.host == "other"
     monkeypatch.setenv("GATEWAYZ_ROUTING__BREAKER__FAILURES", "9")
-    monkeypatch.setenv("GATEWAYZ_ROUTING__CHAIN", "[a, b]")
+    monkeypatch.setenv("GATEWAYZ_ROUTING__CHAIN", "[openai, groq]")
     assert load_settings().settings.routing.breaker.failures == 9
-    assert load_settings().settings.routing.chain == ("a", "b")
+    assert load_settings().settings.routing.chain == ("openai", "groq")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_the_order_is_file_dotenv_environment_flags(empty_dir, monkeypatch):
         ("web: {prot: 1}", "web.prot: no such setting; did you mean 'port'"),
         ("wbe: {}", "wbe: no such setting; did you mean 'web'"),
         ("web: {port: many}", "web.port: expected `int`"),
-        ("web: {port: 99999}", "web.port: 99999 is no port"),
+        ("web: {port: 99999}", "web.port: 99999 is not from 0 to 65535"),
         ("data_dir: ${NOBODY_SET_THIS}", "the environment has no NOBODY_SET_THIS"),
         (
             "models: [{id: a/b, offers: [{provider: openai, upstream_id: x, price: {input: 2.5}}]}]",
@@ -187,7 +189,7 @@ def test_every_metric_is_named_after_its_owner():
         ("", 3, "2 processes can share a SQLite file, not 3"),
         ("sqlite:///x.db", 3, "`gatewayz move --to URL`"),
         ("memory:", 2, "belongs to one process"),
-        ("", 0, "must be 1 or more"),
+        ("", 0, "0 is not from 1 to 1024"),
     ],
 )
 def test_as_many_workers_as_can_share_the_database(url, workers, message):
@@ -212,3 +214,116 @@ def test_a_secret_that_can_be_guessed_is_refused_with_the_way_out(secret, tmp_pa
     load_settings(
         "", {"data_dir": str(tmp_path), "secret_key": "x" * 16, "old_secret_keys": [secret]}
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("routing: {chain: [openai, grok]}", "routing.chain: there is no provider 'grok'; did you mean 'groq'?"),
+        ("routing: {locks: [{pattern: x, only: [nobody-at-all]}]}", "routing.locks.0.only: there is no provider"),
+        ("routing: {default_providers: {image: deepinfa}}", "did you mean 'deepinfra'?"),
+        ("models: [{id: a/b, offers: [{provider: opnai, upstream_id: x}]}]", "models.0.offers.0.provider: there is no provider 'opnai'"),
+        ("routing: {breaker: {failures: -1}}", "routing.breaker.failures: -1 is not from 1 to"),
+        ("routing: {breaker: {window_share: 1.5}}", "routing.breaker.window_share: 1.5 is not from"),
+        ("routing: {deadlines: {total_s: .inf}}", "routing.deadlines.total_s: inf is not from"),
+        ("routing: {deadlines: {idle_s: .nan}}", "routing.deadlines.idle_s: nan is not from"),
+        ("limits: {key_rpm: 0}", "limits.key_rpm: 0 is not from 1"),
+        ("catalog: {sync_every_s: 5}", "catalog.sync_every_s: 5 is not 0, or from 60"),
+        ("catalog: {markup_bp: -5}", "catalog.markup_bp: -5 is not from 0"),
+        ("providers: {groq: {credentials: [{key: x, weight: 0}]}}", "providers.groq.credentials.0.weight: 0 is not from 1"),
+        ("providers: {openai: {priority: -1}}", "providers.openai.priority: -1"),
+        ("providers: {openai: {base_url: api.openai.com/v1}}", "providers.openai.base_url: 'api.openai.com/v1' is no base URL"),
+        ("providers: {openai: {base_url: 'ftp://x/v1'}}", "is no base URL"),
+        ("providers: {openai: {base_url: 'http://x:port/v1'}}", "is no base URL"),
+        ("providers: {openai: {base_url: 'http:// x/v1'}}", "is no base URL"),
+        ("providers: {openai: {dialect_by_model: {'[': openai_chat}}}", "providers.openai.dialect_by_model: '[' is no regular expression"),
+        ("routing: {locks: [{pattern: '('}]}", "routing.locks.0.pattern: '(' is no regular expression"),
+        ("web: {trusted_proxies: [10.0.0.0/99]}", "web.trusted_proxies: '10.0.0.0/99' is no network"),
+        ("web: {cors_origins: [example.com]}", "web.cors_origins: 'example.com' is no origin"),
+        ("web: {hosts: ['https://example.com']}", "web.hosts: 'https://example.com' is no host name"),
+        ("web: {port: 1}\nweb: {port: 2}", "'web' is there twice, in lines 1 and 2"),
+        ("web: {port: 1, port: 2}", "'port' is there twice"),
+        ("providers:\n  openai: {key: a}\n  groq: {key: b}\n  openai: {key: c}", "'openai' is there twice, in lines 2 and 4"),
+        ("web: {hosts: a}", "a list is written as [a, b]"),
+        ("models: &a [*a]", "holds itself"),
+        ("data_dir: ${OPENAI-API-KEY}", "${OPENAI-API-KEY} names nothing"),
+        ("secret_key: ${file:/nowhere/secret}", "secret_key: /nowhere/secret cannot be read: No such file"),
+        ("secret_key: '${file:.}'", "cannot be read: Is a directory"),
+    ],
+)  # fmt: skip
+def test_ranges_references_and_forms_are_checked_when_they_are_set(empty_dir, text, message):
+    (empty_dir / "gatewayz.yaml").write_text(text)
+    with pytest.raises(Fault) as caught:
+        load_settings()
+    assert message in caught.value.message
+
+
+def test_every_number_has_a_range_and_every_default_is_within_it():
+    numbers = {
+        path for path, kind, _ in iter_settings() if set(get_args(kind) or (kind,)) & {int, float}
+    }
+    assert numbers == set(RANGES)
+    check_settings(Settings(), {*provider_rows(), "aws-bedrock"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("GATEWAYZ_ROUTING__CHAIN", "openai,groq", "(a list is written as [a, b]) in GATEWAYZ_ROUTING__CHAIN"),
+        ("GATEWAYZ_ROUTING__CHAIN", "[openai, groq", "GATEWAYZ_ROUTING__CHAIN cannot be read"),
+        ("GATEWAYZ_ROUTING__DEFAULT_PROVIDERS", "{image: openai, image: groq}", "'image' is there twice"),
+        ("GATEWAYZ_WEB__PORT", "tcp://10.0.0.1:8080", "web.port: expected `int`"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_is_wrong_is_named(empty_dir, monkeypatch, name, text, message):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(Fault) as caught:
+        load_settings()
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("GATEWAYZ_PORT", "GATEWAYZ_WEB__PORT"),
+        ("GATEWAYZ_SERVICE_HOST", ""),
+        ("GATEWAYZ_PORT_8080_TCP_ADDR", ""),
+        ("GATEWAYZ_WEB__PROT", "GATEWAYZ_WEB__PORT"),
+        ("GATEWAYZ_SECRETKEY", "GATEWAYZ_SECRET_KEY"),
+        ("GATEWAYZ_DATABASE__URL__X", "GATEWAYZ_DATABASE__URL"),
+        ("GATEWAYZ_", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_passed_over_and_named(empty_dir, monkeypatch, name, near):
+    monkeypatch.setenv(name, "tcp://10.0.0.1:8080")
+    loaded = load_settings()
+    assert loaded.settings == Settings()
+    [warning] = loaded.warnings
+    assert warning.startswith(f"{name} is no setting")
+    assert near in warning
+
+
+def test_a_text_may_come_from_a_file_and_may_say_what_looks_like_a_reference(
+    empty_dir, monkeypatch
+):
+    (empty_dir / "key").write_text("sk-from-a-file\n")
+    (empty_dir / "secret").write_text("s" * 40 + "\r\n")
+    monkeypatch.setenv("GATEWAYZ_SECRET_KEY", "${file:secret}")
+    (empty_dir / "gatewayz.yaml").write_text(
+        "providers:\n  openai: {key: '${file:key}'}\n  groq: {key: 'a$${b}$'}\n"
+        "  cerebras: {key: '${NOPE_KEY}'}\n"
+    )
+    loaded = load_settings()
+    table = providers(loaded)
+    assert loaded.secret_key.reveal() == "s" * 40
+    assert table["openai"].credentials[0].key.reveal() == "sk-from-a-file"
+    assert table["groq"].credentials[0].key.reveal() == "a${b}$"
+    assert (table["cerebras"].off, table["cerebras"].credentials) == ("set NOPE_KEY", ())
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff", b"x" * 70_000])
+def test_a_file_that_holds_no_text_is_refused_by_its_name(empty_dir, content):
+    (empty_dir / "file").write_bytes(content)
+    (empty_dir / "gatewayz.yaml").write_text("secret_key: '${file:file}'\n")
+    with pytest.raises(Fault, match="secret_key: file "):
+        load_settings()

@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from gatewayz import __version__
+from gatewayz.cli.errors import error_sentence
 from gatewayz.cli.options import Config, DataDir, Json
-from gatewayz.core.faults import Fault
 
 GROUPS = {
     "accounts": "gatewayz.cli.admin.accounts",
@@ -41,12 +41,20 @@ class Groups(TyperGroup):
         return super().get_command(context, name)
 
 
+def _print_version(*, value: bool) -> None:
+    if value:
+        print(f"gatewayz {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="gatewayz",
     cls=Groups,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Groups inside take it over from here.
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 models = typer.Typer(
     invoke_without_command=True, help="List models and prices, or see what is not callable and why."
@@ -54,6 +62,15 @@ models = typer.Typer(
 app.add_typer(models, name="models")
 
 Names = typer.Argument(None, help="Providers; where none are named, all that are on.")
+
+
+@app.callback()
+def gatewayz(
+    version: bool = typer.Option(
+        False, "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """A universal inference API: one gateway in front of every model provider."""
 
 
 @app.command()
@@ -238,6 +255,10 @@ def main() -> None:
     """The entry of the command; faults are sentences, never tracebacks."""
     try:
         app()
-    except Fault as fault:
-        print(f"gatewayz: {fault.message}", file=sys.stderr)
+    # One place for all of them: what has no sentence is a mistake of ours, and goes on.
+    except Exception as error:
+        sentence = error_sentence(error)
+        if sentence is None:
+            raise
+        print(f"gatewayz: {sentence}", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,6 @@
 """The bootstrap key: the operator's first key, for an installation that has none yet."""
 
-from sqlalchemy import select, update
+from sqlalchemy import false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.control.keys import (
@@ -16,20 +16,24 @@ from gatewayz.store.sql.pagination import MAX_LISTED
 from gatewayz.store.sql.tables import API_KEYS
 
 
-async def create_bootstrap_key(transaction: ControlTransaction, *, only_first: bool) -> str:
+async def create_bootstrap_key(
+    transaction: ControlTransaction, *, only_first: bool, ends_foreign: bool = False
+) -> str:
     """A new operator's key, in the place of the bootstrap key before it; the key itself.
 
     `only_first`: only while no operator's key works. Of several processes that start at once one
-    makes it then; for the others nothing is made and the answer is empty.
+    makes it then; for the others nothing is made and the answer is empty. `ends_foreign`: keys that
+    were made with a secret that is not here end too, whoever's they are.
     """
     spec = KeySpec(account=HOUSE, name="bootstrap", scopes=SCOPES, bootstrap=True)
     secret_text, key = generate_key(transaction, spec)
     async with transaction.begin_locked() as connection:
         if only_first and await _has_operator_key(connection, transaction):
             return ""
-        old = update(API_KEYS).where(
-            API_KEYS.c.bootstrap.is_(True), API_KEYS.c.revoked_ms.is_(None)
-        )
+        known = [pepper.id for pepper in transaction.peppers.all]
+        foreign = API_KEYS.c.pepper_id.not_in(known) if ends_foreign else false()
+        ended = or_(API_KEYS.c.bootstrap.is_(True), foreign)
+        old = update(API_KEYS).where(ended, API_KEYS.c.revoked_ms.is_(None))
         await connection.execute(old.values(revoked_ms=transaction.clock.wall_ms()))
         await insert_key(connection, key, transaction.peppers.current.digest(secret_text))
         await transaction.append_event(connection, key_event("key.make", key))

@@ -364,6 +364,12 @@ def key_event(action: str, key: Key) -> AuditEvent:
     return AuditEvent(action=action, subject=key.id, account=key.account, detail=detail)
 
 
+async def pepper_ids_in_use(connection: AsyncConnection) -> set[str]:
+    """The ids of the secrets that keys were made with which are not revoked."""
+    made_with = select(API_KEYS.c.pepper_id).where(API_KEYS.c.revoked_ms.is_(None)).distinct()
+    return set((await connection.execute(made_with)).scalars())
+
+
 async def count_keys_of_old_secrets(database: Database, peppers: Peppers) -> tuple[int, int]:
     """How many active keys were made with an unknown secret, and how many with an older one."""
     known = [pepper.id for pepper in peppers.all]

@@ -3,7 +3,7 @@
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,12 +11,15 @@ from msgspec import Struct
 
 from gatewayz.control.auth.key_cache import KeyCache
 from gatewayz.control.bootstrap import create_bootstrap_key
+from gatewayz.control.keys import pepper_ids_in_use
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.control.upkeep import Upkeep
 from gatewayz.core.access import HOUSE
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import Fact, Warned
+from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
+from gatewayz.store.secret import FILE, Peppers, has_secret, load_peppers
 from gatewayz.store.sql.database import Database, Location, upsert
 from gatewayz.store.sql.ledger.books import LedgerBackend, StoreBooks
 from gatewayz.store.sql.ledger.journal import DiskJournal
@@ -51,10 +54,11 @@ async def open_store(
 ) -> Store:
     """The store, with its schema brought up to date; `stack` closes it.
 
-    `serving`: with upkeep, which a gateway needs and a command does not. Faults: `unavailable` with
-    what to do.
+    `serving`: with upkeep, which a gateway needs and a command does not; and a database that has no
+    schema yet gets one, which a command refuses. Faults: `bad_request`, `unavailable` with what to
+    do.
     """
-    await ensure_migrated(location)
+    await ensure_migrated(location, creates=serving)
     database = Database(location)
     stack.push_async_callback(database.close)
     await ensure_house_account(database, clock)
@@ -78,6 +82,48 @@ async def open_store(
     await upkeep.start()
     stack.push_async_callback(upkeep.close)
     return Store(database=database, books=books, journal=journal, upkeep=upkeep)
+
+
+async def open_peppers(
+    database: Database, data_dir: Path, secret: Secret, older: Iterable[Secret]
+) -> Peppers:
+    """The installation's secrets, made at the first start of all.
+
+    Faults: those of `check_secret`, `unavailable`.
+    """
+    older = tuple(older)
+    await check_secret(database, data_dir, secret, older)
+    return load_peppers(data_dir, secret, older)
+
+
+async def check_secret(
+    database: Database, data_dir: Path, secret: Secret, older: Iterable[Secret]
+) -> None:
+    """Makes sure that the secret of the rows is here, where there are any.
+
+    Faults: `bad_request` where it is not: with another one no key would work, and a start would put
+    a new operator's key in the old one's place.
+    """
+    async with database.begin(reading=True) as connection:
+        pepper_ids = await pepper_ids_in_use(connection)
+    if not pepper_ids:
+        return
+    if not has_secret(data_dir, secret):
+        why = f"{data_dir / FILE} is missing and GATEWAYZ_SECRET_KEY is not set"
+        raise _foreign_secret(database.location, why)
+    peppers = load_peppers(data_dir, secret, older)
+    if not any(peppers.get(pepper_id) for pepper_id in pepper_ids):
+        raise _foreign_secret(database.location, "the secret here is another one")
+
+
+def _foreign_secret(location: Location, why: str) -> Fault:
+    return Fault(
+        "bad_request",
+        f"The keys of {location.shown} were made with another secret than this machine's: {why}. "
+        f"Put that installation's file {FILE!r} into data_dir, or set GATEWAYZ_SECRET_KEY to what "
+        "it was. If it is lost: `gatewayz keys reset --lost-secret` ends all keys and makes a new "
+        "operator's key.",
+    )
 
 
 def _ledger(location: Location, clock: Clock) -> LedgerBackend:

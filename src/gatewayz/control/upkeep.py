@@ -83,7 +83,7 @@ class Upkeep:
             return
 
     def _warn(self, fault: Fault) -> None:
-        self._emit(Warned(subject="store", message=fault.message))
+        self._emit(Warned(subject="store", message=fault.operator_message))
 
     async def _check_timed(self) -> None:
         began = time.monotonic()

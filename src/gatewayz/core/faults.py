@@ -98,7 +98,8 @@ class Fault(Exception):
     `param` names the field that the client got wrong; `upstream` holds a provider's own words;
     `blame` says whose doing it may be, for a kind that counts against an offer. `overflow` goes
     with `too_long` and `upstream_too_long`: each dialect says it in its API's own words. `details`
-    are for machines, where a dialect's SDK reads them.
+    are for machines, where a dialect's SDK reads them. `detail` is for operators alone: hosts, files,
+    what a driver said; clients are shown the message.
 
     Example: `Fault("rate_limited", "Rate limit reached (key_rpm: 60); retry in 0.8 s.",
     retry_after_s=0.8)`
@@ -116,6 +117,7 @@ class Fault(Exception):
         blame: Blame = "request",
         overflow: ContextOverflow | None = None,
         details: "dict[str, Any] | None" = None,
+        detail: str = "",
     ) -> None:
         if kind not in FAULTS:
             raise KeyError(kind)
@@ -129,6 +131,12 @@ class Fault(Exception):
         self.blame = blame
         self.overflow = overflow
         self.details = details
+        self.detail = detail[:MAX_MESSAGE]
+
+    @property
+    def operator_message(self) -> str:
+        """The message with what only operators may read."""
+        return f"{self.message.removesuffix('.')}: {self.detail}" if self.detail else self.message
 
     @property
     def rule(self) -> FaultRule:

@@ -69,7 +69,8 @@ class Settlement:
         try:
             await self._books.settle(state.call, state.hold, outcome, self._replay_record(state))
         except Fault as fault:
-            self._bus.emit(Warned(subject="unsettled", message=f"{state.call.id}: {fault.message}"))
+            message = f"{state.call.id}: {fault.operator_message}"
+            self._bus.emit(Warned(subject="unsettled", message=message))
             return fault
         state.cost, state.settled_outcome = outcome.cost, outcome
         return None

@@ -28,6 +28,8 @@ from gatewayz.providers.spec import (
 
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """No dot: seals carry the id in front of one."""
+UNSET_VARIABLE = re.compile("\0([^\0]*)\0")
+"""Within a key: a variable that it refers to, and that the environment does not have."""
 OPENAI_EXTRA_DIALECTS = ("openai_images", "openai_embeddings")
 """What an operator's own server with the OpenAI Chat API is taken to serve besides."""
 STORED_KEYS = "set by command or API"
@@ -146,7 +148,7 @@ def _provider(
         verified=row.verified,
         quirks=_quirks(name, _quirks_at(row, base_urls[0]), settings.quirks),
         errors=row.errors,
-        key_env=row.key_env,
+        key_env=_unset_variables(settings) or row.key_env,
         keys_from=keys_from,
         key_source=key_source,
         disabled_in_settings=not settings.enabled,
@@ -168,7 +170,7 @@ def _row_with_account_auth(
     if account is None:
         return row
     has_account = any(environment.get(name) for name in account.env)
-    has_key = bool(settings.key or settings.credentials or change.credentials) or any(
+    has_key = bool(_settings_keys(row, settings) or change.credentials) or any(
         environment.get(name) for name in row.key_env
     )
     if settings.auth != account.auth and (settings.auth is not None or has_key or not has_account):
@@ -291,12 +293,27 @@ def _credentials(
     return (), "", ""
 
 
+def _settings_keys(row: ProviderRow, settings: ProviderSettings) -> tuple[Credential, ...]:
+    keys = [(credential.key, credential.weight) for credential in settings.credentials]
+    return _numbered(row, keys or [(settings.key, 1)])
+
+
 def _numbered(row: ProviderRow, keys: Iterable[tuple[str, int]]) -> tuple[Credential, ...]:
-    usable = [(key.strip(), weight) for key, weight in keys if key.strip()]
+    usable = [
+        (key.strip(), weight)
+        for key, weight in keys
+        if key.strip() and not UNSET_VARIABLE.search(key)
+    ]
     return tuple(
         Credential(id=f"{row.name}#{number}", key=Secret(key), weight=max(weight, 1))
         for number, (key, weight) in enumerate(usable, 1)
     )
+
+
+def _unset_variables(settings: ProviderSettings) -> tuple[str, ...]:
+    """The variables that its keys refer to and that the environment does not have."""
+    keys = (settings.key, *(credential.key for credential in settings.credentials))
+    return tuple(dict.fromkeys(name for key in keys for name in UNSET_VARIABLE.findall(key)))
 
 
 def _headers(row: ProviderRow, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -66,6 +66,11 @@ def _pepper_from_secret(secret: Secret) -> Pepper:
     )
 
 
+def has_secret(data_dir: Path, secret: Secret) -> bool:
+    """Whether a secret is here already: set by the operator, or in the file."""
+    return bool(secret) or (data_dir / FILE).exists()
+
+
 def load_peppers(data_dir: Path, secret: Secret, older: Iterable[Secret] = ()) -> Peppers:
     """The secrets that hold here: the operator's, then those of the file, one a line, newest first.
 
@@ -78,8 +83,11 @@ def load_peppers(data_dir: Path, secret: Secret, older: Iterable[Secret] = ()) -
             _create_file(path, secrets.token_hex(RANDOM_BYTES))
         in_file = path.read_text("ascii").split() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
-        message = f"The secret {path} cannot be used: {error}. Set data_dir to a folder that can."
-        raise Fault("unavailable", message) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        hint = "run as the user that owns it, or set data_dir to a folder that can be used"
+        raise Fault(
+            "unavailable", f"The secret {path.absolute()} cannot be used: {why}; {hint}."
+        ) from error
 
     peppers = Peppers([*([secret] if secret else []), *older, *map(Secret, in_file)])
     if not peppers.all:

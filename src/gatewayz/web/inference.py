@@ -120,22 +120,28 @@ class Inference:
                 async with self._large_bodies:
                     call = await asyncio.to_thread(self._build_call, inbound, role, principal)
         except Fault as fault:
-            self._bus.emit(
-                CallRefused(
-                    id=call_id, endpoint=scope["path"], fault=fault.kind, status=fault.rule.status
-                )
-            )
-            await send_response(
-                send,
-                role.error_response(fault, call_id),
-                call_headers(call_id) + fault_headers(fault),
-            )
+            await self._refuse(fault, role, scope["path"], call_id, send)
+        except asyncio.CancelledError:
+            # Ended while its body was still on the way; whatever else cancels is not ours to answer.
+            if not running.shut_down:
+                raise
+            ending = Fault("unavailable", SHUTTING_DOWN, retry_after_s=1.0)
+            await self._refuse(ending, role, scope["path"], call_id, send)
         except ClientDisconnectedError:
             return
         else:
             await self._serve_call(call, role, receive, send, running)
         finally:
             self.running.discard(running)
+
+    async def _refuse(
+        self, fault: Fault, role: ClientRole, endpoint: str, call_id: str, send: Send
+    ) -> None:
+        response = role.error_response(fault, call_id)
+        self._bus.emit(
+            CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=response.status)
+        )
+        await send_response(send, response, call_headers(call_id) + fault_headers(fault))
 
     def client_address(self, scope: Scope, headers: dict[str, str]) -> str:
         """Where a request comes from; empty when nobody knows."""

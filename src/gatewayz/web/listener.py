@@ -1,4 +1,4 @@
-"""The socket that the server listens on: bound before anything else starts."""
+"""The socket that the server listens on, before anything else starts."""
 
 import socket
 
@@ -6,7 +6,10 @@ BACKLOG = 4_096
 
 
 def bind_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A socket bound to an address. `reuse_port`: other workers bind it too. Raises `OSError`.
+    """A socket that listens, or with `reuse_port` is bound where other workers bind too: each of
+    them listens when it is ready. Raises `OSError`.
+
+    Two starts may bind the same address; only one of them gets to listen, and knows so here.
 
     The kernel then gives each worker its share of the connections. One socket for all would not do
     that: the first worker to wake takes what waits, and keeps it by keep-alive.
@@ -20,6 +23,8 @@ def bind_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.soc
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
+        if not reuse_port:
+            listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

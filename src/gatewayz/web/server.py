@@ -20,12 +20,17 @@ from gatewayz.web.listener import BACKLOG
 
 FINAL_GRACE_S = 5.0
 """After the grace: how long the typed ends and settlements may take."""
+HURRY_S = 2.0
+"""After a second signal: how long the typed ends and settlements may take."""
 KEEP_ALIVE_S = 65
 """Longer than the minute of most load balancers: they close an idle connection, not we."""
 
 
 class Server(uvicorn.Server):
-    """Serves the app until a signal. `on_drain` is called when it begins to shut down."""
+    """Serves the app until a signal. `drain_callbacks` are called when it begins to shut down.
+
+    `hurried`: calls were not given their grace.
+    """
 
     def __init__(
         self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]
@@ -48,7 +53,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._grace_s = grace_s
-        self._on_drain = on_drain
+        self.drain_callbacks = [on_drain]
+        self.hurried = False
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -71,11 +77,23 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains; the second one does not wait."""
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.hurry()
         self.should_exit = True
 
+    def hurry(self) -> None:
+        """Ends what runs now, each call with its typed end; asked again, without any."""
+        self.force_exit = self.hurried
+        self.should_exit = self.hurried = True
+        self._app.inference.end_running()
+        asyncio.get_running_loop().call_later(HURRY_S, self._exit_now)
+
+    def _exit_now(self) -> None:
+        self.force_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_drain()
+        for callback in self.drain_callbacks:
+            callback()
         self._app.inference.end_drains()
         timer = asyncio.get_running_loop().call_later(
             self._grace_s, self._app.inference.end_running

@@ -142,4 +142,4 @@ class Notifications:
             return exchange.status
 
     def _warn(self, fault: Fault) -> None:
-        self._bus.emit(Warned(subject="notifications", message=fault.message))
+        self._bus.emit(Warned(subject="notifications", message=fault.operator_message))

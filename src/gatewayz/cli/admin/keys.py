@@ -1,4 +1,4 @@
-"""`gatewayz keys`: created, listed, rotated, revoked."""
+"""`gatewayz keys`: created, listed, rotated, revoked; the first one anew."""
 
 import secrets
 from typing import Any
@@ -18,11 +18,10 @@ from gatewayz.cli.options import Config, DataDir, Json
 from gatewayz.cli.output import print_fields, print_note, print_table
 from gatewayz.control import bootstrap, budgets, keys, users
 from gatewayz.core.access import HOUSE, SCOPES
-from gatewayz.core.faults import Fault
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random
 
 app = typer.Typer(
-    name="keys", no_args_is_help=True, help="Create, list, rotate and revoke API keys."
+    name="keys", no_args_is_help=True, help="Create, list, rotate, revoke and reset API keys."
 )
 
 COLUMNS = ("id", "key", "account", "name", "scopes", "state", "expires")
@@ -63,18 +62,13 @@ def create(
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
-    """Create a key and print it once; without name, user or account, the bootstrap key anew."""
+    """Create one more key and print it once; without an account, an operator's."""
     if only_print:
         print(key_from_random(secrets.token_bytes(RANDOM_BYTES)))
         return
 
     async def work(ctx: AdminContext) -> tuple[str, keys.Key]:
-        await _require_same_secret(ctx)
         account_id = await ctx.account_id(account)
-        if account_id == HOUSE and not (name or user or scopes):
-            key = await bootstrap.create_bootstrap_key(ctx.transaction, only_first=False)
-            return key, (await keys.list_account_keys(ctx.database, HOUSE))[-1]
-
         default_scopes = SCOPES if account_id == HOUSE and not user else ("inference",)
         spec = keys.KeySpec(
             account=account_id,
@@ -100,16 +94,31 @@ def _print_new_key(key: str, record: keys.Key, *, as_json: bool) -> None:
     print_note(f"Key {record.id} of {record.account} may do: {scopes}. It is shown this once.")
 
 
-async def _require_same_secret(ctx: AdminContext) -> None:
-    """Faults: `bad_request` where no key is of this machine's secret: a new one would not work."""
-    known = {pepper.id for pepper in ctx.transaction.peppers.all}
-    active = [key for key in await keys.list_all_keys(ctx.database) if key.revoked_ms is None]
-    if active and not any(key.pepper in known for key in active):
-        raise Fault(
-            "bad_request",
-            "The keys of this database were made with another secret than this machine's; "
-            "set GATEWAYZ_SECRET_KEY to the gateway's, or --data-dir to its directory.",
+@app.command("reset")
+def reset(
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    lost_secret: bool = typer.Option(
+        False,
+        "--lost-secret",
+        help="End all keys, whoever's, that were made with a secret that is not here any more.",
+    ),
+    as_json: bool = Json,
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Replace the operator's first key with a new one; the old one ends."""
+    ended = "every key of the lost secret" if lost_secret else "the operator's first key"
+    if not yes:
+        typer.confirm(f"This ends {ended}, for everything that uses it. Go on?", abort=True)
+
+    async def work(ctx: AdminContext) -> tuple[str, keys.Key]:
+        key = await bootstrap.create_bootstrap_key(
+            ctx.transaction, only_first=False, ends_foreign=lost_secret
         )
+        return key, (await keys.list_account_keys(ctx.database, HOUSE))[-1]
+
+    key, record = run_with_store(config, data_dir, work, has_lost_secret=lost_secret)
+    _print_new_key(key, record, as_json=as_json)
 
 
 @app.command("list")
@@ -171,7 +180,6 @@ def rotate(
     """Create a new key that may do the same, and replace an old one with it."""
 
     async def work(ctx: AdminContext) -> tuple[str, keys.Key]:
-        await _require_same_secret(ctx)
         account_id = await keys.account_of_key(ctx.database, key_id)
         keep_ms = parse_duration_ms(keep) if keep else 0
         return await keys.rotate_key(ctx.transaction, account_id, key_id, keep_ms)

@@ -55,6 +55,8 @@ def diagnose(config: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("bad", "settings", fault.message)
         return
     yield Finding("ok", "settings", f"read from {loaded.source}")
+    for warning in loaded.warnings:
+        yield Finding("note", "settings", warning)
     for check in CHECKS:
         yield from check(loaded, providers)
 

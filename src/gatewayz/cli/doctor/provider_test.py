@@ -2,10 +2,12 @@
 
 import time
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from gatewayz.assemble import Assembly, assemble
 from gatewayz.catalog.offers import Offer
+from gatewayz.cli.catalog import load_overrides, load_providers
 from gatewayz.cli.loop import run_loop
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import SystemClock
@@ -18,7 +20,8 @@ from gatewayz.engine.attempts import UpstreamClient
 from gatewayz.engine.steps import AttemptInfo
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.plan import Candidate
-from gatewayz.settings import LoadedSettings
+from gatewayz.settings import DatabaseSettings, LoadedSettings, ObserveSettings
+from gatewayz.store.sql.database import MEMORY
 
 TIMEOUT_S = 60.0
 PROMPT = "Answer with one word: ready"
@@ -28,12 +31,25 @@ MAX_TEXT_SHOWN = 200
 
 def test_provider(loaded: LoadedSettings, name: str, model: str) -> int:
     """Exit status 0 when the provider answered to each key. Faults: `bad_request`, `unavailable`."""
-    return run_loop(lambda: _test_provider(loaded, name, model))
+    providers = load_providers(loaded, load_overrides(loaded))
+    # Asking a provider makes neither a database nor a key in it.
+    settings = replace(
+        loaded.settings,
+        database=DatabaseSettings(url=MEMORY),
+        bootstrap_key="",
+        observe=ObserveSettings(log="off"),
+    )
+    alone = replace(loaded, settings=settings)
+    return run_loop(lambda: _test_provider(alone, providers, name, model))
 
 
-async def _test_provider(loaded: LoadedSettings, name: str, model: str) -> int:
+async def _test_provider(
+    loaded: LoadedSettings, providers: dict[str, Provider], name: str, model: str
+) -> int:
     async with assemble(loaded) as assembly:
-        provider = assembly.catalog.providers.get(name)
+        provider = providers.get(name)
+        if provider is not None and provider.built_in:
+            provider = assembly.catalog.providers[name]
         if provider is None:
             raise Fault(
                 "bad_request", f"There is no provider {name!r}; `gatewayz providers` lists them."

@@ -18,9 +18,9 @@ from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings
-from gatewayz.store.secret import Peppers, load_peppers
+from gatewayz.store.secret import FILE, Peppers, has_secret, load_peppers
 from gatewayz.store.sql.database import Database, Location
-from gatewayz.store.sql.ledger.journal import FOLDER
+from gatewayz.store.sql.ledger.journal import FOLDER as JOURNAL_FOLDER
 from gatewayz.store.sql.ledger.reconcile import journal_violations, violations
 from gatewayz.store.sql.migrate import REVISION, current_revision
 
@@ -33,7 +33,7 @@ def store_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> It
     try:
         location = database_location(loaded)
     except Fault as fault:
-        yield Finding("bad", "store", fault.message)
+        yield Finding("bad", "store", fault.operator_message)
         return
 
     if location.kind == "memory":
@@ -52,7 +52,7 @@ async def _database_findings(loaded: LoadedSettings, location: Location) -> list
     try:
         return [finding async for finding in _revision_and_content_findings(loaded, database)]
     except Fault as fault:
-        return [Finding("bad", "store", f"{location.shown}: {fault.message}")]
+        return [Finding("bad", "store", fault.operator_message)]
     finally:
         await database.close()
 
@@ -120,8 +120,13 @@ async def _key_findings(loaded: LoadedSettings, database: Database) -> AsyncIter
         yield Finding("note", "keys", "none yet; the first start makes one and prints it once")
         return
 
-    settings = loaded.settings
-    peppers = load_peppers(Path(settings.data_dir), loaded.secret_key, loaded.old_secret_keys)
+    data_dir = Path(loaded.settings.data_dir)
+    if not has_secret(data_dir, loaded.secret_key):
+        why = f"the secret that they were made with is missing ({data_dir / FILE})"
+        hint = "put it back, or set GATEWAYZ_SECRET_KEY; until then no start works"
+        yield Finding("bad", "keys", f"{why}; {hint}")
+        return
+    peppers = load_peppers(data_dir, loaded.secret_key, loaded.old_secret_keys)
     unknown, older = await count_keys_of_old_secrets(database, peppers)
     if unknown:
         why = "were made with another secret than this one and do not work"
@@ -146,7 +151,7 @@ async def _audit_log_findings(database: Database, peppers: Peppers) -> AsyncIter
 
 def _journal_findings(data_dir: Path) -> Iterator[Finding]:
     """Settlements that are not in the store."""
-    folder = data_dir / FOLDER
+    folder = data_dir / JOURNAL_FOLDER
     waiting = [path for path in folder.glob("*.jsonl") if path.stat().st_size]
     if waiting:
         size = sum(path.stat().st_size for path in waiting)

@@ -56,7 +56,7 @@ def _provider_label(provider: Provider) -> str:
 
 def _print_key(console: Console, url: str, key: str) -> None:
     if not key:
-        console.print("  key: made before; `gatewayz keys create` replaces a lost one")
+        console.print("  key: made before; `gatewayz keys create` makes another")
         return
     console.print(f"\n  [bold]API key (shown this once):[/bold] {key}\n")
     body = '{"model": "simulator/echo", "messages": [{"role": "user", "content": "Hello"}]}'

@@ -1,8 +1,11 @@
 """`gatewayz serve`: takes the port, then serves in one process or with workers."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from gatewayz.cli.location import database_location
+from gatewayz.cli.serve.lock import ServingLock
 from gatewayz.core.faults import Fault
 from gatewayz.settings import load_settings
 from gatewayz.web.listener import bind_socket
@@ -12,6 +15,8 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
     """Serves until it is told to stop; the exit status. Faults: `bad_request`, `unavailable`."""
     loaded = load_settings(config, flags)
     web = loaded.settings.web
+    for warning in loaded.warnings:
+        print(f"gatewayz: {warning}.", file=sys.stderr)
     try:
         listener = bind_socket(web.host, web.port)
     except OSError as error:
@@ -19,15 +24,17 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
         raise Fault(
             "unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run."
         ) from None
+    with listener:
+        lock = ServingLock(database_location(loaded))
+        lock.acquire()
+        if web.workers > 1:
+            from gatewayz.cli.serve.supervisor import supervise
 
-    if web.workers > 1:
-        from gatewayz.cli.serve.supervisor import supervise
+            # The port was free; the workers take it, each with a socket of its own.
+            address = listener.getsockname()[:2]
+            listener.close()
+            return supervise(loaded, address, lock)
 
-        # The port was free; the workers take it, each with a socket of its own.
-        address = listener.getsockname()[:2]
-        listener.close()
-        return supervise(loaded, address)
+        from gatewayz.cli.serve.process import serve_single_process
 
-    from gatewayz.cli.serve.process import serve_single_process
-
-    return serve_single_process(loaded, listener)
+        return serve_single_process(loaded, listener, lock)

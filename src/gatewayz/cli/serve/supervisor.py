@@ -10,8 +10,11 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
+from gatewayz.cli.serve.drain_message import print_stopping
+from gatewayz.cli.serve.lock import ServingLock
 from gatewayz.cli.serve.worker_channel import (
     Alive,
     CountsReport,
@@ -84,9 +87,14 @@ class Supervisor:
     """Keeps `web.workers` workers at one address."""
 
     def __init__(
-        self, loaded: LoadedSettings, address: tuple[str, int], log: LogWriter | None
+        self,
+        loaded: LoadedSettings,
+        address: tuple[str, int],
+        log: LogWriter | None,
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:
         self._loaded = loaded
+        self._on_drain = on_drain
         self._address = address
         self._log = log
         self._count = loaded.settings.web.workers
@@ -106,6 +114,7 @@ class Supervisor:
         slots = [loop.create_task(self._run_slot(number + 1)) for number in range(self._count)]
         watch = loop.create_task(self._watch_workers())
         await self._stopping.wait()
+        self._on_drain()
 
         grace_s = self._loaded.settings.web.grace_s + CLOSING_S
         _, late = await asyncio.wait(slots, timeout=grace_s)
@@ -314,12 +323,16 @@ def _exit_status_text(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"status {status}"
 
 
-def supervise(loaded: LoadedSettings, address: tuple[str, int]) -> int:
+def supervise(loaded: LoadedSettings, address: tuple[str, int], lock: ServingLock) -> int:
     """Serves with several workers; returns the exit status."""
+
+    def on_drain() -> None:
+        lock.release()
+        print_stopping(loaded.settings.web.grace_s, None)
 
     async def run() -> int:
         async with AsyncExitStack() as stack:
             log = open_log(loaded.settings.observe.log, stack, shared=True)
-            return await Supervisor(loaded, address, log).run()
+            return await Supervisor(loaded, address, log, on_drain).run()
 
     return asyncio.run(run())

@@ -84,7 +84,8 @@ class SupervisorLink:
                     self._resolve_total(counts)
                 case Drain(hurry=hurry):
                     assembly.server.should_exit = True
-                    assembly.server.force_exit = assembly.server.force_exit or hurry
+                    if hurry:
+                        assembly.server.hurry()
         assembly.server.should_exit = True
 
     def _resolve_total(self, counts: MetricsSnapshot) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gatewayz import __version__
+from gatewayz.cli.location import existing_location
 from gatewayz.cli.store.copy_report import (
     ProgressPrinter,
-    existing_location,
     print_not_included,
     print_verdict,
     row_counts,

@@ -6,8 +6,8 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.cli.actor import command_actor
-from gatewayz.cli.location import database_location
 from gatewayz.control.audit import AuditEvent, append_event, can_append
+from gatewayz.control.open import check_secret
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
 from gatewayz.settings import LoadedSettings
@@ -42,25 +42,6 @@ class ProgressPrinter:
 
     def _print(self, progress: str) -> None:
         print(f"{self._verb} {self._table}: {progress}", file=sys.stderr, flush=True)
-
-
-def persistent_location(loaded: LoadedSettings) -> Location:
-    """Where this installation's rows are, or are to be. Faults: `bad_request` for `memory:`."""
-    location = database_location(loaded)
-    if location.kind == "memory":
-        raise Fault("bad_request", "database.url is memory:, which keeps nothing.")
-    return location
-
-
-def existing_location(loaded: LoadedSettings) -> Location:
-    """Where this installation's rows are. Faults: `bad_request` where there is no database yet."""
-    location = persistent_location(loaded)
-    if location.kind == "sqlite" and not Path(location.path).is_file():
-        raise Fault(
-            "bad_request",
-            f"There is no database {location.path}; --data-dir or --config says where it is.",
-        )
-    return location
 
 
 def audit_writer(loaded: LoadedSettings, event: AuditEvent) -> WriteAuditEntry:
@@ -102,7 +83,7 @@ def row_counts(digests: TableDigests) -> str:
 
 def print_not_included(loaded: LoadedSettings) -> None:
     """Says what belongs to an installation and is in no database."""
-    data_dir = Path(loaded.settings.data_dir)
+    data_dir = Path(loaded.settings.data_dir).absolute()
     place = "GATEWAYZ_SECRET_KEY" if loaded.secret_key else str(data_dir / secret.FILE)
     print(
         f"Keep the secret too ({place}): "
@@ -114,6 +95,23 @@ def print_not_included(loaded: LoadedSettings) -> None:
             f"{waiting:,} bytes of settlements wait in {data_dir / FOLDER}; "
             "the next start there books them."
         )
+
+
+async def print_needed_for_start(loaded: LoadedSettings, location: Location) -> None:
+    """Says what a database that was just filled needs beside it before a gateway serves from it."""
+    data_dir = Path(loaded.settings.data_dir)
+    file = data_dir.absolute() / secret.FILE  # noqa: ASYNC240 - a word about a path
+    database = Database(location)
+    try:
+        await check_secret(database, data_dir, loaded.secret_key, loaded.old_secret_keys)
+    except Fault:
+        print(
+            "Before a start bring the secret of the installation that was backed up: as "
+            f"{file} or GATEWAYZ_SECRET_KEY. Without it no key works, "
+            "and a start is refused."
+        )
+    finally:
+        await database.close()
 
 
 def print_verdict(problems: list[Violation]) -> int:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gatewayz.cli.location import existing_location
 from gatewayz.cli.store.copy_report import (
     ProgressPrinter,
     audit_writer,
     check_books,
-    existing_location,
     print_not_included,
     print_verdict,
     row_counts,

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gatewayz.cli.location import persistent_location
 from gatewayz.cli.store.copy_report import (
     ProgressPrinter,
     audit_writer,
     check_books,
-    persistent_location,
-    print_not_included,
+    print_needed_for_start,
     print_verdict,
     row_counts,
 )
@@ -39,7 +39,7 @@ def restore(config: str, flags: Mapping[str, Any], file: str, *, replace: bool) 
 
     digests, problems = asyncio.run(run())
     print(f"{file} was restored into {location.shown}: {row_counts(digests)}.")
-    print_not_included(loaded)
+    asyncio.run(print_needed_for_start(loaded, location))
     return print_verdict(problems)
 
 

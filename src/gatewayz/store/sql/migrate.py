@@ -56,12 +56,13 @@ async def migrate(location: Location) -> tuple[str, str]:
             await database.close()
 
 
-async def ensure_migrated(location: Location) -> None:
+async def ensure_migrated(location: Location, *, creates: bool = True) -> None:
     """Makes sure of the schema at start; migrates in another process when it is an older one.
 
-    Faults: `unavailable`.
+    `creates`: also where there is none yet. Faults: `bad_request` where that may not be,
+    `unavailable`.
     """
-    if location.kind == "sqlite":
+    if location.kind == "sqlite" and creates:
         ensure_folder(location)
     database = Database(location)
     try:
@@ -69,6 +70,12 @@ async def ensure_migrated(location: Location) -> None:
     finally:
         await database.close()
     _check_not_newer(revision)
+    if not revision and not creates:
+        raise Fault(
+            "bad_request",
+            f"{location.shown} has no tables of gatewayz. --config or database.url says which "
+            "database it is; `gatewayz serve` (or `gatewayz migrate`) makes them.",
+        )
     if revision != REVISION:
         await _migrate_in_subprocess(location)
 
@@ -91,7 +98,8 @@ async def _migrate_in_subprocess(location: Location) -> None:
     if process.returncode:
         raise Fault(
             "unavailable",
-            f"The database could not be migrated: {errors.decode(errors='replace').strip()}",
+            "The database could not be migrated.",
+            detail=errors.decode(errors="replace").strip().removeprefix("gatewayz: "),
         )
 
 
@@ -103,8 +111,8 @@ def ensure_folder(location: Location) -> None:
     except OSError as error:
         raise Fault(
             "unavailable",
-            f"The data directory {path.parent} cannot be used: {error}. "
-            "Set data_dir to a folder that can.",
+            f"The data directory {path.parent.absolute()} cannot be used: {error.strerror}. "
+            "Run as the user that owns it, or set data_dir to a folder that can be used.",
         ) from error
 
 
@@ -140,7 +148,11 @@ def _make_private(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise Fault("unavailable", f"{path} cannot be opened: {error.strerror}.") from error
+        raise Fault(
+            "unavailable",
+            f"{path.absolute()} cannot be opened: {error.strerror}. Run as the user that owns it, or set "
+            "data_dir to a folder that can be used.",
+        ) from error
     # Another user's file that we may write is theirs to protect.
     with os.fdopen(descriptor, "rb"), suppress(PermissionError):
         mode = path.stat().st_mode & 0o777

@@ -72,8 +72,8 @@ class GroupCommit:
             await self._fail_batch(batch, fault)
             return
         except Exception as error:  # noqa: BLE001 - around a worker: whoever waits must hear of it
-            message = f"The store refused what was booked: {error!r}"
-            await self._fail_batch(batch, Fault("internal", message))
+            message = "The store refused what was booked."
+            await self._fail_batch(batch, Fault("internal", message, detail=repr(error)))
             return
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():

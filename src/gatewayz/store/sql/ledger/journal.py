@@ -134,10 +134,10 @@ class DiskJournal:
             except Fault as fault:
                 if fault.kind == "unavailable":
                     raise
-                self._reject(order, fault.message)
+                self._reject(order, fault.operator_message)
                 continue
             if result.fault is not None:
-                self._reject(order, result.fault.message)
+                self._reject(order, result.fault.operator_message)
             booked += result.applied
         return booked
 

@@ -72,7 +72,7 @@ class PostgresLedger:
                 raise self._fault_from_error(error) from error
             except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
                 await self._discard_connection()
-                raise store_unavailable(error) from error
+                raise store_unavailable(error, self._location) from error
             except asyncio.CancelledError:
                 # What the server made of it is not known on this connection any more.
                 await self._discard_connection()
@@ -99,8 +99,8 @@ class PostgresLedger:
 
     def _fault_from_error(self, error: asyncpg.PostgresError) -> Fault:
         if isinstance(error, asyncpg.IntegrityConstraintViolationError | asyncpg.DataError):
-            return Fault("internal", f"The store refused what was booked: {error}")
-        return store_unavailable(error)
+            return Fault("internal", "The store refused what was booked.", detail=str(error))
+        return store_unavailable(error, self._location)
 
     async def _discard_connection(self) -> None:
         broken, self._connection = self._connection, None

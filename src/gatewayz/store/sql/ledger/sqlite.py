@@ -113,7 +113,8 @@ def _resolve(
     if isinstance(result, sqlite3.DatabaseError) and not isinstance(result, ORDER_ERRORS):
         future.set_exception(store_unavailable(result))
     elif isinstance(result, Exception):
-        future.set_exception(Fault("internal", f"The store refused what was booked: {result}"))
+        refused = Fault("internal", "The store refused what was booked.", detail=str(result))
+        future.set_exception(refused)
     else:
         future.set_result(result)
 
