@@ -47,6 +47,13 @@ THOUGHT = msgspec.structs.replace(
         Message("tool", (ToolResult("c", (Text("ok"), Text("then"))),)),
     ),
 )
+TOOL_LOOP = msgspec.structs.replace(
+    EVERYTHING,
+    messages=(
+        Message("assistant", (ToolCall("c", "f", "{}"),)),
+        Message("tool", (ToolResult("c", (Text("ok"),)),)),
+    ),
+)
 SCHEMA = msgspec.structs.replace(
     EVERYTHING, format=ResponseFormat(kind="json_schema", name="n", schema={"type": "object"})
 )
@@ -177,6 +184,59 @@ FORCED = msgspec.structs.replace(EVERYTHING, tool_choice=ToolChoice("required"))
             "m",
             lambda b: {"reasoning_content", "reasoning_details"} & b["messages"][0].keys(),
             {"reasoning_content"},
+        ),
+        (
+            {"reasoning_history_by_model": {"^mini": "think_tags"}},
+            THOUGHT,
+            "mini",
+            lambda b: b["messages"][0]["content"],
+            "<think>\nhm\n</think>\n\n",
+        ),
+        (
+            {"thoughts_required": "^deep"},
+            TOOL_LOOP,
+            "deepseek",
+            lambda b: b["thinking"],
+            {"type": "disabled"},
+        ),
+        (
+            {"thoughts_required": "^deep"},
+            TOOL_LOOP,
+            "other",
+            lambda b: "thinking" in b,
+            False,
+        ),
+        (
+            {"tool_id_length_by_model": {"": 9}},
+            TOOL_LOOP,
+            "m",
+            lambda b: len(b["messages"][0]["tool_calls"][0]["id"]),
+            9,
+        ),
+        (
+            {"drop_inside": ["tool_calls"]},
+            TOOL_LOOP,
+            "m",
+            lambda b: "tool_calls" in b["messages"][0],
+            False,
+        ),
+        (
+            {"efforts": ["low"], "reasoning_send": "reasoning_effort"},
+            EVERYTHING,
+            "m",
+            lambda b: b["reasoning_effort"],
+            "low",
+        ),
+        (
+            {
+                "efforts": ["low"],
+                "efforts_by_model": {"^m": ["medium", "xhigh"]},
+                "reasoning_send": "reasoning_effort",
+            },
+            EVERYTHING,
+            "m",
+            lambda b: b["reasoning_effort"],
+            "medium",
         ),
         (
             {"reasoning_history": "reasoning"},

@@ -22,6 +22,8 @@ from gatewayz.core.conversation import (
     ToolResult,
 )
 from gatewayz.core.requests import ChatRequest, Effort, ResponseFormat, Sampling
+from gatewayz.dialects.openai.chat.conversation import adapt_file
+from gatewayz.dialects.openai.chat.schema import function_parameters
 from tests.property.strategies import extras, json_values, words
 from tests.property.strategies import texts as plain_texts
 
@@ -165,7 +167,8 @@ def essence(request):
     system, said, calls, answers = [], [], [], []
     seen: list[Any] = []
     for message in request.messages:
-        for part in message.parts:
+        for part in map(adapt_file, message.parts):
+            # A text is a text, whether it comes as a file or not.
             match part:
                 case Text(text=text) if message.role in {"system", "developer"}:
                     system.append(text)
@@ -180,8 +183,12 @@ def essence(request):
                 case Image(url=url):
                     seen.append(url)
                 case File(name=name, content=content):
-                    seen.append((name, content))
-    tools = [(tool.name, tool.description, tool.parameters) for tool in request.tools]
+                    # Some want the ending of a file in its name, and all that is empty in a schema.
+                    seen.append((name.removesuffix(".pdf"), content))
+    tools = [
+        (tool.name, tool.description, function_parameters(tool.parameters))
+        for tool in request.tools
+    ]
     choice = request.tool_choice
     return {
         "system": system,

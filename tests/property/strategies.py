@@ -168,13 +168,15 @@ efforts = st.builds(
 
 @st.composite
 def requests(draw):
+    offered = tuple(draw(st.lists(tools, max_size=2)))
     return ChatRequest(
         dialect="openai_chat",
         model=draw(words),
         messages=tuple(draw(st.lists(messages(), min_size=1, max_size=4))),
-        tools=tuple(draw(st.lists(tools, max_size=2))),
-        tool_choice=draw(st.none() | tool_choices),
-        parallel_tools=draw(st.none() | st.booleans()),
+        tools=offered,
+        # Without tools there is nothing to choose.
+        tool_choice=draw(st.none() | tool_choices) if offered else None,
+        parallel_tools=draw(st.none() | st.booleans()) if offered else None,
         sampling=draw(samplings),
         max_output=draw(st.none() | st.integers(1, 10**6)),
         format=draw(st.none() | formats),

@@ -32,7 +32,8 @@ from gatewayz.core.requests import BaseRequest, ChatRequest
 from gatewayz.core.usage import BUCKETS, COMPLETION_BUCKETS, PROMPT_BUCKETS, Usage
 from gatewayz.engine.usage_bounds import MAX_OUTPUT_TOKENS, OutputBound
 from gatewayz.ports.books import Hold
-from gatewayz.providers.quirks import DEFAULT_LIMIT_TOKENS, value_for_model
+from gatewayz.providers.body_step import value_for_model
+from gatewayz.providers.quirks import DEFAULT_LIMIT_TOKENS
 from gatewayz.routing.plan import Candidate, Plan
 
 LEAST_TOKENS = 256

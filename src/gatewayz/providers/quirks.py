@@ -6,24 +6,29 @@ under `reasoning_effort` and `reasoning`, earlier thinking under `reasoning_cont
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
 
 from gatewayz.core.conversation import Image
 from gatewayz.core.requests import ChatRequest, Request
 from gatewayz.dialects.kit.image_header import nearest_aspect_ratio
 from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.providers.body_step import Body, BodyStep, value_for_model
+from gatewayz.providers.reasoning_quirks import (
+    map_reasoning,
+    rewrite_reasoning_history,
+    switch_off_lost_thoughts,
+)
+from gatewayz.providers.refused_parameters import remove_dependents
 from gatewayz.providers.spec import Quirks
 
-Body = dict[str, Any]
-T = TypeVar("T")
 REASONING_MODEL = re.compile(r"^(.*/)?(o[0-9]|gpt-5(?!.*-chat)|grok-.*reasoning|grok-[4-9])")
 DEFAULT_LIMIT_TOKENS = 4_096
-HISTORY_FIELDS = ("reasoning_content", "reasoning_details", "reasoning")
+ID_ALPHABET = string.ascii_letters + string.digits
 SCHEMA_INSTRUCTION = (
     "Answer with a JSON object that follows this JSON Schema, and with nothing else:\n"
 )
-EFFORT_NONE = "none"
 
 
 def _rename_output_limit(body: Body, quirks: Quirks, model: str) -> None:
@@ -44,18 +49,6 @@ def _map_developer_role(body: Body, quirks: Quirks, model: str) -> None:
             message["role"] = "system"
 
 
-def _rewrite_reasoning_history(body: Body, quirks: Quirks, model: str) -> None:
-    for message in body["messages"]:
-        if message["role"] != "assistant":
-            continue
-        thought = message.get("reasoning_content")
-        for name in HISTORY_FIELDS:
-            if name != quirks.reasoning_history:
-                message.pop(name, None)
-        if quirks.reasoning_history == "reasoning" and thought:
-            message["reasoning"] = thought
-
-
 def _simplify_messages(body: Body, quirks: Quirks, model: str) -> None:
     for message in body["messages"]:
         for name in quirks.drop_message_fields:
@@ -67,12 +60,62 @@ def _simplify_messages(body: Body, quirks: Quirks, model: str) -> None:
             message["content"] = "\n".join(part["text"] for part in content)
 
 
-def _map_tool_choice(body: Body, quirks: Quirks, model: str) -> None:
+def _rewrite_tool_ids(body: Body, quirks: Quirks, model: str) -> None:
+    """Ids of a call and its result in the form that the model's template demands."""
+    length = value_for_model(quirks.tool_id_length_by_model, model)
+    if not length:
+        return
+    for message in body["messages"]:
+        for call in message.get("tool_calls") or ():
+            call["id"] = _tool_id(call["id"], length)
+        if "tool_call_id" in message:
+            message["tool_call_id"] = _tool_id(message["tool_call_id"], length)
+
+
+def _tool_id(call_id: str, length: int) -> str:
+    """`length` letters and digits made from an id; one that is such stays."""
+    if len(call_id) == length and call_id.isascii() and call_id.isalnum():
+        return call_id
+    digest = blake2b(call_id.encode(), digest_size=length).digest()
+    return "".join(ID_ALPHABET[byte % len(ID_ALPHABET)] for byte in digest)
+
+
+def _drop_inside(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
+    """Takes fields out of messages, their parts, and tools; returns those that were there."""
+    if not quirks.drop_inside:
+        return ()
+    present = {
+        name
+        for holder in _objects_inside(body)
+        for name in quirks.drop_inside
+        if holder.pop(name, None) is not None
+    }
+    return tuple(sorted(present))
+
+
+def _objects_inside(body: Body) -> Iterator[Body]:
+    for message in body["messages"]:
+        yield message
+        content = message.get("content")
+        yield from (
+            (part for part in content if isinstance(part, dict))
+            if isinstance(content, list)
+            else ()
+        )
+        yield from message.get("tool_calls") or ()
+    for tool in body.get("tools") or ():
+        yield tool
+        yield from (tool["function"],) if isinstance(tool.get("function"), dict) else ()
+
+
+def _map_tool_choice(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
     choice = body.get("tool_choice")
     if choice == "required" and quirks.tool_choice_required:
         body["tool_choice"] = quirks.required_word
     elif (choice == "required" or isinstance(choice, dict)) and not quirks.tool_choice_required:
         body["tool_choice"] = "auto"
+        return ("tool_choice",)
+    return ()
 
 
 def _map_response_format(body: Body, quirks: Quirks, model: str) -> None:
@@ -85,69 +128,6 @@ def _map_response_format(body: Body, quirks: Quirks, model: str) -> None:
         case "json_schema_only", {"type": "json_object"}:
             schema = {"name": "answer", "schema": {"type": "object"}}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-
-
-def _map_reasoning(body: Body, quirks: Quirks, model: str) -> None:
-    reasoning = body.pop("reasoning", {})
-    effort = body.pop("reasoning_effort", "") or reasoning.get("effort", "")
-    if not effort and not reasoning:
-        return
-    efforts = value_for_model(quirks.effort_by_model, model)
-    if effort and efforts is not None:
-        effort = efforts.get(effort, efforts.get("*", effort))
-    body |= REASONING_ENCODERS[quirks.reasoning_send](effort, reasoning)
-
-
-def _is_thinking_on(effort: str, reasoning: Body) -> bool:
-    return effort != EFFORT_NONE and reasoning.get("enabled") is not False
-
-
-def _effort_only(effort: str, reasoning: Body) -> Body:
-    default = EFFORT_NONE if reasoning.get("enabled") is False else "medium"
-    return {"reasoning_effort": effort or default}
-
-
-def _none_or_high(effort: str, reasoning: Body) -> Body:
-    return {"reasoning_effort": "high" if _is_thinking_on(effort, reasoning) else EFFORT_NONE}
-
-
-def _reasoning_object(effort: str, reasoning: Body) -> Body:
-    return {"reasoning": reasoning | ({"effort": effort} if effort else {})}
-
-
-def _thinking_type(effort: str, reasoning: Body) -> Body:
-    return {"thinking": {"type": "enabled" if _is_thinking_on(effort, reasoning) else "disabled"}}
-
-
-def _enable_thinking(effort: str, reasoning: Body) -> Body:
-    thinking = {"enable_thinking": _is_thinking_on(effort, reasoning)}
-    budget = reasoning.get("max_tokens")
-    return thinking | ({"thinking_budget": budget} if budget else {})
-
-
-def _template_kwargs(effort: str, reasoning: Body) -> Body:
-    is_on = _is_thinking_on(effort, reasoning)
-    named = {"reasoning_effort": effort} if effort and effort != EFFORT_NONE else {}
-    return {"chat_template_kwargs": {"enable_thinking": is_on, "thinking": is_on}} | named
-
-
-def _together(effort: str, reasoning: Body) -> Body:
-    is_on = _is_thinking_on(effort, reasoning)
-    named = {"reasoning_effort": effort} if effort and is_on else {}
-    return {"reasoning": {"enabled": is_on}} | named
-
-
-REASONING_ENCODERS: dict[str, Callable[[str, Body], Body]] = {
-    "none": lambda _effort, _reasoning: {},
-    "reasoning_effort": _effort_only,
-    "reasoning_effort_none_high": _none_or_high,
-    "reasoning_object": _reasoning_object,
-    "thinking_type": _thinking_type,
-    "enable_thinking": _enable_thinking,
-    "template_kwargs": _template_kwargs,
-    "together": _together,
-}
-"""`reasoning_send` → how effort and details become the provider's own fields."""
 
 
 def _clamp_temperature(body: Body, quirks: Quirks, model: str) -> None:
@@ -168,14 +148,19 @@ def _add_extra_body(body: Body, quirks: Quirks, model: str) -> None:
         body |= quirks.extra_body_with_streamed_tools
 
 
-def _drop_fields(body: Body, quirks: Quirks, model: str) -> None:
-    names = {*quirks.drop, *(value_for_model(quirks.drop_by_model, model) or ())}
+def _drop_fields(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
+    names = set(_dropped_fields(quirks, model))
     if quirks.drop_when_reasoning and (REASONING_MODEL.match(model) or "reasoning_effort" in body):
         names |= set(quirks.drop_when_reasoning)
     if quirks.allow_only:
         names |= body.keys() - set(quirks.allow_only)
-    for name in names:
-        body.pop(name, None)
+    gone = tuple(name for name in names if body.pop(name, None) is not None)
+    # Whatever field the client said it in: of the others their absence tells.
+    return tuple(name for name in gone if name == "reasoning_effort")
+
+
+def _dropped_fields(quirks: Quirks, model: str) -> Iterable[str]:
+    return (*quirks.drop, *(value_for_model(quirks.drop_by_model, model) or ()))
 
 
 def _rename_fields(body: Body, quirks: Quirks, model: str) -> None:
@@ -218,17 +203,18 @@ def _drop_encoding_format(body: Body, quirks: Quirks, model: str) -> None:
         body.pop("encoding_format", None)
 
 
-BodyStep = Callable[[Body, Quirks, str], None]
-
 ANY_DIALECT: tuple[BodyStep, ...] = (_add_extra_body, _drop_fields, _rename_fields)
 STEPS: dict[str, tuple[BodyStep, ...]] = {
     "openai_chat": (
         _map_developer_role,
-        _rewrite_reasoning_history,
+        rewrite_reasoning_history,
         _simplify_messages,
+        _rewrite_tool_ids,
+        _drop_inside,
         _map_response_format,
         _map_tool_choice,
-        _map_reasoning,
+        map_reasoning,
+        switch_off_lost_thoughts,
         _clamp_temperature,
         _drop_stream_options,
         _rename_output_limit,
@@ -251,25 +237,38 @@ HANDLED_FIELDS = {
 
 
 def apply_quirks(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[str, ...]:
-    """Changes the fresh `body` in place; returns the client's fields that are not sent."""
+    """Changes the fresh `body` in place; returns the client's fields that are not sent as they are."""
     before = {name for name in body if body[name] is not None}
+    changed: set[str] = set()
     for step in STEPS.get(dialect, ANY_DIALECT):
-        step(body, quirks, model)
+        changed.update(step(body, quirks, model) or ())
 
     # Nulls break some providers and mean nothing to the others.
     for name in [name for name, value in body.items() if value is None]:
         del body[name]
+    remove_dependents(body, before)
 
     handled = HANDLED_FIELDS.get(dialect, HANDLED_FIELDS["openai_chat"])
-    dropped = before - body.keys() - handled - quirks.rename.keys()
+    dropped = (before - body.keys() - handled - quirks.rename.keys()) | changed
     if quirks.reasoning_send == "none" and {"reasoning_effort", "reasoning"} & before:
         dropped |= {"reasoning_effort"}
     return tuple(sorted(dropped))
 
 
-def why_not_served(request: Request, quirks: Quirks) -> str:
-    """Why a provider with these quirks cannot serve the request; empty when it can."""
-    if not quirks.inline_images_only or not isinstance(request, ChatRequest):
+def why_not_served(request: Request, quirks: Quirks, model: str = "") -> str:
+    """Why a provider with these quirks cannot serve the request with its model; empty when it can.
+
+    What would be left out on the way is no reason unless another request would be answered.
+    """
+    if not isinstance(request, ChatRequest):
+        return ""
+    dropped = {*_dropped_fields(quirks, model)}
+    if quirks.allow_only:
+        dropped |= MEANT_FIELDS.keys() - {*quirks.allow_only}
+    for field, (is_meant, why) in MEANT_FIELDS.items():
+        if field in dropped and is_meant(request):
+            return why
+    if not quirks.inline_images_only:
         return ""
     parts = (part for message in request.messages for part in message.parts)
     if any(isinstance(part, Image) and not part.url.startswith("data:") for part in parts):
@@ -277,6 +276,9 @@ def why_not_served(request: Request, quirks: Quirks) -> str:
     return ""
 
 
-def value_for_model(table: Mapping[str, T], model: str) -> T | None:
-    """The value of the first pattern that is found in the model's native id."""
-    return next((value for pattern, value in table.items() if re.search(pattern, model)), None)
+MEANT_FIELDS: Mapping[str, tuple[Callable[[ChatRequest], bool], str]] = {
+    "n": (lambda request: request.sampling.n > 1, "it gives one answer a call (`n` is 1)"),
+    "tools": (lambda request: bool(request.tools), "it takes no tools"),
+}
+"""Field that some providers do not have → whether a request means something by it, and what is
+said then."""

@@ -9,7 +9,7 @@ that providers know it by.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -51,6 +51,13 @@ DROPPED_VALUES: Mapping[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
 }
 """Fields that may be left out only where they say what holds without them."""
+DEPENDENTS: Mapping[str, tuple[str, ...]] = {
+    "tools": ("tool_choice", "parallel_tool_calls"),
+    "functions": ("function_call",),
+    "logprobs": ("top_logprobs",),
+    "stream": ("stream_options",),
+}
+"""Field → fields that are refused without it (platform.openai.com/docs/api-reference/chat/create)."""
 MAX_DROPPED_PARAMETERS = 8
 """Names that one call leaves out for one provider: so often it is asked again at the most."""
 MAX_SCANNED_CHARS = 8_192
@@ -197,4 +204,16 @@ def remove_parameters(body: dict[str, Any], names: Iterable[str]) -> tuple[str, 
                 holder.setdefault(OTHER_LIMIT_NAMES[last], value)
             else:
                 gone.append(name)
+    gone += remove_dependents(body, gone)
     return tuple(dict.fromkeys(gone))
+
+
+def remove_dependents(body: dict[str, Any], before: Container[str]) -> list[str]:
+    """Takes out what needs a field that the body had `before` and has no more; returns it."""
+    return [
+        name
+        for field, names in DEPENDENTS.items()
+        if field in before and field not in body
+        for name in names
+        if body.pop(name, None) is not None
+    ]

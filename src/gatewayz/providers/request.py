@@ -4,6 +4,7 @@ Headers are built from nothing: of the client's own only `traceparent` goes on.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from gatewayz.dialects.kit.base import (
     UpstreamRole,
 )
 from gatewayz.dialects.kit.jsontext import encode_json
+from gatewayz.dialects.kit.tool_names import rename_tools, tool_names_to_send
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.headers import PUBLIC_HEADERS, USER_AGENT, auth_headers, own_hosts
 from gatewayz.providers.model_ids import dialect_for, native_id
@@ -29,6 +31,7 @@ from gatewayz.providers.refused_parameters import remove_parameters
 from gatewayz.providers.spec import Credential, Provider, UpstreamPath
 
 NOT_FOUND = 404
+NO_NAMES: Mapping[str, str] = {}
 DIALECT_PATH = UpstreamPath(path="{path}")
 COUNT_PATH_SUFFIX = "/count_tokens"
 CACHE_MARKS = {"anthropic_messages": "."}
@@ -124,11 +127,14 @@ def build_request(
         auto_cache=cache_marks and options.auto_cache,
     )
 
-    steps = role.steps(request, encode_target)
+    names = tool_names_to_send(request, dialect) if isinstance(request, ChatRequest) else {}
+    sent = rename_tools(request, names) if names and isinstance(request, ChatRequest) else request
+    steps = role.steps(sent, encode_target)
     if provider.fallback_base_urls:
         steps = steps_with_location_failover(steps, provider)
     target = RequestTarget(provider, credential, dialect, model, streamed, options)
-    return UpstreamRequest(target, role, decode_options(provider, request, dialect), steps)
+    decoding = decode_options(provider, request, dialect, names)
+    return UpstreamRequest(target, role, decoding, steps)
 
 
 def steps_with_location_failover(steps: Steps, provider: Provider) -> Steps:
@@ -220,8 +226,13 @@ def seal_owner(provider: Provider, dialect: str) -> str:
     return provider.id if dialect == provider.dialect else f"{provider.id}/{dialect}"
 
 
-def decode_options(provider: Provider, request: Request, dialect: str) -> DecodeOptions:
-    """How the answer is to be decoded; with `echo` its source goes on to clients of the dialect."""
+def decode_options(
+    provider: Provider, request: Request, dialect: str, names: Mapping[str, str] = NO_NAMES
+) -> DecodeOptions:
+    """How the answer is to be decoded; with `echo` its source goes on to clients of the dialect.
+
+    `names`: the client's names of tools → those that were sent instead.
+    """
     quirks = provider.quirks
     return DecodeOptions(
         provider=seal_owner(provider, dialect),
@@ -231,4 +242,5 @@ def decode_options(provider: Provider, request: Request, dialect: str) -> Decode
         error_path=quirks.error_path,
         choices=request.choices,
         echo=request.dialect == dialect,
+        tool_names={sent: own for own, sent in names.items()},
     )

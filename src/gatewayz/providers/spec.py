@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gatewayz.core.secrets import Secret
 
@@ -25,6 +25,11 @@ ErrorClass = Literal[
     "server",
     "cancelled",
 ]
+
+
+MINIMAX_HISTORY = {"(?i)minimax-?m": "think_tags"}
+MISTRAL_IDS = {r"(?i)(^|[/_-])(mi[sx]tral|ministral|codestral|devstral|magistral|pixtral)": 9}
+"""Models whose templates are so, whoever serves them."""
 
 
 class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +61,8 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     extra_body_by_model: dict[str, dict[str, Any]] = {}
     extra_body_with_streamed_tools: dict[str, Any] = {}
     drop_message_fields: tuple[str, ...] = ()
+    drop_inside: tuple[str, ...] = ()
+    """Fields that are refused inside messages, their parts and tools."""
     flatten_content: bool = False
     """Content must be text; a list of text parts is refused."""
     inline_images_only: bool = False
@@ -75,8 +82,23 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "together",
     ] = "none"
     effort_by_model: dict[str, dict[str, str]] = {}
+    efforts: tuple[str, ...] = ("none", "low", "medium", "high")
+    """Words that `reasoning_effort` takes; of another one the nearest is sent."""
+    efforts_by_model: dict[str, tuple[str, ...]] = {}
     reasoning_history: str = ""
-    """Field in which earlier thinking is sent back; empty: it is left out."""
+    """Field in which earlier thinking is sent back, `think_tags` for the text between `<think>`
+    tags; empty: it is left out."""
+    reasoning_history_by_model: dict[str, str] = field(
+        default_factory=lambda: dict(MINIMAX_HISTORY)
+    )
+    """MiniMax-M2, tool calling guide: "thinking content must be preserved completely", wherever it
+    is served; its template reads the tags."""
+    thoughts_required: str = ""
+    """Regular expression of models that refuse a call of a tool in the history without its thought,
+    unless thinking is off."""
+    tool_id_length_by_model: dict[str, int] = field(default_factory=lambda: dict(MISTRAL_IDS))
+    """Letters and digits that an id of a tool call has: Mistral's templates refuse others ("must be
+    a-z, A-Z, 0-9, with a length of 9"), wherever they are served."""
     stream_usage: Literal["include_usage", "always"] = "include_usage"
     """`always`: usage comes unasked, and `stream_options` may be refused."""
     think: Literal["", "tags", "open"] = ""

@@ -14,13 +14,24 @@ from gatewayz.core.requests import Capability, Request
 from gatewayz.dialects.kit.costly_fields import CostlyUse
 from gatewayz.dialects.kit.native import untranslatable
 from gatewayz.dialects.registry import UPSTREAMS
-from gatewayz.providers.model_ids import dialect_for
+from gatewayz.providers.model_ids import dialect_for, native_id
 from gatewayz.providers.quirks import why_not_served
 from gatewayz.providers.spec import Provider
 from gatewayz.routing.rules import ProviderLock, lockout_reason
 
 PRICE_NAMES = {"prompt": "input", "completion": "output", "image": "images", "request": "requests"}
 """What `provider.max_price` calls a bucket (openrouter.ai/docs, provider routing)."""
+
+
+CAPABILITY_LACKS: dict[Capability, str] = {
+    Capability.TOOLS: "takes no tools",
+    Capability.IMAGES: "takes no images",
+    Capability.AUDIO: "takes no audio",
+    Capability.FILES: "takes no files",
+    Capability.CHOICES: "gives one answer a call (`n` is 1)",
+    Capability.JSON_SCHEMA: "follows no JSON schema",
+}
+"""What a model cannot do, as the end of a sentence that begins with it."""
 
 
 class OfferRequirements(NamedTuple):
@@ -77,13 +88,13 @@ def _incapability_reason(offer: Offer, provider: Provider, requirements: OfferRe
     if offer.can is not None:
         missing |= needs - offer.can
     if missing:
-        return f"it has no {', '.join(sorted(missing))}"
+        return f"it {', '.join(CAPABILITY_LACKS[one] for one in sorted(missing))}"
     if offer.context is not None and requirements.context_tokens > offer.context:
         return f"its context of {offer.context} tokens is too small"
     return (
         _max_price_reason(offer, request)
         or untranslatable(request, dialect)
-        or why_not_served(request, provider.quirks)
+        or why_not_served(request, provider.quirks, native_id(offer.upstream_id, provider))
     )
 
 

@@ -61,6 +61,7 @@ class MessagesBlockReader:
         opened = OpenBlock(self._number, kind)
         if kind is Kind.TOOL:
             call_id, name = _string_field(block, "id"), _string_field(block, "name")
+            name = self._options.tool_names.get(name, name)
             events.append(BlockStarted(opened.number, kind, call_id, name))
         else:
             events.append(BlockStarted(opened.number, kind))

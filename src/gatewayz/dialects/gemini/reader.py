@@ -155,7 +155,9 @@ class _CandidateReader:
         )
         self._calls += 1
 
-        events.append(BlockStarted(block, Kind.TOOL, call_id, call.name or "", self.number))
+        name = call.name or ""
+        name = self._response.options.tool_names.get(name, name)
+        events.append(BlockStarted(block, Kind.TOOL, call_id, name, self.number))
         events.append(BlockDelta(block, arguments))
         events.append(BlockEnded(block, seal))
 

@@ -35,6 +35,7 @@ class DecodeOptions(Struct, frozen=True, kw_only=True):
     `reasoning_outside`: the count of completion tokens does not contain the reasoning.
     `error_path`: where a body of status 200 holds an error code. `choices`: how many answers the
     client wants. `echo`: hand on the source, because the client's dialect is the same.
+    `tool_names`: names that were sent → the client's own, where they differ.
 
     Example: `DecodeOptions(provider="minimax", error_path=("base_resp", "status_code"))`.
     """
@@ -46,6 +47,7 @@ class DecodeOptions(Struct, frozen=True, kw_only=True):
     error_path: tuple[str, ...] = ()
     choices: int = 1
     echo: bool = True
+    tool_names: dict[str, str] = {}
 
 
 class EncodeTarget(Struct, frozen=True, kw_only=True):

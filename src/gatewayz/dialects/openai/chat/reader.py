@@ -36,7 +36,7 @@ class ChoiceReader:
         self._options = options
         self._splitter = ThinkSplitter(inside=options.think == "open") if options.think else None
         self._prose: tuple[Kind, int] | None = None
-        self._tools = ToolCallReader(choice, numbers, options.provider)
+        self._tools = ToolCallReader(choice, numbers, options)
         self._bound_details: list[Any] = []
 
     def plain_text_delta(self, wire: ChatWireChoice) -> BlockDelta | None:

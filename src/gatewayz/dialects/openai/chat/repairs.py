@@ -71,7 +71,7 @@ def _repair_calls(calls: list[dict[str, Any]], repairs: dict[int, dict[str, Any]
             if value is REMOVE:
                 call.pop(name, None)
                 (call.get("function") or {}).pop("name", None)
-            elif name == "arguments":
-                call["function"] = {**(call.get("function") or {}), "arguments": value}
+            elif name in {"arguments", "name"}:
+                call["function"] = {**(call.get("function") or {}), name: value}
             else:
                 call[name] = value

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gatewayz.core.calls import CROCKFORD
 from gatewayz.core.events import BlockDelta, BlockEnded, BlockStarted, Event, Kind
+from gatewayz.dialects.kit.base import DecodeOptions
 from gatewayz.dialects.kit.jsontext import decode_lenient, encode_json
 from gatewayz.dialects.openai.chat.repairs import REMOVE
 from gatewayz.dialects.openai.chat.seals import tag_seals
@@ -44,13 +45,14 @@ class _ToolCall(Struct):
 class ToolCallReader:
     """The tool calls of one choice so far.
 
-    `numbers` gives the blocks of the answer their numbers; `provider` tags seals.
+    `numbers` gives the blocks of the answer their numbers.
     """
 
-    def __init__(self, choice: int, numbers: Iterator[int], provider: str) -> None:
+    def __init__(self, choice: int, numbers: Iterator[int], options: DecodeOptions) -> None:
         self._choice = choice
         self._numbers = numbers
-        self._provider = provider
+        self._provider = options.provider
+        self._client_names = options.tool_names
         self._calls: list[_ToolCall] = []
 
     def has_calls(self) -> bool:
@@ -82,6 +84,8 @@ class ToolCallReader:
         opened_before: int,
     ) -> Fields:
         name, arguments, repair = _name_and_arguments(piece)
+        if name in self._client_names:
+            name = repair["name"] = self._client_names[name]
         call = self._find(piece, name, opened_before)
         extra = self._tag_extra_content(piece, repair)
         if call is None:

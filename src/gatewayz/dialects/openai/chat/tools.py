@@ -5,13 +5,17 @@ from typing import Any
 from gatewayz.core.conversation import OpaqueTool, Tool, ToolChoice
 from gatewayz.core.requests import ResponseFormat
 from gatewayz.dialects.kit.fields import Fields
+from gatewayz.dialects.openai.chat.schema import format_name, function_parameters, may_be_strict
 from gatewayz.dialects.openai.chat.wire import NAME
 
-MAX_TOOLS = 256
+MAX_TOOLS = 1_024
+"""As many as in any dialect: the provider refuses what is too much for it."""
 DEFAULT_SEARCHES = 10
 """Searches of a tool that the provider runs: what a question usually takes at the most."""
 SEARCH_TOOLS = ("web_search", "web_browser", "x_search", "browser_search", "live_search")
 MODES = ("auto", "none", "required")
+FORCED_MODES = frozenset({"required", "named"})
+"""Choices that mean nothing without tools."""
 
 
 def tools_from_wire(fields: Fields) -> tuple[Tool | OpaqueTool, ...]:
@@ -38,14 +42,19 @@ def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
     )
 
 
-def tool_to_wire(tool: Tool | OpaqueTool) -> dict[str, Any]:
+def tool_to_wire(tool: Tool | OpaqueTool, *, same_dialect: bool) -> dict[str, Any]:
+    """The tool; a schema that comes from another dialect as OpenAI takes it."""
     if isinstance(tool, OpaqueTool):
         return tool.value
+    parameters, strict = tool.parameters, tool.strict
+    if not same_dialect:
+        parameters = function_parameters(parameters)
+        strict = strict and may_be_strict(parameters)
     optional = {
         "name": tool.name,
         "description": tool.description or None,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
+        "parameters": parameters,
+        "strict": strict,
     }
     function = {key: value for key, value in optional.items() if value is not None}
     inner = tool.extra.get("function", {})
@@ -121,14 +130,23 @@ def format_from_wire(fields: Fields) -> ResponseFormat | None:
     fields.raise_missing("response_format.type")
 
 
-def format_to_wire(format_: ResponseFormat) -> dict[str, Any]:
+def format_to_wire(format_: ResponseFormat, *, same_dialect: bool) -> dict[str, Any]:
+    """The answer's format; what another dialect has no word for is filled in.
+
+    Other dialects follow a schema to the letter, which OpenAI only does where it is `strict`.
+    """
     if format_.kind != "json_schema":
         return {"type": format_.kind}
+    name, strict = format_.name, format_.strict
+    if not same_dialect:
+        name = format_name(name, format_.schema)
+        if strict is None and may_be_strict(format_.schema):
+            strict = True
     optional = {
-        "name": format_.name,
+        "name": name,
         "description": format_.description or None,
         "schema": format_.schema,
-        "strict": format_.strict,
+        "strict": strict,
     }
     inner = {key: value for key, value in optional.items() if value is not None}
     return {"type": "json_schema", "json_schema": inner}
