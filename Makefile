@@ -117,3 +117,4 @@ docs: $(VENV)/.dev ## Write docs/reference anew from the code
 	@$(BIN)/gatewayz settings --schema > docs/reference/settings.schema.json
 	@$(BIN)/python -c "from gatewayz.observe.metrics import render_metrics_reference; print(render_metrics_reference(), end='')" > docs/reference/metrics.md
 	@$(BIN)/python -c "from gatewayz.providers.reference import providers_reference; print(providers_reference(), end='')" > docs/reference/providers.md
+	@$(BIN)/python -c "from gatewayz.providers.changes_reference import changes_reference; print(changes_reference(), end='')" > docs/guides/what-changes.md

@@ -9,6 +9,7 @@ import yaml
 
 from gatewayz.core.faults import Fault
 from gatewayz.observe.metrics import FAMILIES, render_metrics_reference
+from gatewayz.providers.changes_reference import changes_reference
 from gatewayz.providers.reference import providers_reference
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.settings import Settings, catalog_sources_from_settings, load_settings
@@ -166,6 +167,7 @@ def test_every_setting_is_described_and_none_is_left_over():
         ("settings.schema.json", render_settings_schema),
         ("metrics.md", render_metrics_reference),
         ("providers.md", providers_reference),
+        ("../guides/what-changes.md", changes_reference),
     ],
 )
 def test_the_reference_is_what_the_code_says(file, render):

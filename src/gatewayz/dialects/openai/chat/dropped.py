@@ -3,6 +3,7 @@
 DROPPED: dict[str, str] = {
     "seal": "state that one provider sealed can be opened by no other",
     "tool_choice": "tool_choice is 'none', 'auto', 'required', a named tool or allowed_tools",
+    "parallel_tool_calls": "'parallel_tool_calls' is only allowed when 'tools' are specified",
     "tools": "tools are functions and custom tools; server tools of other dialects are neither",
     "content": "content parts are text, image_url, input_audio and file",
 }
