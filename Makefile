@@ -43,7 +43,7 @@ test: $(if $(ARGS),$(VENV)/.dev,check) ## Everything that proves the product (mi
 test-unit: $(VENV)/.dev ## What needs no database and no socket (seconds)
 	@$(PYTEST) tests/unit tests/property tests/tidy $(IN_PARALLEL) -m "not long" $(ARGS)
 
-test-clients: $(VENV)/clients/.installed ## Agents that people run, against a real gateway (a minute)
+test-clients: $(VENV)/clients/.installed ## Agents and SDKs that people run, against a real gateway (a minute)
 	@$(PYTEST) tests/clients $(ARGS)
 
 test-mutants: $(VENV)/.dev ## Plant mistakes in money, routing, limits and rights, and count those that the tests notice (ten minutes)
