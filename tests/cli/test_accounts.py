@@ -23,10 +23,12 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
     )
     gatewayz("accounts", "rules", "Acme", "--limit", "account_rpm=5", "--models", "a/one, a/two")
     gatewayz("accounts", "markup", "Acme", "250")
+    gatewayz("accounts", "caching", "Acme", "auto")
     gatewayz("accounts", "suspend", "Acme")
     shown = gatewayz.json("accounts", "show", "Acme")
     assert shown["rules"] == {"limits": {"account_rpm": 5}, "models": ["a/one", "a/two"]}
     assert (shown["markup_bp"], shown["status"]) == (250, "suspended")
+    assert shown["caching"] == "auto"
     gatewayz("accounts", "resume", account["id"])
     gatewayz("accounts", "billing", "Acme", "--billing", "prepaid")
     assert [
@@ -45,6 +47,7 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         (["accounts", "create", "X", "--id", "house"], "There is an account 'house' already"),
         (["accounts", "show", "nobody"], "There is no account 'nobody'"),
         (["accounts", "markup", "house", "2%"], "A markup is a number of basis points"),
+        (["accounts", "caching", "house", "always"], "Caching is auto or off, not 'always'"),
         (["accounts", "rules", "house", "--limit", "rpm=5"], "There is no limit 'rpm'"),
         (["accounts", "rules", "house", "--limit", "key_rpm=many"], "'key_rpm=many' is no limit"),
         (["users", "create", "eve"], "no e-mail address"),
@@ -118,6 +121,8 @@ def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
     )
     assert is_well_formed(key["secret"])
     gatewayz("budgets", "set", "1.50", "--per", "day", "--key", key["id"])
+    gatewayz("keys", "caching", key["id"], "off")
+    assert gatewayz.json("keys", "show", key["id"])["caching"] == "off"
     shown = gatewayz.json("keys", "show", key["id"])
     assert (shown["limits"], shown["addresses"], shown["models"], shown["state"]) == (
         {"key_rpm": 60},
@@ -128,7 +133,7 @@ def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
     assert shown["budget"]["limit"] == 1_500_000_000
     assert "secret" not in shown
     rotated = gatewayz.json("keys", "rotate", key["id"], "--keep", "1h")
-    assert rotated["limits"] == {"key_rpm": 60}
+    assert (rotated["limits"], rotated["caching"]) == ({"key_rpm": 60}, "off")
     assert gatewayz.json("keys", "show", rotated["id"])["budget"]["limit"] == 1_500_000_000
     gatewayz("keys", "revoke", key["id"])
     assert "There is no active key" in gatewayz("keys", "revoke", key["id"], status=2)

@@ -19,6 +19,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos, usd_text
 from gatewayz.core.pagination import Cursor, Page
 from gatewayz.core.renamed import current_limits
+from gatewayz.core.requests import CACHING_WORDS
 from gatewayz.ledger.values import Billing
 from gatewayz.limits.rules import ACCOUNT_LIMITS, validate_limits
 from gatewayz.store.sql.database import Database
@@ -59,6 +60,7 @@ class Account(Struct, frozen=True, kw_only=True):
     status: Status
     markup_bp: int | None = None
     rules: AccountRules = AccountRules()
+    caching: str = ""
     created_ms: int = 0
     paid: int = 0
     promo: int = 0
@@ -80,6 +82,7 @@ def _account_from_row(row: Mapping[str, Any]) -> Account:
         status=row["status"],
         markup_bp=row["markup_bp"],
         rules=parse_rules(row["rules"]),
+        caching=row["caching"],
         created_ms=row["created_ms"],
         paid=row["paid"],
         promo=row["promo"],
@@ -275,6 +278,22 @@ async def set_rules(transaction: ControlTransaction, account: str, rules: Accoun
     """Limits and models of all the account's keys. Faults: `bad_request`, `not_found`."""
     validate_limits(rules.limits, ACCOUNT_LIMITS)
     await _update_account(transaction, account, "account.rules", {"rules": json_text(rules)})
+
+
+async def set_caching(transaction: ControlTransaction, account: str, caching: str) -> None:
+    """Whether prompts of the account are marked for caching, where neither key nor request says:
+    `auto` or `off`. Faults: `bad_request`, `not_found`.
+    """
+    check_caching(caching)
+    own = caching if caching == "auto" else ""
+    await _update_account(transaction, account, "account.caching", {"caching": own})
+
+
+def check_caching(caching: str) -> None:
+    """Faults: `bad_request` for another word than `auto` and `off`."""
+    if caching not in CACHING_WORDS:
+        words = " or ".join(CACHING_WORDS)
+        raise Fault("bad_request", f"Caching is {words}, not {caching[:40]!r}.", param="caching")
 
 
 async def _update_account(

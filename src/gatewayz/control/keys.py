@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.control import budgets
 from gatewayz.control.access import OwnerFilter
+from gatewayz.control.accounts import check_caching
 from gatewayz.control.audit import AuditEvent
 from gatewayz.control.json_columns import json_text, parse_limits, parse_texts
 from gatewayz.control.key_checks import check_addresses, check_owner, check_scopes
@@ -49,6 +50,7 @@ class KeySpec(Struct, frozen=True, kw_only=True):
     limits: Mapping[str, int] = {}
     expires_ms: int | None = None
     bootstrap: bool = False
+    caching: str = ""
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -71,6 +73,7 @@ class Key(Struct, frozen=True, kw_only=True):
     revoked_ms: int | None = None
     bootstrap: bool = False
     pepper: str = ""
+    caching: str = ""
 
     def state(self, now_ms: int) -> str:
         """Active, revoked or expired."""
@@ -82,7 +85,8 @@ class Key(Struct, frozen=True, kw_only=True):
 class KeyUpdate(Struct, frozen=True, kw_only=True):
     """What of a key shall change; what is `None` stays.
 
-    `expires` says that its end changes too, to `expires_ms` or to none.
+    `expires` says that its end changes too, to `expires_ms` or to none; an empty `caching` is the
+    account's.
     Example: KeyUpdate(name="ci", expires=True)
     """
 
@@ -92,6 +96,7 @@ class KeyUpdate(Struct, frozen=True, kw_only=True):
     limits: Mapping[str, int] | None = None
     expires_ms: int | None = None
     expires: bool = False
+    caching: str | None = None
 
 
 def key_from_row(row: Mapping[str, Any]) -> Key:
@@ -111,6 +116,7 @@ def key_from_row(row: Mapping[str, Any]) -> Key:
         revoked_ms=row["revoked_ms"],
         bootstrap=row["bootstrap"],
         pepper=row["pepper_id"],
+        caching=row["caching"],
     )
 
 
@@ -153,7 +159,7 @@ async def update_key(
     # A key that has expired may be renamed: its old end is not checked again.
     _check_key(new, transaction.clock.wall_ms() if changes.expires else 0)
 
-    row = {"name": new.name, "expires_ms": new.expires_ms}
+    row = {"name": new.name, "expires_ms": new.expires_ms, "caching": new.caching}
     row |= {name: json_text(getattr(new, name)) for name in ("models", "addresses", "limits")}
     event = AuditEvent(action="key.change", subject=key_id, account=account, detail=changed)
     async with transaction.begin_change(event) as connection:
@@ -167,7 +173,8 @@ def apply_update(key: Key, changes: KeyUpdate) -> Key:
 
 
 def _changed_fields(changes: KeyUpdate) -> dict[str, Any]:
-    named = {name: getattr(changes, name) for name in ("name", "models", "addresses", "limits")}
+    fields = ("name", "models", "addresses", "limits", "caching")
+    named = {name: getattr(changes, name) for name in fields}
     changed = {name: value for name, value in named.items() if value is not None}
     if changes.expires:
         changed["expires_ms"] = changes.expires_ms
@@ -288,6 +295,7 @@ def generate_key(transaction: ControlTransaction, spec: KeySpec) -> tuple[str, K
         limits=dict(spec.limits),
         expires_ms=spec.expires_ms,
         bootstrap=spec.bootstrap,
+        caching=spec.caching,
     )
     _check_key(unnamed, transaction.clock.wall_ms())
     return _generate_key_like(transaction, unnamed)
@@ -299,6 +307,8 @@ def _check_key(key: Key, now_ms: int) -> None:
     if len(key.name) > MAX_NAME_CHARS:
         raise Fault("bad_request", f"A key's name has at most {MAX_NAME_CHARS} characters.")
     validate_limits(key.limits, KEY_LIMITS)
+    if key.caching:
+        check_caching(key.caching)
     if key.expires_ms is not None and key.expires_ms <= now_ms:
         raise Fault("bad_request", "A key cannot expire in the past.")
     if len(key.models) > MAX_MODELS or len(key.addresses) > MAX_ADDRESSES:
@@ -353,6 +363,7 @@ async def insert_key(connection: AsyncConnection, key: Key, digest: str) -> None
         "expires_ms": key.expires_ms,
         "created_ms": key.created_ms,
         "bootstrap": key.bootstrap,
+        "caching": key.caching,
     }
     await connection.execute(insert(API_KEYS).values(row))
 
@@ -361,6 +372,8 @@ def key_event(action: str, key: Key) -> AuditEvent:
     """The audit entry of a new key: what may be seen of it, and what it may do."""
     named = ("shown", "name", "scopes", "user", "models", "addresses", "limits", "expires_ms")
     detail = {name: getattr(key, name) for name in named}
+    if key.caching:
+        detail["caching"] = key.caching
     return AuditEvent(action=action, subject=key.id, account=key.account, detail=detail)
 
 

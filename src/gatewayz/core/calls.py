@@ -55,7 +55,8 @@ class Principal(Struct, frozen=True):
     only be lower. `addresses` are the networks that the key may be used from (none: from anywhere);
     `markup_bp` is the account's own markup in basis points, in the place of the offers'. `origins`
     are those of the pages that a token may be used from; a token calls as its key does, and has its
-    key's id.
+    key's id. `caching` is `auto` where prompts are marked for caching unless a request says
+    otherwise.
 
     Example: `Principal("acme", "01JX…", billing="prepaid", key_limits=(("key_rpm", 60),))`
     """
@@ -73,6 +74,7 @@ class Principal(Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     markup_bp: int | None = None
     origins: tuple[str, ...] = ()
+    caching: str = ""
 
 
 class Call(Struct, frozen=True, kw_only=True):

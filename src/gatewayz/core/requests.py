@@ -35,6 +35,9 @@ from gatewayz.core.usage import Usage
 CONVERSATION_PREFIX_CHARS = 1_024
 """Characters of a text by which a conversation is known again."""
 
+CACHING_WORDS = ("auto", "off")
+"""What a request, a key and an account may say of `caching`."""
+
 Surface = Literal["chat", "image", "embedding", "count"]
 """What is asked for; an upstream role says which of these it serves."""
 

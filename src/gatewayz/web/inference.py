@@ -16,7 +16,7 @@ from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import CallRefused, Warned
 from gatewayz.core.faults import Fault
-from gatewayz.core.requests import Surface
+from gatewayz.core.requests import ChatRequest, Surface
 from gatewayz.core.text_bounds import check_models
 from gatewayz.dialects.kit.base import ClientRole
 from gatewayz.dialects.kit.jsontext import MAX_VALUES, check_structure
@@ -159,6 +159,8 @@ class Inference:
                 raise Fault("bad_request", "Missing required parameter: 'model'.", param="model")
             request = replace(request, model=model)
 
+        if isinstance(request, ChatRequest) and not request.caching and principal.caching:
+            request = replace(request, caching=principal.caching)
         check_models(request.model, request.models)
         key = idempotency_key(inbound.headers)
         now = self._clock.now()

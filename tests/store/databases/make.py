@@ -79,6 +79,7 @@ async def fill_accounts(store: Store, transaction: ControlTransaction) -> None:
     )
     rules = AccountRules(limits={"account_rpm": 500}, models=MODELS)
     await accounts.set_rules(transaction, "acme", rules)
+    await accounts.set_caching(transaction, "acme", "auto")
     user = await users.create_user(transaction, "acme", "eve@acme.example", "admin", "Eve")
 
     spec = keys.KeySpec(account="acme", user=user.id, name="ci", limits={"key_rpm": 60})

@@ -185,6 +185,24 @@ def set_markup(
     )
 
 
+@app.command("caching")
+def set_caching(
+    account: str = Account,
+    caching: str = typer.Argument(
+        help="auto: mark prompts for caching where the model caches by mark; or off."
+    ),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Let the gateway mark an account's prompts for caching, or not."""
+    _change_account(
+        config,
+        data_dir,
+        account,
+        lambda transaction, account_id: accounts.set_caching(transaction, account_id, caching),
+    )
+
+
 @app.command("rules")
 def set_rules(
     account: str = Account,

@@ -55,6 +55,9 @@ def create(
         [], "--limit", help="A limit below the account's: key_rpm=60, key_per_day, key_concurrency."
     ),
     expires: str = typer.Option("", "--expires", help="When it ends: 30d, 12h, 2030-01-31."),
+    caching: str = typer.Option(
+        "", "--caching", help="Mark its prompts for caching: auto, or off; else as its account."
+    ),
     only_print: bool = typer.Option(
         False, "--print", help="Print a key without storing it anywhere."
     ),
@@ -79,6 +82,7 @@ def create(
             addresses=parse_list(addresses),
             limits=parse_limits(limit),
             expires_ms=parse_time_ms(expires, ctx.now_ms) if expires else None,
+            caching=caching,
         )
         return await keys.create_key(ctx.transaction, spec)
 
@@ -155,6 +159,24 @@ def show(key_id: str, as_json: bool = Json, config: str = Config, data_dir: str 
         return _key_row(key, ctx.now_ms) | {"budget": budget}
 
     print_fields(run_with_store(config, data_dir, work), as_json=as_json)
+
+
+@app.command("caching")
+def set_caching(
+    key_id: str,
+    caching: str = typer.Argument(help="auto, off, or account: as its account says."),
+    config: str = Config,
+    data_dir: str = DataDir,
+) -> None:
+    """Let the gateway mark a key's prompts for caching, or not."""
+
+    async def work(ctx: AdminContext) -> None:
+        account_id = await keys.account_of_key(ctx.database, key_id)
+        changes = keys.KeyUpdate(caching="" if caching == "account" else caching)
+        await keys.update_key(ctx.transaction, account_id, key_id, changes)
+
+    run_with_store(config, data_dir, work)
+    print_note(f"{key_id} is changed; running gateways know within two seconds.")
 
 
 @app.command("revoke")

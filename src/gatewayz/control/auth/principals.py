@@ -51,10 +51,12 @@ def _select_keys() -> Select[Any]:
             API_KEYS.c.models,
             API_KEYS.c.addresses,
             API_KEYS.c.limits,
+            API_KEYS.c.caching,
             USERS.c.role,
             ACCOUNTS.c.billing,
             ACCOUNTS.c.markup_bp,
             ACCOUNTS.c.rules,
+            ACCOUNTS.c.caching.label("account_caching"),
             _has_budget(key_subject("") + API_KEYS.c.id).label("key_budget"),
             _has_budget(account_subject("") + API_KEYS.c.account_id).label("account_budget"),
             exists().where(end_user_budget).label("end_user_budget"),
@@ -163,6 +165,7 @@ def _key_from_row(row: Any) -> ActiveKey:
         account_limits=tuple(sorted(rules.limits.items())),
         addresses=parse_texts(row.addresses),
         markup_bp=row.markup_bp,
+        caching=row.caching or row.account_caching,
     )
     return ActiveKey(row.id, row.digest, row.pepper_id, row.expires_ms, principal)
 

@@ -8,7 +8,7 @@ here.
 from collections.abc import Mapping
 from typing import Any
 
-from gatewayz.core.requests import ChatRequest, ResponseFormat, Sampling
+from gatewayz.core.requests import CACHING_WORDS, ChatRequest, ResponseFormat, Sampling
 from gatewayz.dialects.anthropic.block_writer import MessagesBlockWriter
 from gatewayz.dialects.anthropic.messages import (
     build_messages,
@@ -26,7 +26,7 @@ from gatewayz.dialects.anthropic.tools import (
 )
 from gatewayz.dialects.anthropic.wire import NAME
 from gatewayz.dialects.kit.base import Draft, EncodeTarget
-from gatewayz.dialects.kit.cache_marks import CACHING_WORDS, MARKS, add_cache_marks
+from gatewayz.dialects.kit.cache_marks import MARKS, add_cache_marks
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.kit.jsontext import encode_json, parse_client_object

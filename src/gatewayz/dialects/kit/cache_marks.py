@@ -7,13 +7,9 @@ the system and the tools end, and where it ended a turn ago, which the call befo
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
-Caching = Literal["", "auto", "off"]
-"""`auto`: the gateway marks what can be cached; `off`: it does not, whatever the key says; empty
-where nothing is said."""
-CACHING_WORDS: tuple[Caching, ...] = ("auto", "off")
 MARK = "cache_control"
 MARKS = frozenset({MARK})
 MAX_MARKS = 4

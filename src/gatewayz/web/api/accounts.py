@@ -37,6 +37,11 @@ Models = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=1_000)
 ]
 
+Caching = Annotated[
+    Literal["auto", "off"],
+    Field(description="auto: prompts are marked for caching where the model caches by mark"),
+]
+
 
 class AccountView(ResponseModel):
     """An account. `balance` is what calls can spend; `paid` may be below zero on a credit line."""
@@ -59,6 +64,7 @@ class AccountView(ResponseModel):
     markup_bp: int | None
     limits: dict[str, int]
     models: list[str]
+    caching: Caching
     created_ms: int
 
 
@@ -81,6 +87,7 @@ class UpdateAccountRequest(RequestModel):
     markup_bp: Markup | None = None
     limits: AccountLimits | None = None
     models: Models | None = None
+    caching: Caching | None = None
 
 
 def account_view(account: Account) -> AccountView:
@@ -101,6 +108,7 @@ def account_view(account: Account) -> AccountView:
         markup_bp=account.markup_bp,
         limits=account.rules.limits,
         models=list(account.rules.models),
+        caching="auto" if account.caching == "auto" else "off",
         created_ms=account.created_ms,
         **amounts,
     )
@@ -135,7 +143,7 @@ async def get_any_account(ctx: Ctx, id: Id) -> AccountView:
 
 
 async def update_account(ctx: Ctx, id: Id, body: UpdateAccountRequest) -> AccountView:
-    """Change an account's name, status, billing, markup, limits or models."""
+    """Change an account's name, status, billing, markup, limits, models or caching."""
     account = await accounts.get_account(ctx.database, id)
     fields = body.model_fields_set
     if body.credit_line is not None and body.billing is None:
@@ -155,6 +163,8 @@ async def update_account(ctx: Ctx, id: Id, body: UpdateAccountRequest) -> Accoun
         await accounts.set_rules(ctx.transaction, id, rules)
     if "markup_bp" in fields:
         await accounts.set_markup(ctx.transaction, id, body.markup_bp)
+    if body.caching is not None:
+        await accounts.set_caching(ctx.transaction, id, body.caching)
     if body.name is not None:
         await accounts.rename_account(ctx.transaction, id, body.name)
     if body.status is not None:

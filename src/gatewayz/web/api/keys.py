@@ -45,6 +45,11 @@ Limits = Annotated[
     Field(description="Calls a minute, a day, at once: below the account's"),
 ]
 
+Caching = Annotated[
+    Literal["auto", "off"],
+    Field(description="Whether prompts are marked for caching; null: as the account says"),
+]
+
 
 class KeyView(ResponseModel):
     """A key without its secret, of which `key` shows a part. Empty lists restrict nothing."""
@@ -60,6 +65,7 @@ class KeyView(ResponseModel):
     models: list[str]
     addresses: list[str]
     limits: dict[str, int]
+    caching: Caching | None
     expires_ms: int | None
     created_ms: int
     revoked_ms: int | None
@@ -80,6 +86,7 @@ class CreateKeyRequest(RequestModel):
     models: Models = []
     addresses: Addresses = []
     limits: Limits = {}
+    caching: Caching | None = None
     expires_ms: Moment | None = None
 
 
@@ -90,6 +97,7 @@ class UpdateKeyRequest(RequestModel):
     models: Models | None = None
     addresses: Addresses | None = None
     limits: Limits | None = None
+    caching: Caching | None = None
     expires_ms: Moment | None = None
 
 
@@ -125,6 +133,7 @@ def _key_fields(key: Key, now_ms: int) -> dict[str, Any]:
         "key": key.shown,
         "state": key.state(now_ms),
         "limits": key.limits,
+        "caching": key.caching or None,
     }
 
 
@@ -139,6 +148,7 @@ def key_spec(account: str, body: CreateKeyRequest) -> KeySpec:
         addresses=tuple(body.addresses),
         limits=_plain_limits(body.limits),
         expires_ms=body.expires_ms,
+        caching=body.caching or "",
     )
 
 
@@ -152,6 +162,8 @@ def key_update(body: UpdateKeyRequest) -> KeyUpdate:
         expires_ms=body.expires_ms,
         # Null is a value here: the key shall never expire.
         expires="expires_ms" in body.model_fields_set,
+        # So it is here: the key shall do as its account does.
+        caching=(body.caching or "") if "caching" in body.model_fields_set else None,
     )
 
 
@@ -274,7 +286,7 @@ async def get_key(ctx: Ctx, id: Id) -> KeyView:
 
 
 async def update_key(ctx: Ctx, id: Id, body: UpdateKeyRequest) -> KeyView:
-    """Change a key's name, models, addresses, limits or end."""
+    """Change a key's name, models, addresses, limits, caching or end."""
     old, changes = await _get_manageable_key(ctx, id), key_update(body)
     if "operator" not in ctx.principal.scopes:
         bounds = delegation.bounds_of(keys.apply_update(old, changes))
@@ -319,7 +331,7 @@ async def get_any_key(ctx: Ctx, id: Id) -> KeyView:
 
 
 async def update_any_key(ctx: Ctx, id: Id, body: UpdateKeyRequest) -> KeyView:
-    """Change the name, models, addresses, limits or end of a key of any account."""
+    """Change the name, models, addresses, limits, caching or end of a key of any account."""
     account = await keys.account_of_key(ctx.database, id)
     key = await keys.update_key(ctx.transaction, account, id, key_update(body))
     return key_view(key, ctx.now_ms)

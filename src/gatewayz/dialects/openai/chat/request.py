@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gatewayz.core.requests import ChatRequest, Effort, Sampling
+from gatewayz.core.requests import CACHING_WORDS, ChatRequest, Effort, Sampling
 from gatewayz.dialects.kit.base import Draft, EncodeTarget
-from gatewayz.dialects.kit.cache_marks import CACHING_WORDS, MARKS
+from gatewayz.dialects.kit.cache_marks import MARKS
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.kit.jsontext import parse_client_object

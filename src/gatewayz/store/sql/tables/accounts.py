@@ -14,8 +14,11 @@ ACCOUNTS = Table(
     optional_number("markup_bp"),
     json("rules", "{}"),
     number("created_ms"),
+    text("caching"),
 )
-"""`rules`: limits and models that hold for the whole account, as `AccountRules` in JSON."""
+"""`rules`: limits and models that hold for the whole account, as `AccountRules` in JSON; `caching`
+is `auto` where its prompts are marked for caching.
+"""
 
 USERS = Table(
     "users",
@@ -50,11 +53,13 @@ API_KEYS = Table(
     number("created_ms"),
     optional_number("revoked_ms"),
     flag("bootstrap"),
+    text("caching"),
     Index("api_keys_account", "account_id", "id"),
 )
 """A key: its digest, what may be shown of it, and what it may do.
 
-`addresses` are the networks that it may be used from.
+`addresses` are the networks that it may be used from; `caching` is `auto`, `off`, or empty for its
+account's.
 """
 
 TOKENS = Table(
