@@ -210,7 +210,7 @@ async def test_a_price_set_by_api_holds_for_the_next_call_and_can_be_taken_back(
     offer = {"model": "made/here", **FREE_PLACE, "context": 1000}
     model = await operator.request("PUT", "/admin/offers", offer)
     assert [(row["upstream_id"], row["context"]) for row in model["offers"]] == [("hello", 1000)]
-    assert (await caller.chat(model="made/here")).status == 503
+    assert (await caller.chat(model="made/here")).status == 404
     for usd in ("3.00", "4.00"):
         price = await operator.request(
             "POST", "/admin/prices", {**FREE_PLACE, "price": {"input": usd, "output": "6.00"}}
@@ -226,7 +226,7 @@ async def test_a_price_set_by_api_holds_for_the_next_call_and_can_be_taken_back(
     assert (await operator.request("DELETE", "/admin/prices?provider=first&upstream_id=hello"))[
         "price"
     ] is None
-    assert (await caller.chat(model="made/here")).status == 503
+    assert (await caller.chat(model="made/here")).status == 404
     assert (
         await operator.request(
             "PUT",

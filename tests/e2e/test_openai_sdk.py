@@ -418,7 +418,10 @@ async def test_usage_that_makes_no_sense_is_repaired(gateway, scene):
 
 async def test_models_are_listed_and_found(tmp_path):
     async with run_gateway(
-        tmp_path, models=[model_with_offers(("first", "echo"), model="family/model-1")]
+        tmp_path,
+        models=[
+            model_with_offers(("first", "echo"), model="family/model-1") | {"aliases": ["alias"]}
+        ],
     ) as gateway:
         listed = [model.id async for model in gateway.client().models.list()]
         assert listed[0] == "family/model-1"

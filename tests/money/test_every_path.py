@@ -27,7 +27,6 @@ def models():
         model_with_offers(("first", scene), model=f"m/{scene}") for scene in (*SCENES, "fault-500")
     ]
     for one in found:
-        one["aliases"] = []
         one["offers"][0]["price"] = PRICE
     return found
 

@@ -207,11 +207,11 @@ async def test_a_refused_call_leaves_a_record_and_one_that_was_too_fast_or_unkno
             statuses.append(caught.value.status_code)
         with pytest.raises(openai.AuthenticationError):
             await complete_chat(here.client(api_key="gw_live_nobody"))
-        assert statuses == [402, 503, 404, 429, 429]
+        assert statuses == [402, 404, 404, 429, 429]
         await here.wait_until_idle()
         assert [(one.status, one.fault, one.cost) for one in await here.calls()] == [
             (402, "insufficient_credit", 0),
-            (503, "unpriced", 0),
+            (404, "unpriced", 0),
             (404, "unknown_model", 0),
         ]
         assert here.upstream.requests == here.upstream.requests.__class__()

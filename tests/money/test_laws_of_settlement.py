@@ -27,7 +27,8 @@ from gatewayz.ledger.orders import ExtendOrder, HoldOrder, MoveOrder, ReleaseOrd
 from gatewayz.ledger.values import Budget, Wallet, period_start_ms
 from gatewayz.ports.books import Hold
 from gatewayz.providers.spec import Provider
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.candidates import Candidate
+from gatewayz.routing.plan import Plan
 from gatewayz.store.sql.ledger.journal import DiskJournal
 from gatewayz.store.sql.ledger.records import RecordRows
 from tests.support.clocks import ManualClock

@@ -94,7 +94,7 @@ def model_with_offers(
         {"provider": provider, "upstream_id": upstream, "price": PRICE, **more}
         for provider, upstream in rows
     ]
-    return {"id": model, "aliases": ["alias"], "offers": listed}
+    return {"id": model, "offers": listed}
 
 
 def _with_simulator_url(url: str, value: Any) -> Any:

@@ -20,7 +20,8 @@ from gatewayz.engine.health import AttemptPermit, Health
 from gatewayz.engine.retry_budget import RetryBudget
 from gatewayz.providers.spec import Credential, Provider
 from gatewayz.routing.breaker import Breaker, LeaseOwner, Signal, admit, after_attempt, state_of
-from gatewayz.routing.plan import Candidate, OfferHealth, Plan
+from gatewayz.routing.candidates import Candidate, OfferHealth
+from gatewayz.routing.plan import Plan
 from gatewayz.routing.rules import BreakerRule, RoutingRules
 from gatewayz.routing.verdict import RetryState, verdict
 from tests.support.clocks import ManualClock

@@ -29,7 +29,8 @@ from gatewayz.ledger.values import Wallet
 from gatewayz.ports.books import Hold
 from gatewayz.providers.registry import provider_rows
 from gatewayz.providers.spec import Provider, Quirks
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.candidates import Candidate
+from gatewayz.routing.plan import Plan
 from tests.support.examples import examples
 
 DOLLAR = 10**9

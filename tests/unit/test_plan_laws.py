@@ -9,7 +9,8 @@ from gatewayz.core.conversation import Message, Text
 from gatewayz.core.faults import Fault
 from gatewayz.core.requests import ChatRequest, RoutingPreferences
 from gatewayz.providers.spec import Provider
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
 from tests.support.prices import price_from_usd
 

@@ -25,7 +25,8 @@ from gatewayz.routing.breaker import (
     is_degraded,
     state_of,
 )
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth, wait_fault
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import BreakerRule, ProviderLock, RoutingRules
 from gatewayz.routing.verdict import RetryState, fault_for_client, verdict
 from tests.support.examples import examples
@@ -369,8 +370,9 @@ def test_when_all_are_open_the_nearest_is_the_last_resort():
     health = Calm(a=OfferHealth(usable=False, wait_s=90), b=OfferHealth(usable=False, wait_s=40))
     plan = build_planner("m/m", ["a", "b"]).plan(chat_request("m/m"), HOUSE, health)
     assert plan.candidates == ()
-    assert plan.retry_after_s == 40
+    assert wait_fault("m/m", plan.waiting, "", health).retry_after_s == 40
     assert plan.last_resort.provider.id == "b"
+    assert plan.queue == (plan.last_resort,)
 
 
 def test_affinity_keeps_a_conversation_where_it_was():
@@ -388,22 +390,6 @@ def test_what_an_offer_cannot_do_excludes_it():
     with pytest.raises(Fault, match="tools") as caught:
         planner.plan(chat_request("m/m", tools=(Tool("f"),)), HOUSE, Calm())
     assert caught.value.kind == "unsupported"
-
-
-def test_a_prompt_that_is_too_long_excludes_small_contexts():
-    with pytest.raises(Fault, match="context"):
-        build_planner("m/m", ["a"], context=10).plan(
-            chat_request("m/m", max_output=50), HOUSE, Calm()
-        )
-
-
-def test_an_unpriced_model_is_refused_but_to_the_house():
-    catalog = Catalog([], {"a": build_provider("a")})
-    planner = Planner(catalog, RoutingRules(), lambda: 0.5)
-    assert order(planner.plan(chat_request("a/model"), HOUSE, Calm())) == ["a"]
-    with pytest.raises(Fault, match="price: {input") as caught:
-        planner.plan(chat_request("a/model"), Principal("x", "k", billing="prepaid"), Calm())
-    assert caught.value.kind == "unpriced"
 
 
 @pytest.mark.parametrize(
@@ -513,7 +499,7 @@ def test_a_plan_has_no_duplicates_respects_locks_and_someone_survives(
     ]
     assert len(seen) == len(set(seen))
     assert {name for name, _ in seen} == set(allowed) - out
-    assert seen or plan.retry_after_s == 5
+    assert seen or wait_fault(model, plan.waiting, "", health).retry_after_s == 5
 
 
 @pytest.mark.parametrize("kind", FAULTS)

@@ -176,7 +176,7 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "an offer of the last resort is not held",
         "settlement",
         CEILING,
-        "candidates = plan.candidates or (plan.last_resort and (plan.last_resort,)) or ()",
+        "candidates = plan.queue",
         "candidates = plan.candidates",
         LAWS,
     ),

@@ -32,7 +32,8 @@ from gatewayz.core.money import DEARER_BUCKETS, FALLBACKS, Price, cost
 from gatewayz.core.requests import ChatRequest, ImageRequest, Request
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.providers.registry import provider_rows, providers_from
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
 
 POPULAR = 200

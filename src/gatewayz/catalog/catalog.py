@@ -115,9 +115,12 @@ class Catalog:
             )
         return resolved
 
-    def suggestion(self, text: str) -> str:
-        """What may have been meant, to go on a sentence with; empty when there is nothing."""
-        ids = self.index.similar_names.closest(text, MAX_SUGGESTIONS)
+    def suggestion(self, text: str, refused: str = "") -> str:
+        """What may have been meant, but for the model that is refused, to go on a sentence with;
+        empty when there is nothing.
+        """
+        near = self.index.similar_names.closest(text, MAX_SUGGESTIONS + bool(refused))
+        ids = [id for id in near if id != refused][:MAX_SUGGESTIONS]
         return f"; near it: {', '.join(ids)}" if ids else ""
 
 

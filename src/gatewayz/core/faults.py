@@ -46,7 +46,7 @@ FAULTS: dict[str, FaultRule] = {
     "unknown_route": FaultRule(404),
     "not_found": FaultRule(404),
     "wrong_method": FaultRule(405),
-    "unpriced": FaultRule(503),
+    "unpriced": FaultRule(404),
     "insufficient_credit": FaultRule(402),
     "credit_held": FaultRule(429),
     "rate_limited": FaultRule(429),

@@ -41,9 +41,10 @@ from gatewayz.providers.error_classes import classify, clean_fault
 from gatewayz.providers.request import RequestOptions, build_request
 from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential
 from gatewayz.routing.breaker import LeaseOwner
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.candidates import Candidate, elsewhere_first, wait_fault
+from gatewayz.routing.plan import Plan
 from gatewayz.routing.rules import Deadlines, RoutingRules
-from gatewayz.routing.verdict import RetryState, fault_for_client, parameters_to_drop, verdict
+from gatewayz.routing.verdict import RetryState, last_fault, parameters_to_drop, verdict
 
 MAX_BUFFERED_FRAMES = 4_096
 """Frames without content before the commit; a provider that sends more is broken."""
@@ -75,7 +76,7 @@ class Attempts:
         """Batches of the candidate that committed; the client's fault is raised when none did."""
         call, progress = state.call, state.progress
         plan = state.plan or Plan(model=call.request.model, candidates=())
-        queue = list(plan.candidates) if plan.last_resort is None else [plan.last_resort]
+        queue = list(plan.queue)
 
         try:
             while (attempt := self._next_attempt(queue, plan, state)) is not None:
@@ -101,7 +102,9 @@ class Attempts:
                 self._decide_next(candidate, queue, progress)
         finally:
             self._record_suspects(progress)
-        raise _fault_without_answer(plan, progress)
+        model, account = call.request.model or plan.model, call.principal.account
+        asked = plan.candidates or plan.waiting
+        raise last_fault(progress.faults, wait_fault(model, asked, account, self._health))
 
     def _next_attempt(
         self, queue: list[Candidate], plan: Plan, state: CallState
@@ -194,6 +197,8 @@ class Attempts:
         """Decides what follows the fault that the last attempt ended in."""
         fault = progress.faults[-1]
         tried = RetryState(progress.failed_attempts, progress.dropped_parameters)
+        if fault.rule.breaker == "count":
+            queue[:] = elsewhere_first(queue, candidate.provider.id)
         match verdict(fault, tried, self._rules.attempts):
             case "stop":
                 queue.clear()
@@ -388,11 +393,3 @@ class UpstreamClient:
             # Nobody else knows these steps yet: their connection is broken here.
             await steps.__aexit__(type(error), error, error.__traceback__)
             raise
-
-
-def _fault_without_answer(plan: Plan, progress: CallProgress) -> Fault:
-    """What the client is told when no candidate has committed."""
-    if progress.faults:
-        return fault_for_client(progress.faults)
-    message = "No provider of this model can be asked now; wait and try again."
-    return Fault("unavailable", message, retry_after_s=plan.retry_after_s or 1.0)

@@ -26,7 +26,8 @@ from gatewayz.engine.usage_meter import UsageMeter
 from gatewayz.ports.books import Hold
 from gatewayz.ports.limiter import Decision
 from gatewayz.ports.replays import StoredReply
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.candidates import Candidate
+from gatewayz.routing.plan import Plan
 
 
 class CallProgress:

@@ -19,7 +19,7 @@ from gatewayz.core.money import Nanos, Price, cost
 from gatewayz.core.usage import Usage
 from gatewayz.engine.output_limits import OutputKind, OutputTerms
 from gatewayz.ports.books import Hold
-from gatewayz.routing.plan import Candidate
+from gatewayz.routing.candidates import Candidate
 
 EXTEND_AT = 0.8
 """How much of a step is delivered before the next one is held."""

@@ -17,7 +17,7 @@ from gatewayz.core.events import (
     Stop,
 )
 from gatewayz.core.faults import Fault
-from gatewayz.routing.plan import Candidate
+from gatewayz.routing.candidates import Candidate
 
 FRAME_BYTES = 256
 """Of a frame and its events, beside what they say."""

@@ -51,7 +51,7 @@ from gatewayz.ports.books import Books
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.limiter import Decision, Limiter
 from gatewayz.ports.replays import Replays, StoredReply
-from gatewayz.routing.plan import Planner
+from gatewayz.routing.plan import Planner, PlanRefusal
 
 MAX_AFFINITIES = 50_000
 """Conversations whose offer is remembered; the one that spoke longest ago is forgotten first."""
@@ -206,7 +206,11 @@ class Gateway:
         state.admitted = True
         state.conversation = _conversation_id(call)
         affinity = self._affinities.get(state.conversation, "")
-        state.plan = self._planner.plan(call.request, call.principal, self._health, affinity)
+        try:
+            state.plan = self._planner.plan(call.request, call.principal, self._health, affinity)
+        except PlanRefusal as refusal:
+            state.plan = refusal.plan
+            raise
         estimate = state.estimate = CallEstimate(call)
         state.hold = await self._books.hold(call, estimate.ceiling(state.plan))
         state.plan = estimate.limit_outputs(state.plan, state.hold)

@@ -27,7 +27,8 @@ from gatewayz.routing.breaker import (
     is_degraded,
     state_of,
 )
-from gatewayz.routing.plan import Candidate, OfferHealth, Rng
+from gatewayz.routing.candidates import Candidate, OfferHealth
+from gatewayz.routing.plan import Rng
 from gatewayz.routing.rules import RoutingRules
 
 MAX_SUBJECTS = 20_000
@@ -115,9 +116,9 @@ class Health:
             return OfferHealth(why="its breaker wants a probe", latency_ms=latency_ms)
         ends = {"open": breaker.open_until, "cooling": breaker.cool_until}
         until = ends.get(state, breaker.probe_until)
-        return OfferHealth(
-            usable=False, why=f"its breaker is {state}", wait_s=max(until - now, 0.0)
-        )
+        limited = state == "cooling"
+        why = "its provider asked to wait" if limited else f"its breaker is {state}"
+        return OfferHealth(usable=False, why=why, wait_s=max(until - now, 0.0), limited=limited)
 
     def admit(self, candidate: Candidate, caller: LeaseOwner) -> AttemptPermit | None:
         """A permit, or nothing when a breaker refuses now; takes the lease of a probe."""

@@ -34,7 +34,8 @@ from gatewayz.engine.usage_bounds import MAX_OUTPUT_TOKENS, OutputBound
 from gatewayz.ports.books import Hold
 from gatewayz.providers.body_step import value_for_model
 from gatewayz.providers.quirks import DEFAULT_LIMIT_TOKENS
-from gatewayz.routing.plan import Candidate, Plan
+from gatewayz.routing.candidates import Candidate
+from gatewayz.routing.plan import Plan
 
 LEAST_TOKENS = 256
 """An answer that may have fewer tokens is of no use: the call is refused instead."""
@@ -134,7 +135,7 @@ class CallEstimate:
 
     def ceiling(self, plan: Plan) -> Ceiling:
         """What the call may cost at the dearest candidate; nothing where none has a price."""
-        candidates = plan.candidates or (plan.last_resort and (plan.last_resort,)) or ()
+        candidates = plan.queue
         terms = {id(one): one for one in map(self.terms, candidates) if one is not None}
         ceilings = [one.ceiling() for one in terms.values()]
         if not ceilings:

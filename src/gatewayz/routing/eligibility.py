@@ -1,9 +1,10 @@
-"""Eligibility: why an offer is no candidate for a request.
+"""Eligibility: why an offer is no candidate for a request, and what kind of reason that is.
 
-Each reason is a few words that a client may read.
+Each reason is a few words. Those of kind `off`, `locked` and `unpriced` are the operator's affair,
+and no customer reads them.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gatewayz.catalog.catalog import ResolvedModel
 from gatewayz.catalog.offers import Offer
@@ -32,10 +33,28 @@ CAPABILITY_LACKS: dict[Capability, str] = {
     Capability.JSON_SCHEMA: "follows no JSON schema",
 }
 """What a model cannot do, as the end of a sentence that begins with it."""
+ExclusionKind = Literal[
+    "off", "locked", "preference", "incapable", "too_small", "unpriced", "unpriced_use"
+]
+"""What a reason is about: what is set up here, the client's own wishes, what the request needs, the
+length of its prompt, the price of the model, or of something that the request uses."""
+
+
+class Exclusion(NamedTuple):
+    """Why an offer is no candidate.
+
+    Example: `Exclusion("preference", "not in provider.only")`
+    """
+
+    kind: ExclusionKind
+    why: str
 
 
 class OfferRequirements(NamedTuple):
     """A request with what it needs of an offer, worked out once for all of them.
+
+    `context_tokens` is an estimate, by which offers are preferred; `least_tokens` is what the prompt
+    has in any case, by which they are refused.
 
     Example: `OfferRequirements(request, needs=frozenset({Capability.TOOLS}), context_tokens=8_200)`
     """
@@ -43,24 +62,40 @@ class OfferRequirements(NamedTuple):
     request: Request
     needs: frozenset[Capability]
     context_tokens: int
+    least_tokens: int = 0
     buckets_in_use: frozenset[str] = frozenset()
     costly_uses: tuple[CostlyUse, ...] = ()
 
 
-def exclusion_reason(
+def exclusion(
     offer: Offer,
     provider: Provider,
     model: ResolvedModel,
     requirements: OfferRequirements,
     lock: ProviderLock,
-) -> str:
-    """Why the offer may not or cannot serve the request; empty when it can."""
-    preferences = requirements.request.preferences
+) -> Exclusion | None:
+    """Why the offer may not or cannot serve the request; nothing when it can."""
     if provider.off:
-        return f"off: {provider.off}"
+        return Exclusion("off", f"off: {provider.off}")
     locked = "" if model.pinned else lockout_reason(lock, provider)
     if locked:
-        return locked
+        return Exclusion("locked", locked)
+    if why := _preference_reason(provider, requirements.request):
+        return Exclusion("preference", why)
+    if why := _incapability_reason(offer, provider, requirements):
+        return Exclusion("incapable", why)
+    if offer.context is not None and requirements.least_tokens > offer.context:
+        return Exclusion("too_small", f"its context of {offer.context} tokens is too small")
+    return None
+
+
+def fits(offer: Offer, requirements: OfferRequirements) -> bool:
+    """Whether the request fits the offer's context by the estimate, which may be wrong."""
+    return offer.context is None or requirements.context_tokens <= offer.context
+
+
+def _preference_reason(provider: Provider, request: Request) -> str:
+    preferences = request.preferences
     if preferences.only and provider.id not in preferences.only:
         return "not in provider.only"
     if provider.id in preferences.ignore:
@@ -70,7 +105,7 @@ def exclusion_reason(
         return "not in provider.order, and fallbacks are not allowed"
     if preferences.zdr or preferences.data_collection == "deny":
         return "its data policy is not known"
-    return _incapability_reason(offer, provider, requirements)
+    return ""
 
 
 def _incapability_reason(offer: Offer, provider: Provider, requirements: OfferRequirements) -> str:
@@ -89,8 +124,6 @@ def _incapability_reason(offer: Offer, provider: Provider, requirements: OfferRe
         missing |= needs - offer.can
     if missing:
         return f"it {', '.join(CAPABILITY_LACKS[one] for one in sorted(missing))}"
-    if offer.context is not None and requirements.context_tokens > offer.context:
-        return f"its context of {offer.context} tokens is too small"
     return (
         _max_price_reason(offer, request)
         or untranslatable(request, dialect)
@@ -108,14 +141,14 @@ def _max_price_reason(offer: Offer, request: Request) -> str:
     return ""
 
 
-def pricing_reason(
+def pricing_exclusion(
     offer: Offer, provider: Provider, principal: Principal, requirements: OfferRequirements
-) -> str:
-    """Why the offer cannot be sold to this principal; empty when it can."""
+) -> Exclusion | None:
+    """Why the offer cannot be sold to this principal; nothing when it can."""
     # An account for one's own use is never refused: its calls are booked without a price until
     # there is one.
     if principal.billing == "house":
-        return ""
+        return None
     if offer.price is None or not _is_sellable(offer.price):
         quarantined = (
             f" (its listed price is quarantined: {offer.quarantine_reason})"
@@ -123,14 +156,13 @@ def pricing_reason(
             else ""
         )
         example = price_config_example(offer, requirements.request.surface)
-        return f"unpriced{quarantined}; to price it: {example}"
+        return Exclusion("unpriced", f"unpriced{quarantined}; to price it: {example}")
     why = why_unpriced(offer, requirements.buckets_in_use)
-    if why or not requirements.costly_uses:
-        return why
-    use = first_unpriced_use(
-        offer, _uses_at(offer, provider, requirements), provider.quirks.field_costs
-    )
-    return "" if use is None else f"'{use.param}' {use.cost.why}, which has no price there"
+    if not why and requirements.costly_uses:
+        uses = _uses_at(offer, provider, requirements)
+        use = first_unpriced_use(offer, uses, provider.quirks.field_costs)
+        why = "" if use is None else f"'{use.param}' {use.cost.why}, which has no price there"
+    return Exclusion("unpriced_use", why) if why else None
 
 
 def _uses_at(

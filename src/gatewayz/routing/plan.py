@@ -6,9 +6,8 @@ an offer exists that is allowed and on, at least one candidate survives or the p
 come back.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -21,48 +20,41 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import cost
 from gatewayz.core.requests import Request
 from gatewayz.dialects.kit.costly_fields import uses_in
-from gatewayz.dialects.kit.native import find_native_part, refusal_details
-from gatewayz.providers.spec import Credential, Provider
-from gatewayz.routing.eligibility import OfferRequirements, exclusion_reason, pricing_reason
-from gatewayz.routing.rules import ProviderLock, RoutingRules, position, provider_rank
+from gatewayz.routing.candidates import (
+    Candidate,
+    HealthView,
+    OfferHealth,
+    candidate_health,
+    deduplicate,
+    within_bound,
+)
+from gatewayz.routing.eligibility import (
+    Exclusion,
+    OfferRequirements,
+    exclusion,
+    fits,
+    pricing_exclusion,
+)
+from gatewayz.routing.refusals import Reason, no_offer_fault
+from gatewayz.routing.rules import (
+    ProviderLock,
+    RoutingRules,
+    lockout_reason,
+    position,
+    provider_rank,
+)
 
 LOCK_CACHE_SIZE = 10_000
 Rng = Callable[[], float]
 """Random numbers in [0, 1): an argument, so that a test can say what is drawn."""
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
-    """An offer considered for this call, with the credential to use; `credential` is `None` where
-    none is needed.
-
-    `output_limit`: the tokens of each answer that its provider is told to keep within, because no
-    more is paid for; the offer's `max_output` is the same then. `None` where the call sets it.
-    """
-
-    offer: Offer
-    provider: Provider
-    credential: Credential | None = None
-    output_limit: int | None = None
-
-
-class Reason(Struct, frozen=True):
-    """Why a candidate stands where it stands, or why an offer was left out.
-
-    Example: `Reason("groq", "llama-3.3-70b", is_candidate=False, why="not in provider.only")`
-    """
-
-    provider: str
-    upstream_id: str
-    is_candidate: bool
-    why: str
-
-
 class Plan(Struct, frozen=True, kw_only=True):
     """Candidates in order, with reasons, and the canonical `model`.
 
-    When all breakers are open `candidates` is empty, `retry_after_s` says when the first may be
-    probed, and `last_resort` is that one: it may be tried once a second, so that a recovery is
-    noticed.
+    When nobody may be asked now, `candidates` is empty and `waiting` has those who are to be asked
+    later. `last_resort` is the one of them whose breaker is the nearest to its end: it may be tried
+    once a second, so that a recovery is noticed.
 
     Example: `Plan(model="openai/gpt-4o", candidates=(at_openai, at_openrouter), reasons=(…))`
     """
@@ -70,29 +62,27 @@ class Plan(Struct, frozen=True, kw_only=True):
     model: str
     candidates: tuple[Candidate, ...]
     reasons: tuple[Reason, ...] = ()
-    retry_after_s: float | None = None
+    waiting: tuple[Candidate, ...] = ()
     last_resort: Candidate | None = None
 
-
-class OfferHealth(Struct, frozen=True):
-    """How an offer or a credential does now. `wait_s` is until its breaker lets a probe through.
-
-    Example: `OfferHealth(usable=False, why="its breaker is open", wait_s=41.5)`
-    """
-
-    usable: bool = True
-    degraded: bool = False
-    why: str = ""
-    wait_s: float = 0.0
-    latency_ms: float = 0.0
+    @property
+    def queue(self) -> tuple[Candidate, ...]:
+        """Those who are asked, in order."""
+        return self.candidates if self.last_resort is None else (self.last_resort,)
 
 
-class HealthView(Protocol):
-    """What a plan reads of health."""
+class PlanRefusal(Fault):
+    """No offer can be asked at all; `plan` has the reasons."""
 
-    def offer_health(self, provider: str, upstream_id: str, account: str = "") -> OfferHealth: ...
-
-    def credential_health(self, provider: str, credential: str) -> OfferHealth: ...
+    def __init__(self, fault: Fault, plan: Plan) -> None:
+        super().__init__(
+            fault.kind,
+            fault.message,
+            param=fault.param,
+            overflow=fault.overflow,
+            details=fault.details,
+        )
+        self.plan = plan
 
 
 class Planner:
@@ -112,30 +102,61 @@ class Planner:
 
         `affinity`: the offer that served this conversation before, as `provider/id`.
 
-        Faults: `unknown_model`, `forbidden`, `unsupported`, `unpriced`, `unavailable`.
+        Faults: `unknown_model`, `forbidden`, `unsupported`, `too_long`, `unpriced`: what they say
+        holds until somebody changes something.
         """
         names = (request.model, *(name for name in request.models if name != request.model))
         models = [self._resolve(name, request, principal) for name in names]
+        requirements = OfferRequirements(
+            request,
+            request.needs(),
+            request.context_tokens(),
+            request.least_context_tokens(),
+            buckets_in_use(request),
+            uses_in(request),
+        )
         reasons: list[Reason] = []
         candidates: list[Candidate] = []
         for model in models:
-            _require_model_access(model, principal)
+            self._require_model_access(model, principal)
             _require_served_kind(model)
-            eligible = self._eligible_candidates(model, request, principal, reasons)
+            eligible = self._eligible_candidates(model, requirements, principal, reasons)
             candidates += self._order_candidates(
                 eligible, model, request, health, affinity, reasons
             )
         if not candidates:
-            raise _no_candidate_fault(models[0], request, reasons)
+            raise self._refusal(models, request, principal, reasons)
 
         usable, waiting = _split_by_health(candidates, principal.account, health, reasons)
-        wait_s, last_resort = min(waiting, key=lambda item: item[0], default=(0.0, None))
+        # Whoever asked us to wait is left alone; whoever failed may be found well again.
+        probes = [item for item in waiting if not item[0].limited]
+        nearest = min(probes, key=lambda item: item[0].wait_s, default=None)
         return Plan(
             model=models[0].model,
-            candidates=_deduplicate(usable)[: self._rules.max_candidates],
+            candidates=within_bound(deduplicate(usable), self._rules.max_candidates),
             reasons=tuple(reasons),
-            retry_after_s=None if usable else wait_s,
-            last_resort=None if usable else last_resort,
+            waiting=() if usable else tuple(candidate for _, candidate in waiting),
+            last_resort=None if usable or nearest is None else nearest[1],
+        )
+
+    def _refusal(
+        self,
+        models: list[ResolvedModel],
+        request: Request,
+        principal: Principal,
+        reasons: list[Reason],
+    ) -> PlanRefusal:
+        offers = [offer for model in models for offer in model.offers]
+        fault = no_offer_fault(
+            request.model or models[0].model,
+            request,
+            principal,
+            reasons,
+            offers,
+            self._catalog.suggestion(request.model, models[0].model),
+        )
+        return PlanRefusal(
+            fault, Plan(model=models[0].model, candidates=(), reasons=tuple(reasons))
         )
 
     def check_access(self, request: Request, principal: Principal) -> None:
@@ -145,48 +166,52 @@ class Planner:
         """
         if principal.models:
             for name in (request.model, *request.models):
-                _require_model_access(self._resolve(name, request, principal), principal)
+                self._require_model_access(self._resolve(name, request, principal), principal)
 
     def _resolve(self, name: str, request: Request, principal: Principal) -> ResolvedModel:
-        """What a name means; to the house, one that nobody knows is an id at the provider that is
-        preferred, or at the default. To whoever pays it would have no price: it does not exist.
+        """What a name means; one that nobody knows is an id at the one provider that the request
+        wants, or to the house at the operator's default. Nobody's brand goes to another house.
         """
-        defaults = self._rules.default_providers
-        try:
+        resolved = self._catalog.find(name)
+        if resolved is not None:
+            return resolved
+        only = request.preferences.only
+        default = self._rules.default_providers.get(request.surface, "")
+        id = only[0] if len(only) == 1 else default if principal.billing == "house" else ""
+        provider = self._catalog.providers.get(id)
+        if provider is None or provider.off or lockout_reason(self._lock_for(name), provider):
             return self._catalog.resolve(name)
-        except Fault:
-            default = defaults.get(request.surface, "")
-            id = next(iter(request.preferences.only), default)
-            provider = self._catalog.providers.get(id) if request.surface in defaults else None
-            if provider is None or provider.off or principal.billing != "house":
-                raise
-            return self._catalog.resolve(f"{id}/{name}")
+        return self._catalog.resolve(f"{id}/{name}")
+
+    def _require_model_access(self, model: ResolvedModel, principal: Principal) -> None:
+        """Faults: `forbidden` for a model that the key's list names in no spelling."""
+        if principal.models and model.model not in principal.models:
+            spellings = map(self._catalog.find, principal.models)
+            if not any(other is not None and other.model == model.model for other in spellings):
+                raise Fault(
+                    "forbidden", f"This key may not use the model '{model.model}'.", param="model"
+                )
 
     def _eligible_candidates(
-        self, model: ResolvedModel, request: Request, principal: Principal, reasons: list[Reason]
+        self,
+        model: ResolvedModel,
+        requirements: OfferRequirements,
+        principal: Principal,
+        reasons: list[Reason],
     ) -> list[Candidate]:
         """The offers that can serve the request; those that cannot leave a reason."""
         lock = self._lock_for(model.model)
-        requirements = OfferRequirements(
-            request,
-            request.needs(),
-            request.context_tokens(),
-            buckets_in_use(request),
-            uses_in(request),
-        )
         eligible: list[Candidate] = []
         for offer in model.offers:
             provider = self._catalog.providers[offer.provider]
-            why = exclusion_reason(offer, provider, model, requirements, lock) or pricing_reason(
+            excluded = exclusion(offer, provider, model, requirements, lock) or pricing_exclusion(
                 offer, provider, principal, requirements
             )
-            if why:
-                reasons.append(
-                    Reason(offer.provider, offer.upstream_id, is_candidate=False, why=why)
-                )
-            else:
+            if excluded is None:
                 eligible.append(Candidate(offer=offer, provider=provider))
-        return eligible
+            else:
+                reasons.append(_left_out(offer, excluded))
+        return _prefer_fitting(eligible, requirements, reasons)
 
     def _order_candidates(
         self,
@@ -261,9 +286,26 @@ class Planner:
         ]
 
 
-def _require_model_access(model: ResolvedModel, principal: Principal) -> None:
-    if principal.models and model.model not in principal.models:
-        raise Fault("forbidden", f"This key may not use the model '{model.model}'.", param="model")
+def _left_out(offer: Offer, excluded: Exclusion) -> Reason:
+    return Reason(
+        offer.provider, offer.upstream_id, is_candidate=False, why=excluded.why, kind=excluded.kind
+    )
+
+
+def _prefer_fitting(
+    eligible: list[Candidate], requirements: OfferRequirements, reasons: list[Reason]
+) -> list[Candidate]:
+    """Those whose context holds the request by the estimate; all of them where none does, because
+    an estimate is no reason to refuse.
+    """
+    fitting = [candidate for candidate in eligible if fits(candidate.offer, requirements)]
+    if not fitting or len(fitting) == len(eligible):
+        return eligible
+    for candidate in eligible:
+        if not fits(candidate.offer, requirements):
+            why = f"its context of {candidate.offer.context} tokens may be too small"
+            reasons.append(_left_out(candidate.offer, Exclusion("too_small", why)))
+    return fitting
 
 
 def _require_served_kind(model: ResolvedModel) -> None:
@@ -297,62 +339,16 @@ def _preference_sort_value(request: Request, candidate: Candidate, health: Healt
 
 def _split_by_health(
     candidates: list[Candidate], account: str, health: HealthView, reasons: list[Reason]
-) -> tuple[list[Candidate], list[tuple[float, Candidate]]]:
-    """Those whose breakers let them through, and the others with the wait until their probe."""
+) -> tuple[list[Candidate], list[tuple[OfferHealth, Candidate]]]:
+    """Those whose breakers let them through, and the others with how they do."""
     usable: list[Candidate] = []
-    waiting: list[tuple[float, Candidate]] = []
+    waiting: list[tuple[OfferHealth, Candidate]] = []
     for candidate in candidates:
-        provider, upstream_id = candidate.provider.id, candidate.offer.upstream_id
-        standing = health.offer_health(provider, upstream_id, account)
-        if standing.usable and candidate.credential is not None:
-            standing = health.credential_health(provider, candidate.credential.id)
+        standing = candidate_health(candidate, account, health)
         if standing.usable:
             usable.append(candidate)
         else:
-            waiting.append((standing.wait_s, candidate))
+            provider, upstream_id = candidate.provider.id, candidate.offer.upstream_id
+            waiting.append((standing, candidate))
             reasons.append(Reason(provider, upstream_id, is_candidate=False, why=standing.why))
     return usable, waiting
-
-
-def _deduplicate(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Each offer with each credential once, where it stands first."""
-    first: dict[tuple[str, str, str], Candidate] = {}
-    for candidate in candidates:
-        credential = candidate.credential.id if candidate.credential is not None else ""
-        key = candidate.provider.id, candidate.offer.upstream_id, credential
-        first.setdefault(key, candidate)
-    return tuple(first.values())
-
-
-def _no_candidate_fault(model: ResolvedModel, request: Request, reasons: list[Reason]) -> Fault:
-    """Why no offer is left at all; a field that costs money comes first, because without it there
-    may be one.
-    """
-    for use in uses_in(request):
-        if any(reason.why.startswith(f"'{use.param}' ") for reason in reasons):
-            return Fault(
-                "unsupported",
-                f"'{use.param}' {use.cost.why}, and nobody who offers '{model.model}' here has a "
-                "price for that. Leave it out, or ask whoever runs this gateway to price it.",
-                param=use.param,
-                details=refusal_details(request, use.param),
-            )
-    part = find_native_part(request, {reason.why for reason in reasons})
-    if part is not None:
-        return Fault(
-            "unsupported",
-            f"'{part.param}' cannot be served by whoever offers '{model.model}' here: {part.why}.",
-            param=part.param,
-            details=part.details,
-        )
-    whys = "; ".join(
-        f"{reason.provider}: {reason.why}" for reason in reasons if not reason.is_candidate
-    )
-    if any(reason.why.startswith("unpriced") for reason in reasons):
-        return Fault(
-            "unpriced", f"'{model.model}' has no price and is not sold without one. {whys}"
-        )
-    message = f"No provider can serve '{model.model}' for this request"
-    if reasons and all(reason.why.startswith("off") for reason in reasons):
-        return Fault("unavailable", f"{message}: {whys}.")
-    return Fault("unsupported", f"{message}: {whys or 'nobody offers it'}.")

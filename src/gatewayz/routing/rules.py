@@ -72,7 +72,9 @@ DEFAULT_MODELS: dict[str, str | tuple[str, ...]] = {
 so that the key of one of them is enough.
 """
 DEFAULT_PROVIDERS = {"image": "deepinfra"}
-"""Surface → the provider of a model that is in no catalogue, under the id that the client gave."""
+"""Surface → the provider of a model that is in no catalogue, under the id that the client gave; not
+of a name whose lock keeps that provider out.
+"""
 
 UNLOCKED = ProviderLock("")
 

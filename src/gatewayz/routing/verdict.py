@@ -79,3 +79,15 @@ def fault_for_client(faults: Sequence[Fault]) -> Fault:
         provider=worst.provider,
         upstream=worst.upstream,
     )
+
+
+def last_fault(faults: Sequence[Fault], waiting: Fault | None) -> Fault:
+    """What the client is told when nobody has answered: what the attempts came to, with the time
+    until somebody can be asked again; or that, where nobody was asked.
+    """
+    if not faults:
+        return waiting or Fault("unavailable", "Nobody could be asked just now; try again.")
+    fault = fault_for_client(faults)
+    if waiting is not None and fault.retry_after_s is None:
+        fault.retry_after_s = waiting.retry_after_s
+    return fault

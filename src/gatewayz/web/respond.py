@@ -195,12 +195,20 @@ def call_headers(call_id: str) -> RawHeaders:
     return [(b"x-request-id", call_id.encode()), (b"request-id", call_id.encode())]
 
 
+PERMANENT_STATUSES = frozenset({400, 403, 404, 413})
+"""Statuses of what stays as it is until somebody changes something."""
+NO_RETRY: RawHeaders = [(b"x-should-retry", b"false")]
+"""What the official SDKs read before they look at the status."""
+
+
 def fault_headers(fault: Fault) -> RawHeaders:
-    """`Retry-After` where waiting helps, in whole seconds, at least one; what may be sent instead
-    where an encoding is refused.
+    """`Retry-After` where waiting helps, in whole seconds, at least one, and that it does not, else;
+    what may be sent instead where an encoding is refused.
     """
     if fault.kind == "unsupported_encoding":
         return [(b"accept-encoding", ACCEPTED.encode())]
+    if fault.rule.status in PERMANENT_STATUSES:
+        return NO_RETRY
     if fault.rule.status not in {429, 503} and fault.kind != "in_flight":
         return []
     wait_s = fault.retry_after_s if fault.retry_after_s is not None else 1.0

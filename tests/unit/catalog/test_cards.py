@@ -16,7 +16,8 @@ from gatewayz.core.money import FREE, Price, cost
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.providers.spec import Provider
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import ProviderLock, RoutingRules
 from tests.support.prices import price_from_usd
 

@@ -26,7 +26,8 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import DEARER_BUCKETS, FREE, price_from_pico, reprice
 from gatewayz.core.requests import ChatRequest, CountRequest, EmbeddingRequest, ImageRequest
 from gatewayz.providers.spec import Provider
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
 
 FIVE_MINUTES, ONE_HOUR = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}

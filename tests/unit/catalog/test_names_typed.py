@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatewayz.catalog.canonical_ids import family_rules
+from gatewayz.catalog.canonical_ids import family_of, family_rules
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.offers import Model, Offer
@@ -14,10 +14,13 @@ from gatewayz.catalog.operator_models import operator_models_from_settings
 from gatewayz.catalog.seed import seed_files, seed_names
 from gatewayz.catalog.settings import ModelSettings, OfferSettings
 from gatewayz.catalog.sources import CatalogSources, Listing
+from gatewayz.core.calls import Principal
 from gatewayz.core.faults import Fault
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import ProviderSettings
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
+from tests.unit.test_routing import Calm, chat_request
 
 RULES = RoutingRules()
 TABLE = [
@@ -83,6 +86,18 @@ def test_a_typed_name_means_its_model_or_is_refused_with_its_familys_first(text,
         assert meaning(text) == expected
 
 
+@pytest.mark.parametrize("text", [row[0] for row in TABLE])
+def test_a_typed_name_is_answered_to_who_pays_or_refused_for_good_with_its_familys_first(text):
+    planner = Planner(CATALOG, RULES, lambda: 0.5)
+    buyer = Principal("a", "k", billing="prepaid")
+    try:
+        assert planner.plan(chat_request(text), buyer, Calm()).candidates
+    except Fault as fault:
+        near = fault.message.partition("near it: ")[2]
+        assert (fault.rule.status, fault.retry_after_s) == (404, None)
+        assert near.startswith(f"{family_of(text) or 'anthropic'}/")
+
+
 @pytest.mark.parametrize(
     ("canonical", "spelling"),
     [
@@ -130,7 +145,6 @@ def test_a_model_of_its_own_house_is_the_model_with_everybody_who_serves_it(text
         ("together_ai/some/Thing", "together: some/Thing"),
         ("Groq/OpenAI/GPT-OSS-20B", "groq: openai/gpt-oss-20b"),
         ("ollama/gpt-oss:20b", "ollama: gpt-oss:20b"),
-        ("deepseek/deepseek-chat", "deepseek: deepseek-chat"),
         ("anthropic/claude-of-tomorrow", "anthropic: claude-of-tomorrow"),
     ],
 )

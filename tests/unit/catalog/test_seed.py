@@ -22,7 +22,8 @@ from gatewayz.core.money import MAX_PICO_PER_TOKEN, cost
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
 from gatewayz.providers.registry import provider_rows, providers_from
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
 
 SEED = seed_files()

@@ -14,7 +14,8 @@ from gatewayz.providers.headers import auth_headers
 from gatewayz.providers.listing_formats import is_moved, listing_formats, listing_url
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import ProviderSettings
-from gatewayz.routing.plan import OfferHealth, Planner
+from gatewayz.routing.candidates import OfferHealth
+from gatewayz.routing.plan import Planner
 from gatewayz.routing.rules import RoutingRules
 
 ROWS = provider_rows()

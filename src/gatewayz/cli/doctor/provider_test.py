@@ -19,7 +19,7 @@ from gatewayz.core.requests import ChatRequest
 from gatewayz.engine.attempts import UpstreamClient
 from gatewayz.engine.steps import AttemptInfo
 from gatewayz.providers.spec import Provider
-from gatewayz.routing.plan import Candidate
+from gatewayz.routing.candidates import Candidate
 from gatewayz.settings import DatabaseSettings, LoadedSettings, ObserveSettings
 from gatewayz.store.sql.database import MEMORY
 

@@ -41,7 +41,7 @@ ERRORS: dict[str, tuple[str, int | None]] = {
     "unknown_route": ("not_found_error", None),
     "not_found": ("not_found_error", None),
     "wrong_method": ("invalid_request_error", None),
-    "unpriced": ("api_error", None),
+    "unpriced": ("not_found_error", None),
     "insufficient_credit": ("billing_error", None),
     "credit_held": ("rate_limit_error", None),
     "rate_limited": ("rate_limit_error", None),

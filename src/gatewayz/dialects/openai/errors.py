@@ -23,7 +23,7 @@ ERRORS: dict[str, tuple[str, str | None]] = {
     "unknown_route": ("invalid_request_error", "unknown_url"),
     "not_found": ("invalid_request_error", "not_found"),
     "wrong_method": ("invalid_request_error", "method_not_supported"),
-    "unpriced": ("server_error", "unpriced"),
+    "unpriced": ("invalid_request_error", "unpriced"),
     "insufficient_credit": ("insufficient_quota", "insufficient_credit"),
     "credit_held": ("rate_limit_error", "credit_held"),
     "rate_limited": ("rate_limit_error", "rate_limit_exceeded"),

@@ -1,5 +1,6 @@
 """`/v1/calls`, `/admin/calls`: every call, with its attempts, usage, cost and bookings."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
@@ -192,9 +193,14 @@ def _cost_line_view(item: LineItem) -> CostLineView:
     )
 
 
-def call_detail(call_id: str, details: CallDetails) -> CallDetail:
-    """A call with everything that explains it."""
+ASKED = re.compile(r": (?:healthy|degraded), rank ")
+"""What is noted of a candidate; anything else says why somebody was none."""
+
+
+def call_detail(call_id: str, details: CallDetails, *, for_operator: bool) -> CallDetail:
+    """A call with everything that explains it; why an offer was left out is told to operators."""
     record, hold = details.record, details.hold
+    reasons = record.get("reasons", [])
     return CallDetail(
         id=call_id,
         call=call_view(record) if record else None,
@@ -202,7 +208,7 @@ def call_detail(call_id: str, details: CallDetails) -> CallDetail:
         upstream_id=record.get("upstream_id", ""),
         trace=record.get("trace", ""),
         dropped=record.get("dropped", []),
-        candidates=record.get("reasons", []),
+        candidates=[why for why in reasons if for_operator or ASKED.search(why)],
         attempts=[
             AttemptView(**{name: row[name] for name in AttemptView.model_fields})
             for row in details.attempts
@@ -292,14 +298,16 @@ async def _calls_response(
 async def get_call(ctx: Ctx, id: Id) -> CallDetail:
     """All that is known of a call, by any id that its client saw (`chatcmpl-…`, `x-request-id`)."""
     call_id = calls.parse_call_id(id)
-    return call_detail(call_id, await get_visible_call(ctx, call_id))
+    details = await get_visible_call(ctx, call_id)
+    return call_detail(call_id, details, for_operator="operator" in ctx.principal.scopes)
 
 
 async def get_any_call(ctx: Ctx, id: Id) -> CallDetail:
     """All that is known of a call of any account, by any id that its client saw."""
     call_id = calls.parse_call_id(id)
     account = await calls.account_of_call(ctx.database, call_id)
-    return call_detail(call_id, await calls.get_call(ctx.database, account, call_id))
+    details = await calls.get_call(ctx.database, account, call_id)
+    return call_detail(call_id, details, for_operator=True)
 
 
 async def get_visible_call(ctx: RequestContext, call_id: str) -> CallDetails:
