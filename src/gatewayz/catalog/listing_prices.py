@@ -51,6 +51,8 @@ class ListingBaseline(Struct, frozen=True):
     trusted: dict[OfferKey, tuple[Price, ...]] = {}
     contexts: dict[str, int] = {}
     """The longest context of each model, in tokens."""
+    package: dict[OfferKey, Offer] = {}
+    """What is known without any list: it is what a list takes nothing away from."""
 
 
 def baseline_from_models(
@@ -75,7 +77,8 @@ def baseline_from_models(
     }
     known: list[BucketRates] = []
     # A list that was believed must not widen the band by which the next ones are judged.
-    for offer in _all_offers(models if package is None else package):
+    known_without_lists = models if package is None else package
+    for offer in _all_offers(known_without_lists):
         if offer.price is not None and not offer.price.free:
             known.append(rates_from_price(offer.price))
             if package is not None:
@@ -88,6 +91,7 @@ def baseline_from_models(
         price_band(known),
         trusted,
         {name: model.context for name, model in models.items() if model.context},
+        {(offer.provider, offer.upstream_id): offer for offer in _all_offers(known_without_lists)},
     )
 
 

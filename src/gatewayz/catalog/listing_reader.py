@@ -13,8 +13,14 @@ from typing import Any
 import msgspec
 
 from gatewayz.catalog.canonical_ids import canonical_id, parse_native_id
+from gatewayz.catalog.fact_checks import (
+    known_modalities,
+    lost_parameters,
+    lost_words,
+    why_odd_context,
+    why_odd_output,
+)
 from gatewayz.catalog.kinds import ModelKind, kind_from_id, kind_from_words
-from gatewayz.catalog.limit_checks import why_odd_context, why_odd_output
 from gatewayz.catalog.listing_prices import ListingBaseline, ListingPrices
 from gatewayz.catalog.offers import Offer, capabilities
 from gatewayz.catalog.price_checks import without_implied_zeros
@@ -139,7 +145,7 @@ class _ListingReader:
         return native.removeprefix(self._form.strip)
 
     def _offer(self, row: JsonRow, native: str) -> Offer:
-        form, provider = self._form, self._provider.id
+        provider = self._provider.id
         before = self._baseline.offers.get((provider, native))
         model = (
             before.model
@@ -147,10 +153,11 @@ class _ListingReader:
             else canonical_id(provider, native, self._baseline.canonical_ids)
         )
         context, max_output = self._limits(row, model, before)
-        kind = None if before is not None else self._kind(row, native)
-        inputs = _parse_words(first_value(row, form.inputs))
-        outputs = _parse_words(first_value(row, form.outputs))
-        parameters = _parse_words(first_value(row, form.parameters))
+        package = self._baseline.package.get((provider, native))
+        kind = None if package is not None else self._kind(row, native)
+        inputs = self._inputs(row, package)
+        outputs = self._outputs(row, package)
+        parameters = self._parameters(row, package)
         return Offer(
             model=model,
             provider=provider,
@@ -165,6 +172,28 @@ class _ListingReader:
             parameters=parameters,
             quantization=parse_native_id(provider, native).quantization,
         )
+
+    def _inputs(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
+        """What may go in: what the list says, and what the package knows besides."""
+        listed = known_modalities(_parse_words(first_value(row, self._form.inputs)))
+        lost = lost_words(listed, package.inputs) if package is not None and listed else ()
+        self._ignored_facts["inputs"] += bool(lost)
+        return (*listed, *lost)
+
+    def _outputs(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
+        """What comes out: what the package knows, else what the list says."""
+        listed = known_modalities(_parse_words(first_value(row, self._form.outputs)))
+        if package is None or not listed:
+            return listed
+        self._ignored_facts["outputs"] += set(listed) != set(package.outputs)
+        return package.outputs
+
+    def _parameters(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
+        """What a request may carry; what the package knows that it can do, it can."""
+        listed = _parse_words(first_value(row, self._form.parameters))
+        lost = lost_parameters(listed, package.features) if package is not None and listed else ()
+        self._ignored_facts["parameters"] += bool(lost)
+        return (*listed, *lost)
 
     def _kind(self, row: JsonRow, native: str) -> ModelKind | None:
         """What the list says that the model does, else what its id says."""
@@ -222,7 +251,7 @@ class _ListingReader:
                 for name, count in self._unread_fields.most_common(MAX_UNREAD_FIELDS)
                 if name.isprintable()
             },
-            ignored_facts=dict(self._ignored_facts),
+            ignored_facts={name: count for name, count in self._ignored_facts.items() if count},
             memory=self.prices.memory,
         )
 

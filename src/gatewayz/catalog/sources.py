@@ -42,7 +42,8 @@ class Listing(
 
     `read_s` is Unix time. `doubt_reason` says why none of its prices is believed; `duplicate_rows`
     repeated an id, `unusable_rows` had none. `unread_fields` are those of its price objects that
-    nobody reads, with how many rows have them; `ignored_facts` counts limits that were not believed.
+    nobody reads, with how many rows have them; `ignored_facts` counts limits and
+    abilities that were not believed.
     `memory` has what each offer has cost, by upstream id. The data directory holds it under the
     shorter names.
     """

@@ -21,9 +21,11 @@ from gatewayz.catalog.price_memory import (
     OfferMemory,
     forget_newest,
 )
+from gatewayz.catalog.report import why_not_sold
 from gatewayz.catalog.seed import seed_files
 from gatewayz.catalog.sources import CatalogSources, Listing
 from gatewayz.core.money import Price, cost, price_from_pico
+from gatewayz.core.requests import Capability
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.providers.listing_formats import listing_formats
 from gatewayz.providers.registry import provider_rows, providers_from
@@ -85,8 +87,11 @@ class Reader:
         return offer.price if offer is not None else None
 
 
+FACTS = ("context_length", "top_provider", "architecture", "supported_parameters")
+
+
 def row(native, prompt="0.000001", completion="0.000002", **more):
-    facts = {key: more.pop(key) for key in ("context_length", "top_provider") if key in more}
+    facts = {key: more.pop(key) for key in FACTS if key in more}
     return {"id": native, "pricing": {"prompt": prompt, "completion": completion, **more}, **facts}
 
 
@@ -279,6 +284,58 @@ def test_an_output_longer_than_its_context_is_not_believed():
     listing = reader.read(row("nobody/one", context_length=8_192, top_provider=top))
     assert listing.offers[0].max_output is None
     assert listing.ignored_facts == {"max_output": 1}
+
+
+ALL_PARAMETERS = ["tools", "structured_outputs", "temperature"]
+
+
+@pytest.mark.parametrize(
+    "known", [GPT_4O, GPT_41, ("google/gemini-2.5-flash", "0.0000003", "0.0000025")]
+)
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "parameters", "ignored"),
+    [
+        (["text"], ["text"], ALL_PARAMETERS, {"inputs"}),
+        ([], ["text"], ["temperature"], {"parameters"}),
+        (["text", "image", "file"], ["text", "image"], ALL_PARAMETERS, {"outputs"}),
+        (["text", "image", "file"], ["audio"], ALL_PARAMETERS, {"outputs"}),
+        (["smell"], ["sight"], ["temperature"], {"parameters"}),
+        (["audio"], ["video"], ["logit_bias"], {"inputs", "outputs", "parameters"}),
+    ],
+)
+def test_a_list_takes_no_ability_away_and_adds_no_output(
+    known, inputs, outputs, parameters, ignored
+):
+    reader = Reader()
+    key = ("openrouter", known[0])
+    before = Catalog(PACKAGE.values(), PROVIDERS).index.offers_by_key[key]
+    facts = {"input_modalities": inputs, "output_modalities": outputs}
+    for _ in range(2):
+        listing = reader.read(row(*known, architecture=facts, supported_parameters=parameters))
+    assert set(listing.ignored_facts) >= ignored
+    after = Catalog(reader.models().values(), PROVIDERS).index.offers_by_key[key]
+    assert set(after.inputs) >= set(before.inputs)
+    assert after.outputs == before.outputs
+    needed = {Capability.IMAGES, Capability.TOOLS, Capability.JSON_SCHEMA}
+    assert after.can is None or after.can >= needed
+    assert why_not_sold(after) == ""
+
+
+def test_what_nobody_else_knows_of_a_model_its_list_says():
+    reader = Reader()
+    facts = {"input_modalities": ["text", "pdf", "smell"], "output_modalities": ["text"]}
+    listing = reader.read(row("nobody/one", architecture=facts, supported_parameters=["tools"]))
+    [offer] = listing.offers
+    assert (offer.inputs, offer.outputs) == (("text", "file"), ("text",))
+    assert offer.can == {Capability.CHOICES, Capability.FILES, Capability.TOOLS}
+
+
+def test_a_kind_that_a_list_told_once_is_told_again():
+    reader = Reader()
+    for _ in range(3):
+        reader.read(row("nobody/film-maker-video"), row("nobody/whisper-9"))
+    catalog = Catalog(reader.models().values(), PROVIDERS)
+    assert catalog.index.offers_by_key["openrouter", "nobody/whisper-9"].unserved_reason
 
 
 @pytest.mark.parametrize("name", ["claude-sonnet-4.5", "gpt-4o", "gpt-4o-2024-11-20", "grok-4"])

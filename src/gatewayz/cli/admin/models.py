@@ -1,6 +1,7 @@
 """`gatewayz models`: what can be asked for, what it costs, what is not callable and why."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,6 +142,9 @@ def show_report(loaded: LoadedSettings, *, as_json: bool) -> None:
     print(f"listed prices that are not believed: {len(listed)}")
     for name, price in listed[:MAX_QUARANTINED_SHOWN]:
         print(f"  {name}/{price.upstream_id}: {price.reason}")
-    ignored = sum(sum(each.ignored_facts.values()) for each in load_listings(loaded).values())
+    ignored: Counter[str] = Counter()
+    for listing in load_listings(loaded).values():
+        ignored.update(listing.ignored_facts)
     if ignored:
-        print(f"listed limits (context, longest output) that are not believed: {ignored}")
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(ignored.items()))
+        print(f"listed facts that are not believed: {counts}")
