@@ -273,6 +273,7 @@ def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> 
         "gatewayz_facts_dropped": lambda: {(): float(bus.dropped)},
         "gatewayz_breaker_open": health.open_breaker_counts,
         "gatewayz_listing_age_seconds": sync.listing_ages_s,
+        "gatewayz_seed_age_seconds": sync.seed_age_s,
         "gatewayz_prices_quarantined": sync.quarantine_counts,
         "gatewayz_notifications_waiting": lambda: (
             {(): float(notifications.pending)} if notifications is not None else {}

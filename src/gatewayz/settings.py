@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from gatewayz.catalog.operator_models import operator_models_from_settings
 from gatewayz.catalog.price_gate import check_file_prices
-from gatewayz.catalog.seed import seed_files, seed_names
+from gatewayz.catalog.seed import SeedFile, seed_files, seed_names
+from gatewayz.catalog.seed_update import newer_than_package
 from gatewayz.catalog.settings import CatalogSettings, ModelSettings
-from gatewayz.catalog.sources import CatalogSources, Listing
+from gatewayz.catalog.sources import CatalogSources, Listing, SeedUpdate
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import is_well_formed
 from gatewayz.core.redaction import password_from_url
@@ -40,6 +41,7 @@ from gatewayz.settings_sources import (
     setting_variables,
     values_from_file,
 )
+from gatewayz.store.files.listings import FileSeedUpdate
 
 FLAT_VARIABLES = {
     "GATEWAYZ_CONFIG": "",
@@ -311,6 +313,12 @@ def _check_workers(settings: Settings) -> None:
         )
 
 
+def load_seed_update(settings: Settings, seed: Mapping[str, SeedFile]) -> SeedUpdate | None:
+    """The prices that an operator had read since this version was made, if any."""
+    update = FileSeedUpdate(Path(settings.data_dir)).load()
+    return newer_than_package(update, seed) if update is not None else None
+
+
 def catalog_sources_from_settings(
     settings: Settings, listings: Mapping[str, Listing] | None = None
 ) -> CatalogSources:
@@ -324,4 +332,5 @@ def catalog_sources_from_settings(
         operator_models=operator_models_from_settings(settings.models),
         markup_bp=catalog.markup_bp,
         names=seed_names() if catalog.seed else {},
+        update=load_seed_update(settings, seed) if catalog.seed else None,
     )

@@ -99,6 +99,10 @@ DESCRIPTIONS = {
     "models.markup_bp": "Basis points on top of this model's prices.",
     "catalog.seed": "The prices that come with this version; false: only listings and this file.",
     "catalog.sync_every_s": "Seconds between readings of the providers' own listings; 0: never.",
+    "catalog.index_url": (
+        "The package index that `gatewayz models update` asks; where none is set, the one that pip"
+        " asks."
+    ),
     "catalog.markup_bp": "Basis points on top of every price, where nothing nearer is set.",
     "routing.chain": "Failover order among providers of equal priority; all others follow.",
     "routing.attempts": "Attempts of one call that may reach a provider and fail there.",

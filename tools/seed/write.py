@@ -93,7 +93,7 @@ class _Sources:
 def write_seed(wheels: Wheels) -> None:
     """Writes rows, names and disagreements, and says what is held."""
     sources = _Sources(wheels)
-    plans = tomllib.loads((HERE / "sources.toml").read_text("utf-8"))
+    plans = tomllib.loads((ROWS.parent / "price_sources.toml").read_text("utf-8"))
     decisions = load_decisions()
     disagreements: list[Disagreement] = []
     found = {

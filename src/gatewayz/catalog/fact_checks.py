@@ -49,26 +49,26 @@ def why_odd_output(tokens: int, before: int | None, context: int | None) -> str:
     return ""
 
 
-def known_modalities(words: Iterable[str]) -> tuple[str, ...]:
+def modalities_from_words(words: Iterable[str]) -> tuple[str, ...]:
     """The words that are modalities, in our spelling, each once.
 
-    Example: `known_modalities(["Text", "pdf", "smell"])` is `("text", "file")`
+    Example: `modalities_from_words(["Text", "pdf", "smell"])` is `("text", "file")`
     """
     lower = (word.lower() for word in words)
     spelled = (MODALITY_SPELLINGS.get(word, word) for word in lower)
     return tuple(dict.fromkeys(word for word in spelled if word in MODALITIES))
 
 
-def lost_words(listed: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def missing_words(listed: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """What the package knows of an offer and its list leaves out."""
     there = set(listed)
     return tuple(word for word in known if word not in there)
 
 
-def lost_parameters(listed: Iterable[str], features: Iterable[str]) -> tuple[str, ...]:
+def missing_parameters(listed: Iterable[str], features: Iterable[str]) -> tuple[str, ...]:
     """The parameters that keep requests away, which the package knows and a list leaves out."""
     known = set(features)
-    return lost_words(
+    return missing_words(
         listed,
         (name for name in PARAMETER_CAPABILITIES if FEATURES_BY_CAPABILITY[name] in known),
     )

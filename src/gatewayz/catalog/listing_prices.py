@@ -127,9 +127,15 @@ class ListingPrices:
     """Takes the prices of a list one by one; they are judged together at the end."""
 
     def __init__(
-        self, provider: str, baseline: ListingBaseline, previous: Listing | None, now_s: int
+        self,
+        provider: str,
+        baseline: ListingBaseline,
+        previous: Listing | None,
+        now_s: int,
+        source: str = "",
     ) -> None:
         self._provider = provider
+        self._source = source or f"{provider}'s own list"
         self._baseline = baseline
         self._now_s = now_s
         self._sold = {
@@ -237,7 +243,7 @@ class ListingPrices:
         return f"the unit of this list is in doubt: {far} of {len(comparable)} prices are far off"
 
     def _price_origin(self, read_s: int) -> dict[str, Any]:
-        return {"version": f"listing-{read_s}", "source": f"{self._provider}'s own list"}
+        return {"version": f"listing-{read_s}", "source": self._source}
 
     def _quarantine(self, offer: Offer, rates: BucketRates, reason: str) -> None:
         if len(self.quarantined) < MAX_QUARANTINED:

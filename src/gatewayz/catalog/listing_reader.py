@@ -14,9 +14,9 @@ import msgspec
 
 from gatewayz.catalog.canonical_ids import canonical_id, parse_native_id
 from gatewayz.catalog.fact_checks import (
-    known_modalities,
-    lost_parameters,
-    lost_words,
+    missing_parameters,
+    missing_words,
+    modalities_from_words,
     why_odd_context,
     why_odd_output,
 )
@@ -175,14 +175,14 @@ class _ListingReader:
 
     def _inputs(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
         """What may go in: what the list says, and what the package knows besides."""
-        listed = known_modalities(_parse_words(first_value(row, self._form.inputs)))
-        lost = lost_words(listed, package.inputs) if package is not None and listed else ()
+        listed = modalities_from_words(_parse_words(first_value(row, self._form.inputs)))
+        lost = missing_words(listed, package.inputs) if package is not None and listed else ()
         self._ignored_facts["inputs"] += bool(lost)
         return (*listed, *lost)
 
     def _outputs(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
         """What comes out: what the package knows, else what the list says."""
-        listed = known_modalities(_parse_words(first_value(row, self._form.outputs)))
+        listed = modalities_from_words(_parse_words(first_value(row, self._form.outputs)))
         if package is None or not listed:
             return listed
         self._ignored_facts["outputs"] += set(listed) != set(package.outputs)
@@ -191,7 +191,9 @@ class _ListingReader:
     def _parameters(self, row: JsonRow, package: Offer | None) -> tuple[str, ...]:
         """What a request may carry; what the package knows that it can do, it can."""
         listed = _parse_words(first_value(row, self._form.parameters))
-        lost = lost_parameters(listed, package.features) if package is not None and listed else ()
+        lost = (
+            missing_parameters(listed, package.features) if package is not None and listed else ()
+        )
         self._ignored_facts["parameters"] += bool(lost)
         return (*listed, *lost)
 

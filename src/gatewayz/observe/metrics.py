@@ -157,6 +157,10 @@ FAMILIES = {
         help="How old the list is that holds.",
         labels=("provider",),
     ),
+    "gatewayz_seed_age_seconds": MetricFamily(
+        kind="level",
+        help="How old the prices are that are known before a provider is asked.",
+    ),
     "gatewayz_prices_quarantined": MetricFamily(
         kind="level",
         help="Listed prices that are not believed.",

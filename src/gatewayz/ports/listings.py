@@ -1,8 +1,10 @@
-"""The port to the listings that were read before: the last good one of every provider."""
+"""The ports to what was read before: every provider's last good listing, and newer prices than the
+package's.
+"""
 
 from typing import Protocol
 
-from gatewayz.catalog.sources import Listing
+from gatewayz.catalog.sources import Listing, SeedUpdate
 
 
 class SavedListings(Protocol):
@@ -14,4 +16,16 @@ class SavedListings(Protocol):
 
     def save(self, listing: Listing) -> None:
         """Saves the listing in the place of this provider's last one."""
+        ...
+
+
+class SavedSeedUpdate(Protocol):
+    """The prices that an operator had read, newer than the package's. Neither method raises."""
+
+    def load(self) -> SeedUpdate | None:
+        """The update; nothing where there is none."""
+        ...
+
+    def revision(self) -> int:
+        """Another number for another update."""
         ...

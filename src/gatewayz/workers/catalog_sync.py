@@ -16,6 +16,7 @@ from gatewayz.catalog.listing_prices import ListingBaseline, baseline_from_model
 from gatewayz.catalog.listing_reader import listing_from_body
 from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.seed import next_change_ms
+from gatewayz.catalog.seed_update import newer_than_package, seed_read_s
 from gatewayz.catalog.sources import CatalogSources, Listing, OfferKey, Overrides
 from gatewayz.control.overrides import SqlCatalogOverrides
 from gatewayz.core.calls import HttpRequest
@@ -25,7 +26,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price
 from gatewayz.engine.background import MAX_MESSAGE_CHARS, WorkerTasks, repeat
 from gatewayz.ports.facts import Bus
-from gatewayz.ports.listings import SavedListings
+from gatewayz.ports.listings import SavedListings, SavedSeedUpdate
 from gatewayz.ports.overrides import CatalogOverrides
 from gatewayz.ports.transport import Exchange, Transport
 from gatewayz.providers.headers import USER_AGENT, auth_headers
@@ -36,7 +37,7 @@ from gatewayz.providers.listing_formats import (
     listing_url,
 )
 from gatewayz.providers.spec import Provider
-from gatewayz.store.files.listings import FileListings
+from gatewayz.store.files.listings import FileListings, FileSeedUpdate
 from gatewayz.store.sql.database import Database
 from gatewayz.upstream.http1 import HttpTransport
 
@@ -79,6 +80,7 @@ class CatalogSync:
         rng: Callable[[], float],
         overrides: CatalogOverrides | None = None,
         build_providers: ProviderBuilder | None = None,
+        seed_update: SavedSeedUpdate | None = None,
     ) -> None:
         self._transport = transport
         self.formats = formats
@@ -93,6 +95,8 @@ class CatalogSync:
         self._rng = rng
         self._overrides = overrides
         self._build_providers = build_providers
+        self._seed_update = seed_update
+        self._update_revision = seed_update.revision() if seed_update is not None else 0
         self._provider_switched_on = asyncio.Event()
         self._read_lock = asyncio.Lock()
         self._replace_lock = asyncio.Lock()
@@ -184,6 +188,7 @@ class CatalogSync:
         now_ms = self._clock.wall_ms()
         changed = self._seed_change_ms is not None and self._seed_change_ms <= now_ms
         try:
+            changed |= await self._take_seed_update()
             changed |= await self._read_overrides(now_ms)
         finally:
             # A store that is away keeps no price of the seed from beginning.
@@ -199,6 +204,17 @@ class CatalogSync:
         if not due and await self._overrides.revision() == known.revision:
             return False
         self._sources = self._sources._replace(overrides=await self._overrides.read(now_ms))
+        return True
+
+    async def _take_seed_update(self) -> bool:
+        """Whether an operator has had newer prices read than the package's since."""
+        revision = self._seed_update.revision() if self._seed_update is not None else 0
+        if self._seed_update is None or revision == self._update_revision:
+            return False
+        self._update_revision = revision
+        update = await asyncio.to_thread(self._seed_update.load)
+        newer = newer_than_package(update, self._sources.seed) if update is not None else None
+        self._sources = self._sources._replace(update=newer)
         return True
 
     async def _fetch(self, provider: Provider, form: ListingFormat) -> bytes:
@@ -223,6 +239,11 @@ class CatalogSync:
             (name,): max(now_s - listing.read_s, 0.0) for name, listing in self.listings.items()
         }
 
+    def seed_age_s(self) -> dict[tuple[str, ...], float]:
+        """How old the prices are that are known before a provider is asked, in seconds."""
+        read_s = seed_read_s(self._sources.seed, self._sources.update)
+        return {(): max(self._clock.wall_ms() / 1000 - read_s, 0.0)} if read_s else {}
+
     def quarantine_counts(self) -> dict[tuple[str, ...], float]:
         """How many listed prices of each provider are not believed."""
         return {(name,): float(len(listing.quarantined)) for name, listing in self.listings.items()}
@@ -233,7 +254,7 @@ class CatalogSync:
         self._provider_switched_on.clear()
         if every_s > 0:
             self._tasks.start("sync", self._read_listings_forever(every_s))
-        if self._overrides is not None or self._seed_change_ms is not None:
+        if self._overrides or self._seed_update or self._seed_change_ms is not None:
             # A store that is away is reported by those who need it more: what is known of it holds.
             poll = repeat(self.poll_overrides, lambda: self.poll_every_s)
             self._tasks.start("catalog", poll)
@@ -294,6 +315,7 @@ def create_catalog_sync(  # noqa: PLR0913 - it is wired once, in assemble
         rng=random.random,
         overrides=SqlCatalogOverrides(database) if database is not None else None,
         build_providers=build_providers,
+        seed_update=FileSeedUpdate(Path(data_dir)) if sources.seed else None,
     )
 
 

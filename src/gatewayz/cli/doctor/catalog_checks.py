@@ -4,14 +4,18 @@ import time
 from collections.abc import Iterator
 
 from gatewayz.catalog.report import build_report, callable_offers, why_not_sold
+from gatewayz.catalog.seed import seed_files
+from gatewayz.catalog.seed_update import seed_read_s
 from gatewayz.cli.catalog import load_catalog, load_listings
 from gatewayz.cli.doctor.findings import Finding
 from gatewayz.providers.spec import Provider
-from gatewayz.settings import LoadedSettings
+from gatewayz.settings import LoadedSettings, load_seed_update
 
 STALE_FACTOR = 4
 """A list that is this many times older than it should be read is worth a word."""
 DAY_S = 86_400
+MAX_SEED_AGE_DAYS = 45
+"""Prices of the package that are older are worth a word: a few change every week."""
 
 
 def catalog_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
@@ -33,7 +37,22 @@ def catalog_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> 
             f"{unsold} of the offers that can be called; "
             "`gatewayz models report` says which and why",
         )
+    yield from _seed_findings(loaded)
     yield from _listing_findings(loaded, providers)
+
+
+def _seed_findings(loaded: LoadedSettings) -> Iterator[Finding]:
+    """How old the prices are that are known before a provider is asked."""
+    if not loaded.settings.catalog.seed:
+        return
+    seed = seed_files()
+    age_days = (time.time() - seed_read_s(seed, load_seed_update(loaded.settings, seed))) / DAY_S
+    age = f"prices of the package were read {max(age_days, 0):.0f} days ago"
+    if age_days > MAX_SEED_AGE_DAYS:
+        hint = "`gatewayz models update` reads newer ones, and so does a newer version"
+        yield Finding("note", "age of prices", f"{age}; {hint}")
+    else:
+        yield Finding("ok", "age of prices", age)
 
 
 def _listing_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
