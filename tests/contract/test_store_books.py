@@ -308,7 +308,7 @@ PLANTED: dict[str, list[Executable]] = {
     "balance_is_its_transfers": [update(WALLETS).values(paid=WALLETS.c.paid + 1)],
     "held_is_open_holds": [update(HOLDS).values(paid=HOLDS.c.paid + 1)],
     "cost_is_usage_transfers": [update(CALLS).values(cost=CALLS.c.cost + 1)],
-    "days_are_their_calls": [text("UPDATE usage_days SET cost = cost + 1, calls = calls - 1")],
+    "days_are_their_calls": [text("UPDATE usage_models SET cost = cost + 1, calls = calls - 1")],
     "refund_is_within_its_charge": [
         text(
             "INSERT INTO transfers (id, account_id, debit, credit, amount, kind, call_id) "

@@ -218,7 +218,7 @@ async def everything(control_plane):
     tables = [
         table
         for table in METADATA.sorted_tables
-        if table.name not in {"calls", "attempts", "usage_days", "owners", "holds"}
+        if table.name not in {"calls", "call_texts", "usage_models", "owners", "holds"}
     ]
     async with control_plane.transaction.database.begin(reading=True) as connection:
         return {

@@ -45,7 +45,7 @@ async def test_calls_are_found_and_summed_by_their_tags(control_plane):
         for tag in ("team-a", "batch", "x/y", "beta", "team", "none")
     ] == [2, 2, 1, 0, 0, 0]
     usage = {
-        row["name"]: (row["calls"], row["cost_nanos"])
+        row["tag"]: (row["calls"], row["cost_nanos"])
         for row in (await caller.get("/v1/account/usage?by=tag"))["data"]
     }
     costs = [call["cost_nanos"] for call in calls]

@@ -58,7 +58,7 @@ MIGRATIONS = {
     for path in (files("gatewayz.store.sql.migrations") / "versions").iterdir()
     if re.match(r"r\d{4}_", path.name)
 }
-ADDING = {"create_table", "create_index", "add_column", "batch_alter_table", "execute"}
+ADDING = {"create_table", "create_index", "add_column", "batch_alter_table", "execute", "get_bind"}
 TAKEN_AWAY_LATER: dict[str, str] = {}
 """Revisions that take something away, and the earlier revision that made it superfluous."""
 MAX_FILE_BYTES = 200_000

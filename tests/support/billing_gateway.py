@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from sqlalchemy import func, select
 
 from gatewayz.control import accounts, keys
+from gatewayz.control.calls import get_call
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.values import Billing
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.ledger.reconcile import violations
-from gatewayz.store.sql.tables import ATTEMPTS, CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
+from gatewayz.store.sql.tables import CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
 from tests.support.databases import url_of
 from tests.support.money import top_up
 from tests.support.running_gateway import RunningGateway, model_with_offers, run_gateway
@@ -71,13 +73,14 @@ class BillingGateway(RunningGateway):
     async def call(self) -> Any:
         """The record of the last call, with its usage as a dictionary."""
         await self.wait_until_idle()
-        record = (await self.calls())[-1]._asdict()
-        return {**record, "usage": msgspec.json.decode(record["usage"])}
+        call = (await self.calls())[-1].id
+        details = await get_call(self.built.store.database, self.account, call)
+        return details.record
 
     async def attempts(self, call: str) -> list[Any]:
-        return await self.rows(
-            select(ATTEMPTS).where(ATTEMPTS.c.call_id == call).order_by(ATTEMPTS.c.number)
-        )
+        """The attempts of a call, as values with a name for each column."""
+        details = await get_call(self.built.store.database, self.account, call)
+        return [SimpleNamespace(**attempt) for attempt in details.attempts]
 
     async def claims(self) -> list[Any]:
         return await self.rows(select(IDEMPOTENCY))

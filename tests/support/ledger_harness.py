@@ -12,6 +12,7 @@ from gatewayz.ledger.values import Budget, OpenHold, Wallet
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.ledger import sqlite
 from gatewayz.store.sql.ledger.batch_rows import BUDGET_COLUMNS, budget_from
+from gatewayz.store.sql.ledger.compact import SharedTexts
 from gatewayz.store.sql.ledger.postgres import PostgresLedger
 from gatewayz.store.sql.ledger.reconcile import CHECKS, statement_of
 
@@ -22,8 +23,8 @@ MONEY_TABLES = (
     "budgets",
     "grants",
     "calls",
-    "attempts",
-    "usage_days",
+    "call_texts",
+    "usage_models",
 )
 
 
@@ -102,6 +103,7 @@ class SqliteLedgerHarness:
         self.clock = FixedClock()
         self.connection = sqlite3.connect(location.path, isolation_level=None)
         self.connection.execute("PRAGMA synchronous=OFF")
+        self.texts = SharedTexts()
         for table in MONEY_TABLES:
             self.connection.execute(f"DELETE FROM {table}")
 
@@ -122,7 +124,7 @@ class SqliteLedgerHarness:
         return budget_from(self.connection.execute(statement, (subject,)).fetchone())
 
     def commit(self, orders: Sequence[Order]) -> list[OrderResult]:
-        return sqlite.run_batch(self.connection, orders, self.clock.date_ms)
+        return sqlite.run_batch(self.connection, orders, self.clock.date_ms, self.texts)
 
     def wallet(self, account: str) -> Wallet:
         return sqlite.read_batch(

@@ -20,6 +20,7 @@ GROUPS = {
     "webhooks": "gatewayz.cli.admin.webhooks",
     "credits": "gatewayz.cli.admin.credits",
     "calls": "gatewayz.cli.admin.calls",
+    "usage": "gatewayz.cli.admin.usage",
     "providers": "gatewayz.cli.admin.providers",
     "prices": "gatewayz.cli.admin.prices",
     "audit": "gatewayz.cli.admin.audit",

@@ -1,12 +1,13 @@
 """Calls as they were recorded: one with all that explains it, and those that end meanwhile."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.control.access import OwnerFilter
 from gatewayz.core.calls import CROCKFORD, first_ulid
@@ -14,8 +15,9 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.pagination import Cursor, Page
 from gatewayz.core.renamed import current_fault_code, fault_code_spellings
 from gatewayz.store.sql.database import Database
+from gatewayz.store.sql.ledger.compact import expand_call, text_references
 from gatewayz.store.sql.pagination import MAX_ROWS, paginate
-from gatewayz.store.sql.tables import ATTEMPTS, CALLS, HOLDS, TRANSFERS
+from gatewayz.store.sql.tables import ATTEMPTS, CALL_TEXTS, CALLS, HOLDS, TRANSFERS
 
 ULID = re.compile(rf"(?:^|[-_])([{CROCKFORD}]{{26}})$")
 JSON_COLUMNS = ("usage", "price", "dropped", "reasons", "tags")
@@ -98,13 +100,17 @@ async def get_call(database: Database, account: str, call_id: str) -> CallDetail
             [dict(row) for row in (await connection.execute(statement)).mappings().all()]
             for statement in statements
         ]
+        records = await _decode_rows(connection, calls)
     if not calls and not holds:
         raise call_not_found(call_id)
 
-    # Attempts have no account of their own: they are shown with the record that does.
+    # Attempts have no account of their own: they are shown with the record that does. Those of an
+    # older version are rows.
+    record = records[0] if records else {}
+    attempts = record.pop("attempts", []) or (attempts if records else [])
     return CallDetails(
-        record=_decode_row(calls[0]) if calls else {},
-        attempts=[_with_current_fault(attempt) for attempt in attempts] if calls else [],
+        record=record,
+        attempts=[_with_current_fault(attempt) for attempt in attempts],
         transfers=sorted(transfers, key=_booking_order),
         hold=holds[0] if holds else None,
     )
@@ -124,6 +130,17 @@ async def is_call_of(database: Database, owner: OwnerFilter, call_id: str) -> bo
 
 def _restrict(statement: Select[Any], owner: OwnerFilter) -> Select[Any]:
     return owner.restrict(statement, CALLS.c.account_id, CALLS.c.key_id)
+
+
+async def _decode_rows(
+    connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+) -> list[CallRow]:
+    """Rows of `calls` as they were recorded, with the texts that they name."""
+    texts: dict[str, str] = {}
+    if names := sorted(text_references(rows)):
+        statement = select(CALL_TEXTS).where(CALL_TEXTS.c.id.in_(names))
+        texts = {row.id: row.text for row in (await connection.execute(statement)).all()}
+    return [_decode_row(expand_call(row, texts)) for row in rows]
 
 
 def _decode_row(row: Mapping[str, Any]) -> CallRow:
@@ -164,7 +181,10 @@ async def list_calls(
 
     newest_first = structs.replace(cursor, newest_first=True)
     page = await paginate(database, statement, (CALLS.c.id,), newest_first)
-    return structs.replace(page, rows=[_decode_row(row) for row in page.rows])
+    async with database.begin(reading=True) as connection:
+        return structs.replace(
+            page, rows=_without_attempts(await _decode_rows(connection, page.rows))
+        )
 
 
 async def list_latest_calls(database: Database, limit: int, account: str = "") -> list[CallRow]:
@@ -195,7 +215,12 @@ def _select_calls(account: str) -> Select[Any]:
 async def _fetch_calls(database: Database, statement: Select[Any]) -> list[CallRow]:
     async with database.begin(reading=True) as connection:
         rows = (await connection.execute(statement)).mappings().all()
-    return [_decode_row(row) for row in rows]
+        return _without_attempts(await _decode_rows(connection, rows))
+
+
+def _without_attempts(rows: list[CallRow]) -> list[CallRow]:
+    """Without the attempts, which are shown with a call alone."""
+    return [{name: cell for name, cell in row.items() if name != "attempts"} for row in rows]
 
 
 def call_not_found(call_id: str) -> Fault:

@@ -11,6 +11,7 @@ from gatewayz.core.requests import Request
 from gatewayz.core.usage import Usage
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BASE32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 _PAIRS = tuple(high + low for high in CROCKFORD for low in CROCKFORD)
 
 
@@ -24,6 +25,23 @@ def first_ulid(at_ms: int) -> str:
     """The least ULID of a moment: ids made at it or later are not below, those made before are."""
     value = max(at_ms, 0) << 80
     return "".join([CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5)])
+
+
+def own_traceparent(call_id: str) -> str:
+    """The `traceparent` (W3C Trace Context) of a call whose client sent none: its id, as a number.
+
+    Example: `own_traceparent("01KBX…")` is `00-019afd…-8e1c…-01`. Raises `ValueError` for no ULID.
+    """
+    digits = f"{int(call_id.translate(_BASE32), 32):032x}"
+    return f"00-{digits}-{digits[16:]}-01"
+
+
+def is_own_traceparent(call_id: str, trace: str) -> bool:
+    """Whether this is the `traceparent` that the call has where its client sent none."""
+    try:
+        return trace == own_traceparent(call_id)
+    except ValueError:
+        return False
 
 
 class HttpRequest(Struct, frozen=True):

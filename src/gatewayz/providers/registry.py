@@ -280,7 +280,7 @@ def _credentials(
     path = f"providers.{name}.credentials"
     if not keys:
         keys, path = [(settings.key, 1)], f"providers.{name}.key"
-    if configured := _numbered(row, keys):
+    if configured := _numbered_credentials(row, keys):
         return configured, "settings", path
     if change.credentials:
         return change.credentials, "store", STORED_KEYS
@@ -288,17 +288,19 @@ def _credentials(
     variable = next((each for each in row.key_env if environment.get(each)), "")
     if variable and not settings.credentials:
         keys = [(environment[variable], 1)]
-        if found := _numbered(row, keys):
+        if found := _numbered_credentials(row, keys):
             return found, "environment", variable
     return (), "", ""
 
 
 def _settings_keys(row: ProviderRow, settings: ProviderSettings) -> tuple[Credential, ...]:
     keys = [(credential.key, credential.weight) for credential in settings.credentials]
-    return _numbered(row, keys or [(settings.key, 1)])
+    return _numbered_credentials(row, keys or [(settings.key, 1)])
 
 
-def _numbered(row: ProviderRow, keys: Iterable[tuple[str, int]]) -> tuple[Credential, ...]:
+def _numbered_credentials(
+    row: ProviderRow, keys: Iterable[tuple[str, int]]
+) -> tuple[Credential, ...]:
     usable = [
         (key.strip(), weight)
         for key, weight in keys

@@ -1,7 +1,6 @@
 """Inference: from an ASGI request to a call and back, in every client dialect. The hot path."""
 
 import asyncio
-import os
 import re
 import traceback
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.core.access import can_access
-from gatewayz.core.calls import Call, Principal, new_ulid
+from gatewayz.core.calls import Call, Principal, new_ulid, own_traceparent
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import CallRefused, Warned
 from gatewayz.core.faults import Fault
@@ -175,7 +174,7 @@ class Inference:
             received_at=now,
             received_ms=self._clock.wall_ms(),
             deadline=now + min(total_s, _timeout_s(inbound.headers, total_s)),
-            trace=traceparent_from_header(inbound.headers.get("traceparent", "")),
+            trace=traceparent_from_header(inbound.headers.get("traceparent", ""), inbound.call_id),
             body_bytes=len(inbound.body),
             idempotency_key=key,
             fingerprint=request_fingerprint(principal, inbound.path, inbound.body) if key else "",
@@ -258,9 +257,8 @@ def _timeout_s(headers: dict[str, str], longest_s: float) -> float:
     return int(text) / 1000
 
 
-def traceparent_from_header(header: str) -> str:
-    """The client's `traceparent` if it is valid (W3C Trace Context), otherwise a new one."""
+def traceparent_from_header(header: str, call_id: str) -> str:
+    """The client's `traceparent` if it is valid (W3C Trace Context), otherwise the call's own."""
     if header and TRACEPARENT.fullmatch(header):
         return header
-    random_hex = os.urandom(24).hex()
-    return f"00-{random_hex[:32]}-{random_hex[32:]}-01"
+    return own_traceparent(call_id)

@@ -29,7 +29,7 @@ from gatewayz.ports.books import ReplayRecord
 from gatewayz.ports.replays import StoredReply
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.store.sql.database import FILE, Location
-from gatewayz.store.sql.migrate import REVISION
+from gatewayz.store.sql.migrate import REVISION, migrate
 from gatewayz.store.sql.tables import API_KEYS, TOKENS
 from tests.store.databases.content import (
     CALL_IDS,
@@ -61,6 +61,7 @@ async def fill(path: Path) -> None:
     clock = ManualClock()
     async with AsyncExitStack() as stack:
         location = Location("sqlite", path=str(path))
+        await migrate(location)
         store = await open_store(
             location, path.parent, clock, lambda fact: None, stack, serving=False
         )

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gatewayz.core.faults import Fault
 from gatewayz.store.sql.database import Database, Location
 
-REVISION = "0008"
+REVISION = "0009"
 """The schema that this version works with."""
 LOCK_KEY = 0x67617465
 """PostgreSQL's advisory lock that one migrating process holds."""

@@ -8,6 +8,8 @@ from gatewayz.store.sql.tables import REVISIONS
 
 CATALOG = "catalog"
 """The subject for models, offers, prices, and keys and switches of providers."""
+FIRST_DAY = "first_day"
+"""Counts nothing: the first day, since 1970, of which the records of calls are still there."""
 KEYS = "keys"
 """The subject for accounts, users, keys, budgets: whatever a principal is made of."""
 

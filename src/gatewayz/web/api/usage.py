@@ -1,6 +1,6 @@
 """`/v1/account/usage`, `/admin/usage`: what calls came to, summed by what somebody asks for."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import Field
@@ -8,28 +8,31 @@ from pydantic import Field
 from gatewayz.control import usage
 from gatewayz.control.access import OwnerFilter
 from gatewayz.control.context import RequestContext
-from gatewayz.control.usage import TimeRange, UsageGroup, UsageGroupBy
-from gatewayz.core.clock import DAY_MS
+from gatewayz.control.usage import DIMENSIONS, UsageGroup
 from gatewayz.web.api.export import WantsCsv, export_csv
 from gatewayz.web.api.shapes import (
     Ctx,
-    FromMs,
     ListResponse,
     QueryModel,
     ResponseModel,
-    UntilMs,
     Usd,
     full_list_response,
     money_fields,
 )
 
-DEFAULT_DAYS = 30
+Date = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date"})]
 
 
 class UsageView(ResponseModel):
-    """What the calls of one group came to."""
+    """What the calls of one group came to. What is not summed by is null."""
 
-    name: str
+    day: Annotated[str | None, Field(description="A date, in UTC", examples=["2026-11-28"])] = None
+    account: str | None = None
+    key: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    end_user: str | None = None
+    tag: str | None = None
     calls: int
     failed: int
     input_tokens: int
@@ -39,30 +42,33 @@ class UsageView(ResponseModel):
 
 
 class UsageQuery(QueryModel):
-    """What to sum by, and over which time: the last thirty days unless something else is asked."""
+    """What to sum by, and over which days: the last thirty unless others are asked for."""
 
-    by: Annotated[UsageGroupBy, Field(description="What to sum by")] = "day"
-    from_ms: FromMs = None
-    until_ms: UntilMs = None
-
-    def time_range(self, now_ms: int) -> TimeRange:
-        """The time that is asked for. Without an end it includes the calls of this millisecond."""
-        until_ms = now_ms + 1 if self.until_ms is None else self.until_ms
-        if self.from_ms is not None:
-            return TimeRange(self.from_ms, until_ms)
-        return TimeRange(max(until_ms - DEFAULT_DAYS * DAY_MS, 0), until_ms)
+    by: Annotated[
+        str,
+        Field(
+            max_length=128,
+            description=f"What to sum by, with commas: {', '.join(DIMENSIONS)}",
+            examples=["account,model,day"],
+        ),
+    ] = "day"
+    from_: Annotated[Date, Field(alias="from", description="The first day, such as 2026-11-01")] = (
+        ""
+    )
+    to: Annotated[Date, Field(description="The last day; today without one")] = ""
 
 
 class AnyUsageQuery(UsageQuery):
-    """What to sum by, over which time, and whose."""
+    """What to sum by, over which days, and whose."""
 
     account: Annotated[str, Field(max_length=128, description="Only this account's")] = ""
 
 
 def usage_view(group: UsageGroup) -> UsageView:
     """One group as it is shown."""
+    names: dict[str, Any] = {**group.names}
     return UsageView(
-        name=group.name,
+        **names,
         calls=group.calls,
         failed=group.failed,
         input_tokens=group.input_tokens,
@@ -74,14 +80,14 @@ def usage_view(group: UsageGroup) -> UsageView:
 async def get_usage(
     ctx: Ctx, csv: WantsCsv, query: Annotated[UsageQuery, Query()]
 ) -> ListResponse[UsageView] | Response:
-    """What calls came to, by day, model, provider, key, end user or tag."""
+    """What calls came to, by day, model, provider, key, end user or tag, or several of these."""
     return await _usage_response(ctx, ctx.owner, query, csv=csv)
 
 
 async def get_any_usage(
     ctx: Ctx, csv: WantsCsv, query: Annotated[AnyUsageQuery, Query()]
 ) -> ListResponse[UsageView] | Response:
-    """What the calls of an account, or of all, came to, by day, model, provider, key and so on."""
+    """What the calls of an account, or of all, came to, by account, model, day and so on."""
     return await _usage_response(ctx, OwnerFilter(query.account), query, csv=csv)
 
 
@@ -97,7 +103,7 @@ async def _usage_response(
 async def _list_usage(
     ctx: RequestContext, owner: OwnerFilter, query: UsageQuery
 ) -> ListResponse[UsageView]:
-    groups = await usage.aggregate_usage(
-        ctx.database, owner, query.by, query.time_range(ctx.now_ms)
-    )
+    by = usage.parse_dimensions(query.by)
+    days = usage.parse_days(query.from_, query.to, ctx.now_ms)
+    groups = await usage.aggregate_usage(ctx.database, owner, by, days)
     return full_list_response([usage_view(group) for group in groups])

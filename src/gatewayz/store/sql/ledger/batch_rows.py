@@ -20,7 +20,8 @@ from gatewayz.ledger.orders import (
     SettleOrder,
 )
 from gatewayz.ledger.values import REPLAY_MS, Budget, Grant, OpenHold, Transfer, Wallet
-from gatewayz.store.sql.ledger.records import days_of
+from gatewayz.store.sql.ledger.compact import SharedTexts, compact_call
+from gatewayz.store.sql.ledger.records import sums_of
 
 Row = tuple[Any, ...]
 
@@ -169,16 +170,17 @@ class BatchRows(Struct, frozen=True, kw_only=True):
     ended: list[str]
     grants: list[Row]
     calls: list[Row]
-    attempts: list[Row]
-    days: list[Row]
+    texts: list[Row]
+    sums: list[Row]
     replays: list[Row]
 
 
-def rows_to_write(batch: LedgerBatch) -> BatchRows:
+def rows_to_write(batch: LedgerBatch, texts: SharedTexts) -> BatchRows:
     """What a batch that was carried out writes, each list in the order in which rows are locked."""
     now_ms = batch.now_ms
     records = [order.rows for order in batch.records if order.rows is not None]
-    calls: list[Row] = [record.call for record in records]
+    to_store: dict[str, str] = {}
+    calls: list[Row] = [compact_call(record, texts, to_store) for record in records]
     wallets = [batch.wallets[account] for account in sorted(batch.changed_wallets)]
     budgets = [batch.budgets[subject] for subject in sorted(batch.changed_budgets)]
     return BatchRows(
@@ -198,8 +200,8 @@ def rows_to_write(batch: LedgerBatch) -> BatchRows:
             for account, grant in batch.new_grants
         ],
         calls=calls,
-        attempts=[row for record in records for row in record.attempts],
-        days=days_of(calls),
+        texts=sorted(to_store.items()),
+        sums=sums_of(record.call for record in records),
         replays=[_replay_row(order, now_ms) for order in batch.records if order.replay_key],
     )
 

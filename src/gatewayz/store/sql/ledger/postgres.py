@@ -36,7 +36,8 @@ from gatewayz.store.sql.ledger.batch_rows import (
     rows_to_write,
     wallet_from,
 )
-from gatewayz.store.sql.ledger.records import ADD_TO_DAY, ATTEMPT_COLUMNS, CALL_COLUMNS, DAY_COLUMNS
+from gatewayz.store.sql.ledger.compact import SharedTexts
+from gatewayz.store.sql.ledger.records import ADD_TO_SUM, CALL_COLUMNS, SUM_COLUMNS, SUM_KEY
 from gatewayz.store.sql.nul import without_nul
 from gatewayz.store.sql.tables import METADATA
 
@@ -59,6 +60,7 @@ class PostgresLedger:
     def __init__(self, location: Location, clock: Clock) -> None:
         self._location = location
         self._clock = clock
+        self._texts = SharedTexts()
         self._connection: Any = None
 
     async def commit(self, orders: Sequence[Order]) -> list[OrderResult]:
@@ -84,7 +86,8 @@ class PostgresLedger:
         async with connection.transaction():
             batch = await _read_batch(connection, orders, self._clock.wall_ms())
             results = batch.apply(orders)
-            await _write_batch(connection, batch)
+            stored = await _write_batch(connection, batch, self._texts)
+        self._texts.confirm(stored)
         return results
 
     async def connect(self) -> Any:
@@ -161,8 +164,9 @@ AND EXISTS (SELECT 1 FROM calls WHERE calls.id = call_id)
 """
 
 
-async def _write_batch(connection: Any, batch: LedgerBatch) -> None:
-    rows = rows_to_write(batch)
+async def _write_batch(connection: Any, batch: LedgerBatch, texts: SharedTexts) -> list[str]:
+    """Writes all that has changed; the ids of the texts that were stored."""
+    rows = rows_to_write(batch, texts)
     await _execute_arrays(connection, UPDATE_WALLETS, rows.wallets)
     await _execute_arrays(connection, UPDATE_BUDGETS, rows.budgets)
     if rows.ended:
@@ -172,11 +176,12 @@ async def _write_batch(connection: Any, batch: LedgerBatch) -> None:
         ("holds", HOLD_COLUMNS, rows.holds),
         ("grants", GRANT_COLUMNS, rows.grants),
         ("calls", CALL_COLUMNS, rows.calls),
-        ("attempts", ATTEMPT_COLUMNS, rows.attempts),
+        ("call_texts", ("id", "text"), rows.texts),
     ):
         await _execute_arrays(connection, _insert(table, columns), new_rows)
-    await _execute_arrays(connection, ADD_DAYS, rows.days)
+    await _execute_arrays(connection, ADD_SUMS, rows.sums)
     await _execute_arrays(connection, UPDATE_REPLAYS, rows.replays)
+    return [name for name, _ in rows.texts]
 
 
 async def _execute_arrays(connection: Any, statement: str, rows: list[Row]) -> None:
@@ -220,6 +225,8 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
         f"${number}::{TYPES[type(known[name].type)]}[]" for number, name in enumerate(columns, 1)
     )
     statement = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"
+    if table == "call_texts":
+        return f"{statement} ON CONFLICT (id) DO NOTHING"
     if table != "holds":
         return statement
 
@@ -228,7 +235,7 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     return f"{statement} ON CONFLICT (call_id) DO UPDATE SET {replaced}"
 
 
-ADD_DAYS = f"""
-{_insert("usage_days", DAY_COLUMNS)}
-ON CONFLICT (account_id, key_id, day) DO UPDATE SET {ADD_TO_DAY}
+ADD_SUMS = f"""
+{_insert("usage_models", SUM_COLUMNS)}
+ON CONFLICT ({", ".join(SUM_KEY)}) DO UPDATE SET {ADD_TO_SUM}
 """

@@ -3,15 +3,19 @@
 Each check is one statement that returns the violations themselves, so an empty answer is the proof.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gatewayz.core.calls import first_ulid
+from gatewayz.core.clock import DAY_MS
 from gatewayz.ledger.values import DEADLINE_GRACE_S
 from gatewayz.store.sql.database import Database
 from gatewayz.store.sql.ledger.journal import FOLDER, REJECTED
+from gatewayz.store.sql.revisions import FIRST_DAY, get_revision
 
 STALE_HOLD_S = DEADLINE_GRACE_S + 120
 """A hold this long past its deadline should have been expired twice over."""
@@ -72,25 +76,29 @@ CHECKS: dict[str, tuple[str, str]] = {
             WHERE kind IN ('usage', 'overrun', 'writeoff') GROUP BY call_id) AS sums
         ON sums.call_id = calls.id WHERE cost <> COALESCE(moved, 0)
         UNION ALL SELECT call_id, -SUM(amount) FROM transfers
-        WHERE kind IN ('usage', 'overrun', 'writeoff')
+        WHERE kind IN ('usage', 'overrun', 'writeoff') AND call_id >= 'FIRST_CALL'
         AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.id = transfers.call_id) GROUP BY call_id
         """,
     ),
     "days_are_their_calls": (
-        "what is booked for a key and a day differs from its calls by {0} "
+        "what is booked for a day of a key differs from its calls by {0} "
         "calls, tokens and nano-dollars",
         """
-        SELECT account_id || '/' || key_id || '/' || day, off FROM (
-            SELECT account_id, key_id, day, ABS(SUM(calls)) + ABS(SUM(failed))
+        SELECT account_id || '/' || key_id || '/' || day || '/' || model || '/' || provider, off
+        FROM (
+            SELECT account_id, day, key_id, model, provider,
+                ABS(SUM(calls)) + ABS(SUM(failed))
                 + ABS(SUM(input_tokens)) + ABS(SUM(output_tokens)) + ABS(SUM(cost)) AS off
             FROM (
-                SELECT account_id, key_id, day, calls, failed, input_tokens, output_tokens, cost
-                FROM usage_days
-                UNION ALL SELECT account_id, key_id, received_ms / 86400000, -COUNT(*),
-                    -SUM(CASE WHEN fault <> '' THEN 1 ELSE 0 END),
+                SELECT account_id, day, key_id, model, provider,
+                    calls, failed, input_tokens, output_tokens, cost
+                FROM usage_models WHERE day >= WHOLE_DAY
+                UNION ALL SELECT account_id, received_ms / 86400000, key_id, model, provider,
+                    -COUNT(*), -SUM(CASE WHEN fault <> '' THEN 1 ELSE 0 END),
                     -SUM(input_tokens), -SUM(output_tokens), -SUM(cost)
-                FROM calls GROUP BY account_id, key_id, received_ms / 86400000) AS both_sides
-            GROUP BY account_id, key_id, day) AS sums
+                FROM calls WHERE received_ms / 86400000 >= WHOLE_DAY
+                GROUP BY account_id, received_ms / 86400000, key_id, model, provider) AS both_sides
+            GROUP BY account_id, day, key_id, model, provider) AS sums
         WHERE off <> 0
         """,
     ),
@@ -147,9 +155,17 @@ SNAPSHOT_CHECKS = tuple(name for name in CHECKS if name != "no_hold_is_stale")
 """What must hold of a snapshot too: its holds grow old, and the next start gives them back."""
 
 
-def statement_of(check: str, now_ms: int) -> str:
-    """The statement of a check, as of a moment."""
-    return CHECKS[check][1].replace("NOW", str(now_ms)).replace("STALE", str(STALE_HOLD_S * 1000))
+def statement_of(check: str, now_ms: int, first_day: int = 0) -> str:
+    """The statement of a check, as of a moment. Records of days before `first_day` are deleted."""
+    # A call has its id a moment before its time is taken: it may be of the day before.
+    whole_day = first_day + 1 if first_day else 0
+    words = {
+        "NOW": str(now_ms),
+        "STALE": str(STALE_HOLD_S * 1000),
+        "WHOLE_DAY": str(whole_day),
+        "FIRST_CALL": first_ulid(first_day * DAY_MS),
+    }
+    return re.sub("|".join(words), lambda word: words[word[0]], CHECKS[check][1])
 
 
 async def violations(database: Database, now_ms: int, names: Sequence[str] = ()) -> list[Violation]:
@@ -166,9 +182,10 @@ async def violations_in(
 ) -> list[Violation]:
     """The same in a transaction that is open."""
     found: list[Violation] = []
+    first_day = await get_revision(connection, FIRST_DAY)
     for name in names or CHECKS:
         says, _ = CHECKS[name]
-        rows = await connection.exec_driver_sql(statement_of(name, now_ms))
+        rows = await connection.exec_driver_sql(statement_of(name, now_ms, first_day))
         found += [
             Violation(name, subject, says.format(amount))
             for subject, amount in map(tuple, rows.fetchmany(MAX_SHOWN))

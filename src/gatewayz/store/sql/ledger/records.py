@@ -24,19 +24,24 @@ from gatewayz.core.text_bounds import (
 )
 from gatewayz.core.usage import BUCKETS, Usage
 from gatewayz.dialects.kit.jsontext import encode_json
-from gatewayz.store.sql.tables import ATTEMPTS, CALLS, USAGE_DAYS
+from gatewayz.store.sql.tables import ATTEMPTS, CALLS, USAGE_MODELS
 
 CALL_COLUMNS = tuple(column.name for column in CALLS.columns)
+RECORD_COLUMNS = CALL_COLUMNS[:-1]
+"""Those of a record; the last one of a row has its attempts."""
 ATTEMPT_COLUMNS = tuple(column.name for column in ATTEMPTS.columns)
-DAY_COLUMNS = tuple(column.name for column in USAGE_DAYS.columns)
-ADD_TO_DAY = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in DAY_COLUMNS[3:])
-"""What becomes of a day that has calls already."""
+SUM_COLUMNS = tuple(column.name for column in USAGE_MODELS.columns)
+SUM_KEY = tuple(column.name for column in USAGE_MODELS.primary_key)
+ADD_TO_SUM = ", ".join(
+    f"{name} = usage_models.{name} + excluded.{name}" for name in SUM_COLUMNS[len(SUM_KEY) :]
+)
+"""What becomes of a sum that has calls already."""
 
 MAX_CACHED_PRICES = 10_000
 
 
 class RecordRows(Struct, frozen=True):
-    """A call's row and its attempts' rows, in the order of the columns.
+    """A call's row and its attempts' rows, in the order of `RECORD_COLUMNS` and `ATTEMPT_COLUMNS`.
 
     The names of the fields are those of lines in the journal on disk, so they never change.
     """
@@ -48,7 +53,7 @@ class RecordRows(Struct, frozen=True):
 def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
     """The rows of a call that has ended. `held`: how many nano-dollars were held for it."""
     request, usage = call.request, outcome.usage
-    # In the order of `CALL_COLUMNS`.
+    # In the order of `RECORD_COLUMNS`.
     row = (
         call.id,
         call.principal.account,
@@ -89,23 +94,23 @@ def rows_of(call: Call, outcome: Outcome, held: int) -> RecordRows:
     return RecordRows(call=row, attempts=tuple(attempts))
 
 
-_day_cells = itemgetter(
-    *map(
-        CALL_COLUMNS.index,
-        ("account_id", "key_id", "received_ms", "fault", "input_tokens", "output_tokens", "cost"),
-    )
+SUMMED = (
+    *("account_id", "key_id", "model", "provider", "received_ms", "fault"),
+    *("input_tokens", "output_tokens", "cost"),
 )
+_sum_cells = itemgetter(*map(RECORD_COLUMNS.index, SUMMED))
 
 
-def days_of(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """What calls' rows sum to by account, key and day, in that order: rows of `usage_days`."""
-    days: dict[tuple[str, str, int], list[int]] = {}
+def sums_of(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What records sum to, as rows of `usage_models`, in the order in which they are locked."""
+    sums: dict[tuple[str, int, str, str, str], list[int]] = {}
     for row in calls:
-        account, key, received_ms, fault, input_tokens, output_tokens, cost = _day_cells(row)
-        sums = days.setdefault((account, key, received_ms // DAY_MS), [0, 0, 0, 0, 0])
-        for place, amount in enumerate((1, fault != "", input_tokens, output_tokens, cost)):
-            sums[place] += amount
-    return [(*key, *sums) for key, sums in sorted(days.items())]
+        account, key, model, provider, received_ms, fault, *counts = _sum_cells(row)
+        name = (account, received_ms // DAY_MS, key, model, provider)
+        total = sums.setdefault(name, [0, 0, 0, 0, 0])
+        for place, amount in enumerate((1, fault != "", *counts)):
+            total[place] += amount
+    return [(*name, *total) for name, total in sorted(sums.items())]
 
 
 def _attempt_row(call_id: str, number: int, attempt: Attempt) -> tuple[Any, ...]:

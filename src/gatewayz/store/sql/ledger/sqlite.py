@@ -35,7 +35,8 @@ from gatewayz.store.sql.ledger.batch_rows import (
     rows_to_write,
     wallet_from,
 )
-from gatewayz.store.sql.ledger.records import ADD_TO_DAY, ATTEMPT_COLUMNS, CALL_COLUMNS, DAY_COLUMNS
+from gatewayz.store.sql.ledger.compact import SharedTexts
+from gatewayz.store.sql.ledger.records import ADD_TO_SUM, CALL_COLUMNS, SUM_COLUMNS, SUM_KEY
 
 ROWS_AT_ONCE = (64, 32, 16, *range(12, 0, -1))
 """Sizes of the statements that insert, so that a few compiled ones serve every batch."""
@@ -63,6 +64,7 @@ class SqliteLedger:
         self._work: queue.SimpleQueue[
             tuple[Sequence[Order], asyncio.Future[list[OrderResult]]] | None
         ] = queue.SimpleQueue()
+        self._texts = SharedTexts()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
@@ -83,7 +85,7 @@ class SqliteLedger:
             orders, future = item
             try:
                 connection = connection or _connect(self._path)
-                results = run_batch(connection, orders, self._clock.wall_ms())
+                results = run_batch(connection, orders, self._clock.wall_ms(), self._texts)
             # Around a worker: whoever waits must hear of it, and the thread go on.
             except Exception as error:  # noqa: BLE001
                 if connection is not None:
@@ -133,19 +135,20 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def run_batch(
-    connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int
+    connection: sqlite3.Connection, orders: Sequence[Order], now_ms: int, texts: SharedTexts
 ) -> list[OrderResult]:
     """Carries a batch out in one transaction. Raises `sqlite3.Error`, with nothing done."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         batch = read_batch(connection, orders, now_ms)
         results = batch.apply(orders)
-        _write_batch(connection, batch)
+        stored = _write_batch(connection, batch, texts)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    texts.confirm(stored)
     return results
 
 
@@ -194,8 +197,11 @@ def _select_in(connection: sqlite3.Connection, select: str, values: list[str]) -
     return connection.execute(statement, (encode_json(values).decode(),)).fetchall()
 
 
-def _write_batch(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
-    rows = rows_to_write(batch)
+def _write_batch(
+    connection: sqlite3.Connection, batch: LedgerBatch, texts: SharedTexts
+) -> list[str]:
+    """Writes all that has changed; the ids of the texts that were stored."""
+    rows = rows_to_write(batch, texts)
     for account, paid, promo, held, promo_until_ms in rows.wallets:
         connection.execute(UPDATE_WALLET, (paid, promo, held, promo_until_ms, account))
     for subject, period_ms, spent, held in rows.budgets:
@@ -204,13 +210,14 @@ def _write_batch(connection: sqlite3.Connection, batch: LedgerBatch) -> None:
     _insert(connection, "holds", HOLD_COLUMNS, rows.holds, "OR REPLACE ")
     _insert(connection, "grants", GRANT_COLUMNS, rows.grants)
     _insert(connection, "calls", CALL_COLUMNS, rows.calls)
-    _insert(connection, "attempts", ATTEMPT_COLUMNS, rows.attempts)
-    for row in rows.days:
-        connection.execute(ADD_DAY, row)
+    _insert(connection, "call_texts", ("id", "text"), rows.texts, "OR IGNORE ")
+    for row in rows.sums:
+        connection.execute(ADD_SUM, row)
     if rows.ended:
         connection.execute(DELETE_HOLDS, (encode_json(rows.ended).decode(),))
     for account, key, call, state, answer, expires_ms in rows.replays:
         connection.execute(UPDATE_REPLAY, (state, answer, expires_ms, account, key, call))
+    return [name for name, _ in rows.texts]
 
 
 UPDATE_WALLET = """
@@ -218,9 +225,9 @@ UPDATE wallets SET paid = ?, promo = ?, held = ?, promo_until_ms = ? WHERE accou
 """
 UPDATE_BUDGET = "UPDATE budgets SET period_ms = ?, spent = ?, held = ? WHERE subject = ?"
 DELETE_HOLDS = f"DELETE FROM holds WHERE call_id {IN_VALUES}"
-ADD_DAY = f"""
-INSERT INTO usage_days ({", ".join(DAY_COLUMNS)}) VALUES ({", ".join("?" * len(DAY_COLUMNS))})
-ON CONFLICT (account_id, key_id, day) DO UPDATE SET {ADD_TO_DAY}
+ADD_SUM = f"""
+INSERT INTO usage_models ({", ".join(SUM_COLUMNS)}) VALUES ({", ".join("?" * len(SUM_COLUMNS))})
+ON CONFLICT ({", ".join(SUM_KEY)}) DO UPDATE SET {ADD_TO_SUM}
 """
 UPDATE_REPLAY = """
 UPDATE idempotency SET state = ?, answer = ?, expires_ms = ?

@@ -14,9 +14,11 @@ from gatewayz.store.sql.tables.accounts import USERS as USERS
 from gatewayz.store.sql.tables.audit import ACTIVITY as ACTIVITY
 from gatewayz.store.sql.tables.audit import AUDIT_LOG as AUDIT_LOG
 from gatewayz.store.sql.tables.calls import ATTEMPTS as ATTEMPTS
+from gatewayz.store.sql.tables.calls import CALL_TEXTS as CALL_TEXTS
 from gatewayz.store.sql.tables.calls import CALLS as CALLS
 from gatewayz.store.sql.tables.calls import IDEMPOTENCY as IDEMPOTENCY
 from gatewayz.store.sql.tables.calls import USAGE_DAYS as USAGE_DAYS
+from gatewayz.store.sql.tables.calls import USAGE_MODELS as USAGE_MODELS
 from gatewayz.store.sql.tables.catalog import MODEL_HEALTH as MODEL_HEALTH
 from gatewayz.store.sql.tables.catalog import MODELS as MODELS
 from gatewayz.store.sql.tables.catalog import OFFERS as OFFERS

@@ -89,5 +89,5 @@ REVISIONS = Table("revisions", METADATA, text("subject", key=True), number("numb
 """Counts changes: a cache that has seen another number is stale.
 
 Subjects: `keys`, `catalog`; `audit` counts the entries of the log,
-`audit_head` is the seal of its last one.
+`audit_head` is the seal of its last one; `first_day` is the first day whose calls are still there.
 """

@@ -39,11 +39,38 @@ CALLS = Table(
     json("reasons", "[]"),
     json("tags", "[]"),
     text("trace"),
+    text("attempts"),
     Index("calls_account", "account_id", "id"),
 )
 """The record of a call, never what was said in it. Written in the transaction that settles.
 
-`fault` may be a code of an older version: `core.renamed` has the code of today.
+`fault` may be a code of an older version: `core.renamed` has the code of today. What is stored is
+short: `store/sql/ledger/compact.py` says how, and reads it. `attempts` are those of the call; of
+calls of an older version they are rows of the table `attempts`.
+"""
+
+CALL_TEXTS = Table("call_texts", METADATA, text("id", key=True), text("text"))
+"""Texts that many calls have, once: prices, and what was said of the candidates."""
+
+USAGE_MODELS = Table(
+    "usage_models",
+    METADATA,
+    text("account_id", key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    text("key_id", key=True),
+    text("model", key=True),
+    text("provider", key=True),
+    number("calls"),
+    number("failed"),
+    number("input_tokens"),
+    number("output_tokens"),
+    number("cost"),
+    Index("usage_models_day", "day"),
+)
+"""What the records of calls that came in on a day sum to, booked with the records.
+
+By key, and by the model and the provider that answered. `day` counts from 1970, in UTC. The sums
+stay when the records are deleted.
 """
 
 USAGE_DAYS = Table(
@@ -58,10 +85,7 @@ USAGE_DAYS = Table(
     number("output_tokens"),
     number("cost"),
 )
-"""What the records of a key's calls that came in on a day sum to, booked with the records.
-
-`day` counts from 1970, in UTC.
-"""
+"""The sums of an older version, without models; nothing writes or reads them any more."""
 
 ATTEMPTS = Table(
     "attempts",
@@ -80,7 +104,7 @@ ATTEMPTS = Table(
     text("message"),
     text("upstream_request"),
 )
-"""The attempts of a call at providers, numbered from 1."""
+"""The attempts of calls of older versions, numbered from 1; those of today are in `calls`."""
 
 IDEMPOTENCY = Table(
     "idempotency",
