@@ -15,6 +15,7 @@ from tests.support.billing_gateway import (
 from tests.support.flaky_ledger import FAILURES, FlakyLedger
 
 WORDS = " ".join(f"{'w' * 96}{number:04d}" for number in range(200))
+SHOWN = {"shown_by_model": {"": "always"}}
 SHORT, LONG = "Hello there, what will the weather be like", WORDS
 CASES = [
     pytest.param("sqlite", SHORT, True, id="sqlite-short-streamed"),
@@ -52,7 +53,7 @@ async def test_a_batch_that_goes_wrong_costs_nobody_anything_wrong(
 ):
     for number, what in enumerate(BATCHES[text], 1):
         async with run_billing_gateway(
-            tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
+            tmp_path, location, quirks=SHOWN, model="echo-slow" if text is LONG else "echo"
         ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, how)
@@ -79,7 +80,7 @@ async def test_a_client_that_leaves_during_a_batch_is_booked_like_any_other(
 ):
     for number, what in enumerate(BATCHES[text], 1):
         async with run_billing_gateway(
-            tmp_path / what, location, model="echo-slow" if text is LONG else "echo"
+            tmp_path, location, quirks=SHOWN, model="echo-slow" if text is LONG else "echo"
         ) as here:
             ledger = FlakyLedger(here.books)
             ledger.arm(number, "waits")

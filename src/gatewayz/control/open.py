@@ -23,6 +23,7 @@ from gatewayz.store.secret import FILE, Peppers, has_secret, load_peppers
 from gatewayz.store.sql.database import Database, Location, upsert
 from gatewayz.store.sql.ledger.books import LedgerBackend, StoreBooks
 from gatewayz.store.sql.ledger.journal import DiskJournal
+from gatewayz.store.sql.ledger.owner_locks import OwnerLock
 from gatewayz.store.sql.ledger.postgres import PostgresLedger
 from gatewayz.store.sql.ledger.sqlite import SqliteLedger
 from gatewayz.store.sql.migrate import ensure_migrated
@@ -73,12 +74,19 @@ async def open_store(
     stack.callback(journal.close)
 
     # The books close first: what is under way still needs the ledger and the journal.
-    books = StoreBooks(ledger, journal, clock, owner)
+    books = StoreBooks(
+        ledger,
+        journal,
+        clock,
+        owner,
+        lambda message: emit(Warned(subject="store", message=message)),
+    )
     stack.push_async_callback(books.close)
     if not serving:
         return Store(database=database, books=books, journal=journal)
 
     upkeep = Upkeep(database, books.commits, journal, clock, owner, emit)
+    upkeep.lock = _owner_lock(data_dir, owner, emit, stack)
     await upkeep.start()
     stack.push_async_callback(upkeep.close)
     return Store(database=database, books=books, journal=journal, upkeep=upkeep)
@@ -124,6 +132,19 @@ def _foreign_secret(location: Location, why: str) -> Fault:
         "it was. If it is lost: `gatewayz keys reset --lost-secret` ends all keys and makes a new "
         "operator's key.",
     )
+
+
+def _owner_lock(
+    data_dir: Path, owner: str, emit: Callable[[Fact], None], stack: AsyncExitStack
+) -> OwnerLock | None:
+    """The lock by which others know that this process lives; they wait a minute without it."""
+    try:
+        lock = OwnerLock(data_dir, owner)
+    except OSError as error:
+        emit(Warned(subject="store", message=f"no lock in {data_dir}: {error}"))
+        return None
+    stack.callback(lock.close)
+    return lock
 
 
 def _ledger(location: Location, clock: Clock) -> LedgerBackend:

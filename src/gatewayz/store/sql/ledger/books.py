@@ -1,7 +1,7 @@
 """The books over a database: the port `Books`, by group commit, with a journal for outages."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from gatewayz.ports.books import Hold, ReplayRecord
 from gatewayz.store.sql.database import STORE_RETRY_S
 from gatewayz.store.sql.ledger.group_commit import GroupCommit
 from gatewayz.store.sql.ledger.records import rows_of
+from gatewayz.store.sql.ledger.unsaved import UnsavedSettlements
 
 RELEASE_RETRY_S = 1.0
 MAX_UNCONFIRMED = 10_000
@@ -55,6 +56,11 @@ class LedgerBackend(Protocol):
 class SettlementJournal(Protocol):
     """Keeps settlements that the store could not take, across a crash."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for what no customer pays for, beside what one does."""
+        ...
+
     async def append(self, order: SettleOrder) -> None:
         """Returns when the order is on the disk. Faults: `unavailable` if it is full or broken."""
         ...
@@ -64,13 +70,19 @@ class StoreBooks:
     """The port `Books`. `owner` names this process in its holds."""
 
     def __init__(
-        self, ledger: LedgerBackend, journal: SettlementJournal, clock: Clock, owner: str
+        self,
+        ledger: LedgerBackend,
+        journal: SettlementJournal,
+        clock: Clock,
+        owner: str,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self.commits = GroupCommit(ledger.commit)
         self._journal = journal
         self._clock = clock
         self.owner = owner
         self.timeouts = BooksTimeouts()
+        self.unsaved = UnsavedSettlements(self.commits, warn or _tell_nobody)
         self.unconfirmed_holds: dict[str, str] = {}
         """Accounts by call: holds of which nobody knows whether they were made."""
         self.exhausted_budgets: set[str] = set()
@@ -124,6 +136,12 @@ class StoreBooks:
             answer=replay.answer if replay is not None else None,
             budgets=call.budgets,
         )
+        # Where no customer pays, nobody waits for a store that is known to be away.
+        is_paid = outcome.cost > 0 and call.principal.billing != "house"
+        if not is_paid and self.unsaved.is_away:
+            await self._keep(order)
+            return True
+
         timeouts, clock = self.timeouts, self._clock
         until = clock.now() + timeouts.settle_s
         while True:
@@ -134,17 +152,29 @@ class StoreBooks:
             except (Fault, TimeoutError) as error:
                 if isinstance(error, Fault) and error.kind != "unavailable":
                     raise
+                self.unsaved.note_away(order, _cause(error))
             else:
                 if result.fault is not None:
                     raise result.fault
                 return result.applied
 
+            if not is_paid:
+                await self._keep(order)
+                return True
             # A settlement that was made although its answer was lost changes nothing when it is
             # made again, now or from the journal.
             if clock.now() + timeouts.retry_s >= until:
                 await self._journal.append(order)
                 return True
             await asyncio.sleep(timeouts.retry_s)
+
+    async def _keep(self, order: SettleOrder) -> None:
+        """Keeps a settlement that no customer pays for: on the disk, else in memory."""
+        if self._journal.has_room:
+            with suppress(Fault):
+                await self._journal.append(order)
+                return
+        self.unsaved.keep(order)
 
     async def record_refused_call(self, call: Call, outcome: Outcome) -> None:
         order = SettleOrder(
@@ -153,8 +183,15 @@ class StoreBooks:
             cost=Nanos(0),
             rows=rows_of(call, outcome, 0),
         )
-        with suppress(Fault, TimeoutError):
+        if self.unsaved.is_away:
+            self.unsaved.keep(order)
+            return
+        try:
             await asyncio.wait_for(self.commits.put(order), self.timeouts.hold_s)
+        except (Fault, TimeoutError) as error:
+            if not isinstance(error, Fault) or error.kind == "unavailable":
+                self.unsaved.note_away(order, _cause(error))
+                self.unsaved.keep(order)
 
     async def _commit_hold(self, order: HoldOrder) -> OrderResult:
         """The hold, unless it takes too long or its caller leaves.
@@ -201,8 +238,17 @@ class StoreBooks:
 
     async def close(self) -> None:
         await self.finish()
+        await self.unsaved.close()
         if self._releasing is not None:
             self._releasing.cancel()
+
+
+def _tell_nobody(message: str) -> None:
+    """A command that ends soon has nobody to tell."""
+
+
+def _cause(error: Fault | TimeoutError) -> str:
+    return error.operator_message if isinstance(error, Fault) else "it does not answer"
 
 
 def _store_timeout() -> Fault:

@@ -50,6 +50,11 @@ class DiskJournal:
         """How much is here that the store does not have yet."""
         return self._bytes
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it is less than half full: the other half is for what customers pay for."""
+        return self._bytes < self.max_bytes // 2
+
     async def append(self, order: SettleOrder) -> None:
         """Returns when the order is on the disk. Faults: `unavailable` if it is full or broken."""
         await self._writes.put(order)
@@ -62,7 +67,9 @@ class DiskJournal:
             await asyncio.to_thread(self._append_lines, lines)
         except OSError as error:
             raise Fault(
-                "unavailable", f"The store is away, and the journal cannot be written: {error}"
+                "unavailable",
+                "The store is away, and the journal cannot be written.",
+                detail=str(error),
             ) from error
 
         self._bytes += len(lines)
