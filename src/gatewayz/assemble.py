@@ -143,6 +143,7 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
         breakers=health.operator_breaker_states,
         metrics=lambda: _render_metrics(bus, metrics, group),
         draining=draining.is_set,
+        can_book=lambda: store is None or store.upkeep is None or store.upkeep.can_book,
         process=f"{group.worker} of {group.workers}",
     )
     app = App(

@@ -239,9 +239,12 @@ def render_settings_schema() -> str:
 
 def render_settings(settings: Settings) -> str:
     """The settings as YAML with every secret hidden."""
-    return yaml.safe_dump(
-        _hide_secrets(msgspec.to_builtins(settings)), sort_keys=False, allow_unicode=True
-    )
+    return yaml.safe_dump(settings_without_secrets(settings), sort_keys=False, allow_unicode=True)
+
+
+def settings_without_secrets(settings: Settings) -> Any:
+    """The settings as plain values with every secret hidden."""
+    return _hide_secrets(msgspec.to_builtins(settings))
 
 
 def _hide_secrets(value: Any) -> Any:

@@ -21,12 +21,17 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         "-12.5",
         -12_500_000_000,
     )
-    gatewayz("accounts", "rules", "Acme", "--limit", "account_rpm=5", "--models", "a/one, a/two")
+    gatewayz(
+        "accounts", "rules", "Acme", "--limit", "account_rpm=5", "--models", "simulator/one, gpt-4o"
+    )
     gatewayz("accounts", "markup", "Acme", "250")
     gatewayz("accounts", "caching", "Acme", "auto")
     gatewayz("accounts", "suspend", "Acme")
     shown = gatewayz.json("accounts", "show", "Acme")
-    assert shown["rules"] == {"limits": {"account_rpm": 5}, "models": ["a/one", "a/two"]}
+    assert shown["rules"] == {
+        "limits": {"account_rpm": 5},
+        "models": ["simulator/one", "openai/gpt-4o"],
+    }
     assert (shown["markup_bp"], shown["status"]) == (250, "suspended")
     assert shown["caching"] == "auto"
     gatewayz("accounts", "resume", account["id"])
@@ -35,6 +40,24 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         (row["id"], row["status"], row["billing"]) for row in gatewayz.json("accounts", "list")
     ] == [("house", "active", "house"), (account["id"], "active", "prepaid")]
     assert "Acme" in gatewayz("accounts", "list")
+
+
+def test_a_change_of_rules_changes_what_it_names(gatewayz):
+    gatewayz("accounts", "create", "Acme", "--id", "acme")
+    steps = [
+        (["--models", "openai/gpt-4o"], {}, ["openai/gpt-4o"]),
+        (["--limit", "account_rpm=5"], {"account_rpm": 5}, ["openai/gpt-4o"]),
+        (["--models", "gpt-4o-mini"], {"account_rpm": 5}, ["openai/gpt-4o-mini"]),
+        (["--limit", "key_rpm=1"], {"key_rpm": 1}, ["openai/gpt-4o-mini"]),
+        (["--models", "all"], {"key_rpm": 1}, []),
+        (["--limit", "none", "--models", "gpt-4o"], {}, ["openai/gpt-4o"]),
+    ]
+    for words, limits, models in steps:
+        changed = gatewayz.json("accounts", "rules", "acme", *words)
+        assert changed["rules"] == {"limits": limits, "models": models}
+        assert gatewayz.json("accounts", "show", "acme")["rules"] == changed["rules"]
+    assert "limits: –; models: openai/gpt-4o" in gatewayz("accounts", "show", "acme")
+    assert "Name what to change" in gatewayz("accounts", "rules", "acme", status=2)
 
 
 @on_sqlite
@@ -48,6 +71,9 @@ def test_an_account_is_created_changed_and_suspended(gatewayz):
         (["accounts", "show", "nobody"], "There is no account 'nobody'"),
         (["accounts", "markup", "house", "2%"], "A markup is a number of basis points"),
         (["accounts", "caching", "house", "always"], "Caching is auto or off, not 'always'"),
+        (["accounts", "rules", "house", "--models", "gtp-40"], "does not exist"),
+        (["accounts", "rules", "house", "--models", "openai/gpt-4o,no-such/x"], "does not exist"),
+        (["keys", "create", "--models", "claude-sonet-4-5"], "near it: anthropic/claude-sonnet"),
         (["accounts", "rules", "house", "--limit", "rpm=5"], "There is no limit 'rpm'"),
         (["accounts", "rules", "house", "--limit", "key_rpm=many"], "'key_rpm=many' is no limit"),
         (["users", "create", "eve"], "no e-mail address"),
@@ -117,7 +143,7 @@ def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
         "--from",
         "10.0.0.0/8",
         "--models",
-        "a/one",
+        "gpt-4o",
     )
     assert is_well_formed(key["secret"])
     gatewayz("budgets", "set", "1.50", "--per", "day", "--key", key["id"])
@@ -127,7 +153,7 @@ def test_a_key_is_created_shown_rotated_and_revoked(gatewayz):
     assert (shown["limits"], shown["addresses"], shown["models"], shown["state"]) == (
         {"key_rpm": 60},
         ["10.0.0.0/8"],
-        ["a/one"],
+        ["openai/gpt-4o"],
         "active",
     )
     assert shown["budget"]["limit"] == 1_500_000_000

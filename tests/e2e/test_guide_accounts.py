@@ -24,6 +24,11 @@ async def test_the_commands_of_the_guide_run(tmp_path, location):
         for block in BLOCKS:
             for line in block.splitlines():
                 if "CALL_ID" in line and "CALL_ID" not in ids:
+                    # The guide's models are not those of this gateway.
+                    await asyncio.to_thread(
+                        commands, "accounts", "rules", "acme", "--models", "all"
+                    )
+                if "CALL_ID" in line and "CALL_ID" not in ids:
                     made = await asyncio.to_thread(
                         commands.json, "keys", "create", "--account", "acme"
                     )
@@ -32,10 +37,7 @@ async def test_the_commands_of_the_guide_run(tmp_path, location):
                     ids["CALL_ID"] = (await here.calls("acme"))[-1].id
                 program, *words = shlex.split(line)
                 assert program == "gatewayz"
-                assert (
-                    await asyncio.to_thread(commands, *(ids.get(word, word) for word in words))
-                    or "rules" in words
-                )
+                assert await asyncio.to_thread(commands, *(ids.get(word, word) for word in words))
                 if words[:2] == ["keys", "create"]:
                     (key,) = await asyncio.to_thread(
                         commands.json, "keys", "list", "--account", "acme"

@@ -25,6 +25,16 @@ async def get(url, key="", **headers):
             return answer.status, answer.headers, await answer.text()
 
 
+async def test_what_headers_say_of_a_limit_is_of_one_scale(tmp_path):
+    for limits in ({"key_rpm": 250, "burst": 100}, {"key_rpm": 7, "burst": 100}, {}):
+        async with run_gateway(tmp_path, limits={**HOUR, **limits}) as gateway:
+            raw = await gateway.client().chat.completions.with_raw_response.create(
+                model="first/echo", messages=[{"role": "user", "content": "x"}]
+            )
+            limit = int(raw.headers["x-ratelimit-limit-requests"])
+            assert int(raw.headers["x-ratelimit-remaining-requests"]) == limit - 1
+
+
 async def test_a_key_that_asks_too_fast_is_told_when_to_come_back(tmp_path):
     async with run_gateway(tmp_path, limits={**HOUR, "key_rpm": 2, "burst": 2}) as gateway:
         client = gateway.client()

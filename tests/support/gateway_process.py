@@ -46,7 +46,7 @@ class GatewayProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.stderr = self.log = ""
+        self.stderr = self.log = self.key = ""
         self._open_streams = 2
         self._changed = threading.Condition()
         self.readers = [

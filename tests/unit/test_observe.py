@@ -20,7 +20,7 @@ from gatewayz.core.money import Nanos, Price
 from gatewayz.core.usage import Usage
 from gatewayz.observe.bus import FactBus
 from gatewayz.observe.exposition import render_metrics
-from gatewayz.observe.log import LogWriter, line_from_fact
+from gatewayz.observe.log import LogWriter, line_from_fact, readable_line
 from gatewayz.observe.metrics import FAMILIES, MAX_MODEL_LABELS, Metrics
 from tests.support.running_gateway import wait_until
 
@@ -156,6 +156,25 @@ def test_a_line_holds_what_is_allowed_and_hides_what_looks_like_a_key(tmp_path):
     assert lines[0]["cost_usd"] == "0.0000015"
     assert lines[1]["message"] == "*** broke"
     assert lines[5]["message"] == "***"
+
+
+def test_a_line_for_people_is_one_line_and_moves_no_cursor():
+    for fact in EVERY:
+        line = line_from_fact(fact, "2026-01-31T12:00:01.000+00:00")
+        text = readable_line(line).decode()
+        assert text.startswith("12:00:01 ")
+        assert line.event in text
+    hostile = CallRefused(
+        id="1",
+        endpoint="other",
+        fault="unknown_route",
+        status=404,
+        path="/\x1b[2J\n12:00 call\u202e",
+    )
+    text = readable_line(line_from_fact(hostile, "2026-01-31T12:00:01.000+00:00")).decode()
+    assert text.isprintable()
+    assert "endpoint=/?[2J?12:00 call?" in text
+    assert "status=404" in text
 
 
 def test_a_sink_that_is_stuck_holds_nobody_up():

@@ -109,16 +109,18 @@ def demo() -> None:
 
 
 @app.command()
-def doctor(config: str = Config, data_dir: str = DataDir) -> None:
+def doctor(config: str = Config, data_dir: str = DataDir, json: bool = Json) -> None:
     """Say what is wrong with this installation, and what to do."""
     from gatewayz.cli.doctor.doctor import doctor as run
 
-    raise typer.Exit(run(config, {"data_dir": data_dir}))
+    raise typer.Exit(run(config, {"data_dir": data_dir}, as_json=json))
 
 
 @app.command()
 def settings(
     config: str = Config,
+    data_dir: str = DataDir,
+    json: bool = Json,
     schema: bool = typer.Option(
         False, "--schema", help="Print the JSON Schema of the configuration file."
     ),
@@ -138,7 +140,7 @@ def settings(
     elif reference:
         show_settings_reference()
     else:
-        show_settings(config)
+        show_settings(config, {"data_dir": data_dir}, as_json=json)
 
 
 @app.command()

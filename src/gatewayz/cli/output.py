@@ -61,10 +61,20 @@ def _readable_columns(row: Mapping[str, Any]) -> list[str]:
 
 
 def _cell_text(value: Any) -> str:
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={inner}" for name, inner in value.items()) or "–"
-    if isinstance(value, list | tuple | frozenset):
-        return ", ".join(map(str, value)) or "–"
+    """A value as people read it: never as Python writes it."""
+    match value:
+        case None | "":
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return "; ".join(_field_text(name, inner) for name, inner in value.items()) or "–"
+        case list() | tuple() | set() | frozenset():
+            between = "; " if any(isinstance(inner, Mapping) for inner in value) else ", "
+            return between.join(_cell_text(inner) for inner in value) or "–"
     return str(value)
+
+
+def _field_text(name: str, value: Any) -> str:
+    mark = ": " if isinstance(value, Mapping | list | tuple | set | frozenset) else "="
+    return f"{name.replace('_', ' ')}{mark}{_cell_text(value)}"

@@ -61,6 +61,8 @@ class Upkeep:
         self._check_every_s = CHECK_S
         self.violations: list[Violation] = []
         """What the last check of the books found."""
+        self.can_book = True
+        """Whether the last beat, which is a booking as any other, could be written."""
 
     async def start(self) -> None:
         """Beats once, replays what dead processes have left, then starts the loops.
@@ -101,8 +103,13 @@ class Upkeep:
         """Says that this process is alive. Faults: `unavailable`."""
         now_ms = self._clock.wall_ms()
         row = {"id": self._owner, "started_ms": now_ms, "beat_ms": now_ms}
-        async with self._database.begin() as connection:
-            await connection.execute(upsert(connection, OWNERS, row, ("beat_ms",)))
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(upsert(connection, OWNERS, row, ("beat_ms",)))
+        except Fault:
+            self.can_book = False
+            raise
+        self.can_book = True
 
     async def forget_dead_owners(self) -> None:
         """Says of processes that have died beside this one that they are silent: their holds are

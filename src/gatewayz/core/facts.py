@@ -43,12 +43,16 @@ class BreakerMoved(Struct, frozen=True, kw_only=True):
 
 
 class CallRefused(Struct, frozen=True, kw_only=True):
-    """A request was refused before it became a call: no key, a bad body."""
+    """A request was refused before it became a call: no key, a bad body.
+
+    `endpoint` is one of ours, or `other`; `path` is what was asked for where it is none of ours.
+    """
 
     id: str
     endpoint: str
     fault: str
     status: int
+    path: str = ""
 
 
 class Warned(Struct, frozen=True, kw_only=True):

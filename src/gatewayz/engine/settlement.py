@@ -135,7 +135,10 @@ def outcome_from_state(state: CallState, now: float) -> Outcome:
         stop=meter.stop,
         fault=fault.kind if fault is not None else "",
         message=fault.message if fault is not None else "",
-        status=200 if fault is None or offer is not None else FAULTS[fault.kind].status,
+        # What the client saw: the head of a stream has left by then, a whole answer has not.
+        status=200
+        if fault is None or (offer is not None and state.call.request.streamed)
+        else FAULTS[fault.kind].status,
         first_event_ms=state.ms_since_received(first_event_at)
         if first_event_at is not None
         else None,

@@ -1,4 +1,4 @@
-"""The log: one JSON line a call, no prompts, no keys.
+"""The log: one JSON line a call, no prompts, no keys; on a terminal the same for people.
 
 Fields are an allow-list: what is not named is not written. Lines of a batch leave in one write.
 Strings pass a second net that hides anything that looks like a key.
@@ -39,6 +39,7 @@ MAX_LINE_BYTES, MAX_FIELD_CHARS = 4_096, 256
 """A longer line is written with each of its texts cut to so many characters."""
 CLOSE_TIMEOUT_S = 2.0
 STOP = b""
+HEAD_FIELDS = ("ts", "level", "event", "message")
 
 
 class LogLine(Struct, omit_defaults=True, kw_only=True):
@@ -84,13 +85,13 @@ def line_from_fact(fact: Fact, ts: str) -> LogLine | None:
     match fact:
         case CallEnded():
             return _call_line(fact, ts)
-        case CallRefused(id=call, endpoint=endpoint, fault=fault, status=status):
+        case CallRefused(id=call, endpoint=endpoint, fault=fault, status=status, path=path):
             return LogLine(
                 ts=ts,
                 level="info",
                 event="refused",
                 request_id=call,
-                endpoint=endpoint,
+                endpoint=path or endpoint,
                 fault=fault,
                 status=status,
             )
@@ -212,11 +213,13 @@ class LogWriter:
         worker: int = 0,
         redactor: Redactor | None = None,
     ):
+        """On a terminal lines are for people."""
         self._descriptor = descriptor
         self._worker = worker
         self._redact = (redactor or Redactor()).redact
         self._pieces = split_for_pipe if shared else _one_piece
-        self._encode = msgspec.json.Encoder().encode
+        is_terminal = os.isatty(descriptor)
+        self._encode = readable_line if is_terminal else msgspec.json.Encoder().encode
         self._waiting: Queue[bytes] = Queue(max_waiting)
         self._thread = Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
@@ -231,6 +234,9 @@ class LogWriter:
                 line.worker = self._worker
                 if line.message:
                     line.message = self._redact(line.message)
+                if line.event == "refused":
+                    # The path is a stranger's: whatever it holds, no secret of ours stays in it.
+                    line.endpoint = self._redact(line.endpoint)
                 text = self._encode(line)
                 if len(text) > MAX_LINE_BYTES:
                     text = self._encode(_shorten_line(line))
@@ -262,6 +268,28 @@ class LogWriter:
                 text = text[os.write(self._descriptor, text) :]
         except OSError:
             self.dropped += text.count(b"\n")
+
+
+def readable_line(line: LogLine) -> bytes:
+    """A line for people: `12:00:01 call 200 openai/gpt-4o → openai/gpt-4o 12+5 tokens $0.00002`.
+
+    Nothing in it moves the cursor or begins a line: texts may be a stranger's.
+    """
+    level = "" if line.level == "info" else f"{line.level.upper()} "
+    if line.event == "call":
+        offer = f"{line.provider}/{line.upstream_id}" if line.provider else "–"
+        ending = f" {line.fault}: {line.message}" if line.fault else ""
+        parts = (
+            f"{line.status}{ending} {line.model} → {offer} "
+            f"{line.input_tokens}+{line.output_tokens} tokens ${line.cost_usd} "
+            f"{line.duration_ms} ms {line.account} {line.request_id}"
+        )
+    else:
+        fields = [name for name in line.__struct_fields__ if name not in HEAD_FIELDS]
+        shown = [f"{name}={getattr(line, name)}" for name in fields if getattr(line, name)]
+        parts = " ".join((line.message, *shown)).strip()
+    text = f"{line.ts[11:19]} {level}{line.event} {parts}"
+    return "".join(char if char.isprintable() else "?" for char in text).encode()
 
 
 def _one_piece(text: bytes) -> tuple[bytes, ...]:

@@ -10,7 +10,8 @@ from gatewayz.core.calls import Principal
 class Decision(Struct, frozen=True, kw_only=True):
     """A limit's answer.
 
-    `remaining` and `reset_s` describe the tightest bucket; `lease` names the concurrency slot.
+    `limit`, `burst`, `remaining` and `reset_s` describe the tightest bucket: `burst` calls may come
+    at once, `remaining` of them still. `lease` names the concurrency slot.
 
     Example: `Decision(allowed=False, rule="key_rpm", limit=60, retry_after_s=0.8)`
     """
@@ -18,6 +19,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     allowed: bool
     rule: str = ""
     limit: int = 0
+    burst: int = 0
     remaining: int = 0
     reset_s: float = 0.0
     retry_after_s: float = 0.0

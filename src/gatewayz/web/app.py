@@ -25,11 +25,15 @@ from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, 
 from gatewayz.web.cors import Cors
 from gatewayz.web.handler_request import HandlerRequest, parse_query
 from gatewayz.web.inference import Inference
+from gatewayz.web.path_hints import path_hint
 from gatewayz.web.respond import call_headers, fault_headers, send_response
 from gatewayz.web.status import StatusHandlers
 
 ANTHROPIC_PATH = b"/v1/messages"
 """The client dialect of requests with `anthropic-version`."""
+OTHER = "other"
+"""The label of a path that is none of ours."""
+MAX_PATH_SHOWN = 200
 Handler = Callable[[HandlerRequest], Awaitable[HttpResponse]]
 
 
@@ -100,6 +104,7 @@ class App:
             if route.api_route is not None and (pattern := route.api_route.pattern) is not None
         )
         self._prefixes = tuple(route for route in self.routes if route.is_prefix)
+        self._paths = tuple(dict.fromkeys(route.path for route in self.routes))
         self._gateway = gateway
         self._cors = cors
         self._bus = bus
@@ -147,12 +152,17 @@ class App:
             response = role.error_response(fault, call_id)
             headers += fault_headers(fault)
             headers += _allow_header(fault, self._methods(scope["raw_path"]))
-            label = _route_label(scope["path"][:200], self.routes)
-            self._emit_refusal(call_id, label, fault, response.status)
+            label = _route_label(scope["path"], self.routes)
+            path = _shown_path(scope) if label == OTHER else ""
+            self._emit_refusal(call_id, label, fault, response.status, path)
         await send_response(send, response, headers)
 
-    def _emit_refusal(self, call_id: str, endpoint: str, fault: Fault, status: int) -> None:
-        self._bus.emit(CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=status))
+    def _emit_refusal(
+        self, call_id: str, endpoint: str, fault: Fault, status: int, path: str = ""
+    ) -> None:
+        self._bus.emit(
+            CallRefused(id=call_id, endpoint=endpoint, fault=fault.kind, status=status, path=path)
+        )
 
     def _error_role(self, scope: Scope) -> ClientRole:
         """The dialect of a refusal: Anthropic's if the request has its header, else OpenAI's."""
@@ -192,11 +202,16 @@ class App:
                     raise Fault("wrong_method", f"{scope['method']} is not served here.")
                 return route, path[len(prefix) :].decode("latin-1")
 
-        if self._methods(path):
-            raise Fault("wrong_method", f"{scope['method']} is not served here.")
+        methods = self._methods(path)
+        if methods:
+            raise Fault(
+                "wrong_method",
+                f"{scope['method']} is not served here; {' and '.join(sorted(set(methods)))} is.",
+            )
+        shown = _shown_path(scope)
         raise Fault(
             "unknown_route",
-            f"There is nothing at {scope['method']} {path.decode('latin-1')[:200]}.",
+            f"There is nothing at {scope['method']} {shown}{path_hint(shown, self._paths)}.",
         )
 
     def _methods(self, path: bytes) -> tuple[str, ...]:
@@ -234,4 +249,15 @@ def _allow_header(fault: Fault, methods: tuple[str, ...]) -> RawHeaders:
 
 def _route_label(path: str, routes: tuple[Route, ...]) -> str:
     """The path of the route: an unknown path is a stranger's, and must not become a label."""
-    return next((route.path for route in routes if path.startswith(route.path)), "other")
+    for route in routes:
+        matches = path.startswith(route.path) if route.is_prefix else path == route.path
+        pattern = route.api_route.pattern if route.api_route is not None else None
+        if matches or (pattern is not None and pattern.fullmatch(path.encode())):
+            return route.path
+    return OTHER
+
+
+def _shown_path(scope: Scope) -> str:
+    """The raw path as it is told and logged; cut, because it is a stranger's."""
+    path: bytes = scope["raw_path"]
+    return path.decode("latin-1")[:MAX_PATH_SHOWN]

@@ -187,12 +187,15 @@ def render_catalog(index: CatalogIndex, catalog: Catalog, key: _RenderingKey) ->
     """Every model that a provider serves that is on, as bytes."""
     models: dict[str, RenderedModel] = {}
     digest = blake2b(digest_size=12)
+    providers = catalog.providers
+    # The simulator is for trying out; its models stay callable, and leave the list to real ones.
+    is_in_use = any(not provider.off and not provider.built_in for provider in providers.values())
     for model in index.models.values():
         priced = model if key.markup_bp is None else _model_with_markup(model, key.markup_bp)
         offers = callable_offers(priced, catalog)
         if key.sold_only:
             offers = tuple(offer for offer in offers if not why_not_sold(offer))
-        if not offers:
+        if not offers or (is_in_use and all(providers[each.provider].built_in for each in offers)):
             continue
         card = model_card(priced, offers, catalog.providers)
         body = encode_json(card)

@@ -154,9 +154,9 @@ class ResponseWriter:
             headers.append((b"x-gatewayz-output-limit", limit))
 
         decision = state.decision
-        if decision is not None and decision.limit:
+        if decision is not None and decision.burst:
             headers += [
-                (b"x-ratelimit-limit-requests", str(decision.limit).encode()),
+                (b"x-ratelimit-limit-requests", str(decision.burst).encode()),
                 (b"x-ratelimit-remaining-requests", str(decision.remaining).encode()),
                 (b"x-ratelimit-reset-requests", b"%.3fs" % decision.reset_s),
             ]

@@ -23,7 +23,7 @@ class StatusHandlers:
     `process`: which of the gateway's processes this is, as "1 of 4"; breakers are its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is wired once, in assemble
         self,
         *,
         models: ModelHandlers,
@@ -31,6 +31,7 @@ class StatusHandlers:
         breakers: Callable[[], dict[tuple[str, str], str]],
         metrics: Callable[[], Awaitable[bytes]],
         draining: Callable[[], bool],
+        can_book: Callable[[], bool] = lambda: True,
         process: str = "1 of 1",
     ) -> None:
         self.models = models
@@ -38,6 +39,7 @@ class StatusHandlers:
         self._breakers = breakers
         self._metrics = metrics
         self._draining = draining
+        self._can_book = can_book
         self._process = process
 
     async def root(self, request: HandlerRequest) -> HttpResponse:
@@ -49,9 +51,13 @@ class StatusHandlers:
         return _json_response({"status": "live", "version": __version__})
 
     async def ready(self, request: HandlerRequest) -> HttpResponse:
-        """Whether new calls may come: 503 while the server drains, or without a provider."""
+        """Whether new calls may come: 503 while the server drains, while nothing can be booked (the
+        store is away, its disk is full), or without a provider.
+        """
         if self._draining():
             return _json_response({"status": "draining"}, 503)
+        if not self._can_book():
+            return _json_response({"status": "the store cannot be written"}, 503)
         on = sum(1 for provider in self._providers().values() if not provider.off)
         return _json_response(
             {"status": "ready" if on else "no provider is on", "providers": on}, 200 if on else 503

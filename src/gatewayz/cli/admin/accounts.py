@@ -7,7 +7,8 @@ import typer
 from msgspec import structs
 
 from gatewayz.cli.admin.context import AdminContext, run_with_store
-from gatewayz.cli.admin.parse import format_time, parse_amount, parse_limits, parse_list
+from gatewayz.cli.admin.model_names import resolve_models
+from gatewayz.cli.admin.parse import format_time, parse_amount, parse_limits
 from gatewayz.cli.options import Config, DataDir, Json
 from gatewayz.cli.output import print_fields, print_note, print_table
 from gatewayz.control import accounts, budgets, keys, users
@@ -207,19 +208,35 @@ def set_caching(
 def set_rules(
     account: str = Account,
     limit: list[str] = typer.Option(
-        [], "--limit", help="Instead of the installation's: account_rpm=500, key_rpm, …"
+        [],
+        "--limit",
+        help="Instead of the installation's: account_rpm=500, key_rpm, …; 'none': those again. "
+        "All limits are set anew; models stay.",
     ),
     models: str = typer.Option(
-        "", "--models", help="The models it may use, with commas; all unless some are named."
+        "",
+        "--models",
+        help="The models it may use, with commas; 'all': every one. Limits stay.",
     ),
+    as_json: bool = Json,
     config: str = Config,
     data_dir: str = DataDir,
 ) -> None:
-    """Set the limits and models of an account; they replace those before."""
-    rules = accounts.AccountRules(limits=parse_limits(limit), models=parse_list(models))
-    _change_account(
-        config,
-        data_dir,
-        account,
-        lambda transaction, account_id: accounts.set_rules(transaction, account_id, rules),
-    )
+    """Set the limits of an account, or its models, or both; what is not named stays."""
+    if not limit and not models:
+        raise Fault("bad_request", "Name what to change: --limit NAME=NUMBER, --models MODEL.")
+    limits = parse_limits([] if limit == ["none"] else limit)
+    names = resolve_models(config, data_dir, models) if models not in {"", "all"} else ()
+
+    async def work(ctx: AdminContext) -> accounts.Account:
+        account_id = await ctx.account_id(account)
+        rules = (await accounts.get_account(ctx.database, account_id)).rules
+        rules = accounts.AccountRules(
+            limits=limits if limit else rules.limits, models=names if models else rules.models
+        )
+        await accounts.set_rules(ctx.transaction, account_id, rules)
+        return await accounts.get_account(ctx.database, account_id)
+
+    changed = account_row(run_with_store(config, data_dir, work))
+    print_fields({name: changed[name] for name in ("id", "name", "rules")}, as_json=as_json)
+    print_note("Running gateways know within two seconds.")

@@ -7,6 +7,7 @@ import typer
 from msgspec import structs
 
 from gatewayz.cli.admin.context import AdminContext, run_with_store
+from gatewayz.cli.admin.model_names import resolve_models
 from gatewayz.cli.admin.parse import (
     format_time,
     parse_duration_ms,
@@ -70,6 +71,8 @@ def create(
         print(key_from_random(secrets.token_bytes(RANDOM_BYTES)))
         return
 
+    names = resolve_models(config, data_dir, models) if models else ()
+
     async def work(ctx: AdminContext) -> tuple[str, keys.Key]:
         account_id = await ctx.account_id(account)
         default_scopes = SCOPES if account_id == HOUSE and not user else ("inference",)
@@ -78,7 +81,7 @@ def create(
             user=(await users.get_user(ctx.database, account_id, user)).id if user else "",
             name=name,
             scopes=parse_list(scopes) or default_scopes,
-            models=parse_list(models),
+            models=names,
             addresses=parse_list(addresses),
             limits=parse_limits(limit),
             expires_ms=parse_time_ms(expires, ctx.now_ms) if expires else None,

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.offers import Model, Offer
@@ -20,6 +19,7 @@ from gatewayz.catalog.report import (
 )
 from gatewayz.cli.catalog import load_catalog, load_listings, load_overrides
 from gatewayz.cli.loop import run_loop
+from gatewayz.cli.output import print_table
 from gatewayz.settings import LoadedSettings, load_settings
 
 MAX_QUARANTINED_SHOWN = 50
@@ -41,7 +41,7 @@ def show_models(
         print(json.dumps([_model_row(model, catalog) for model in models], indent=2))
         return
 
-    Console().print(_model_table(models, provider, catalog))
+    print_table(_offer_rows(models, provider, catalog), as_json=False)
     if not every:
         hidden = len(catalog.models) - len(callable_models(catalog))
         print(
@@ -54,21 +54,19 @@ def show_models(
     )
 
 
-def _model_table(models: list[Model], provider: str, catalog: Catalog) -> Table:
-    table = Table(
-        "model", "provider", "its id there", "USD per million in / out", "not callable, not sold"
-    )
-    for model in models:
-        for offer in model.offers:
-            if not provider or offer.provider == provider:
-                table.add_row(
-                    model.id,
-                    offer.provider,
-                    offer.upstream_id,
-                    format_price(offer.price),
-                    _why_not(offer, catalog),
-                )
-    return table
+def _offer_rows(models: list[Model], provider: str, catalog: Catalog) -> list[dict[str, str]]:
+    return [
+        {
+            "model": model.id,
+            "provider": offer.provider,
+            "its id there": offer.upstream_id,
+            "USD per million in / out": format_price(offer.price),
+            "not callable, not sold": _why_not(offer, catalog),
+        }
+        for model in models
+        for offer in model.offers
+        if not provider or offer.provider == provider
+    ]
 
 
 def _why_not(offer: Offer, catalog: Catalog) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import socket
 import ssl
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import structs
 from rich.console import Console
+from rich.markup import escape
 
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.merge import merge_catalog
@@ -20,6 +23,7 @@ from gatewayz.cli.doctor.catalog_checks import catalog_findings
 from gatewayz.cli.doctor.findings import Finding
 from gatewayz.cli.doctor.provider_overrides import provider_override_findings
 from gatewayz.cli.doctor.store_checks import store_findings
+from gatewayz.cli.output import print_table
 from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings, load_settings
@@ -28,6 +32,8 @@ from gatewayz.store.secret import FILE as SECRET_FILE
 MIN_DESCRIPTORS = 4_096
 YEAR_2026_S = 1_767_225_600
 CONNECT_TIMEOUT_S = 2.0
+MIN_FREE_BYTES = 256 * 2**20
+"""Free on the disk of the data directory: room for the log of writes and the journal."""
 MARKS = {
     "ok": "[green]ok[/green]  ",
     "note": "[yellow]note[/yellow]",
@@ -35,12 +41,16 @@ MARKS = {
 }
 
 
-def doctor(config: str, flags: Mapping[str, Any]) -> int:
+def doctor(config: str, flags: Mapping[str, Any], *, as_json: bool = False) -> int:
     """Prints findings; exit status 1 when one is bad."""
     findings = list(diagnose(config, flags))
-    console = Console(highlight=False, soft_wrap=True)
-    for finding in findings:
-        console.print(f"{MARKS[finding.level]} {finding.subject}: {finding.message}")
+    if as_json:
+        print_table([structs.asdict(finding) for finding in findings], as_json=True)
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in findings:
+            text = escape(f"{finding.subject}: {finding.message}")
+            console.print(f"{MARKS[finding.level]} {text}")
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
@@ -69,7 +79,16 @@ def _data_dir_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -
             "bad", "data directory", f"{path} cannot be written; set data_dir to a place that can"
         )
         return
-    yield Finding("ok", "data directory", f"{path} can be written")
+    free = shutil.disk_usage(parent).free
+    if free < MIN_FREE_BYTES:
+        yield Finding(
+            "bad",
+            "data directory",
+            f"{free // 2**20} MiB are free on the disk of {path.absolute()}; below a few MiB nothing "
+            "can be booked, and paid calls are refused: free some space",
+        )
+    else:
+        yield Finding("ok", "data directory", f"{path} can be written")
     file = path / SECRET_FILE
     if file.exists() and file.stat().st_mode & 0o077:
         yield Finding("bad", file.name, f"others can read {file}; run: chmod 600 {file}")

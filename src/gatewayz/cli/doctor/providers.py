@@ -1,14 +1,10 @@
 """`gatewayz providers`: every provider with its state, without starting anything."""
 
-import json
-
-from rich.console import Console
-from rich.table import Table
-
 from gatewayz.cli.catalog import load_overrides, load_providers
+from gatewayz.cli.output import print_table
 from gatewayz.settings import LoadedSettings
 
-COLUMNS = ("state", "key_variable", "key_source", "base_url", "why_off")
+COLUMNS = ("provider", "state", "key_variable", "key_source", "base_url", "why_off")
 
 
 def show_providers(loaded: LoadedSettings, *, as_json: bool) -> None:
@@ -28,12 +24,7 @@ def show_providers(loaded: LoadedSettings, *, as_json: bool) -> None:
         }
         for provider in providers.values()
     ]
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-
-    table = Table("provider", "state", "key variable", "keys from", "base URL", "why off")
-    for row in rows:
-        label = row["provider"] if row["verified"] else f"{row['provider']} (unverified)"
-        table.add_row(str(label), *(str(row[name]) for name in COLUMNS))
-    Console().print(table)
+    if not as_json:
+        for row in rows:
+            row["provider"] = f"{row['provider']}{'' if row['verified'] else ' (unverified)'}"
+    print_table(rows, as_json=as_json, columns=COLUMNS)

@@ -96,6 +96,11 @@ async def _durability_findings(database: Database) -> AsyncIterator[Finding]:
     if database.location.kind != "postgresql":
         return
     async with database.begin(reading=True) as connection:
+        if (await connection.execute(text("SHOW transaction_read_only"))).scalar_one() == "on":
+            message = (
+                "the server takes no writes (a standby, or set read-only): nothing can be booked"
+            )
+            yield Finding("bad", "store", message)
         for setting in DURABILITY_SETTINGS:
             if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
                 message = f"{setting} is off: a crash loses confirmed bookings; set it on"

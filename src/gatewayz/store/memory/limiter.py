@@ -140,6 +140,7 @@ def _decision_from_result(result: TakeResult, lease: str) -> Decision:
         allowed=result.refused_by is None,
         rule=tightest.rule if tightest is not None else "",
         limit=tightest.rate if tightest is not None else 0,
+        burst=tightest.burst if tightest is not None else 0,
         remaining=result.remaining,
         reset_s=result.reset_s,
         retry_after_s=result.retry_after_s,

@@ -118,7 +118,8 @@ async def _drop_tables(connection: AsyncConnection, *, replace: bool) -> None:
         if row is not None and not replace:
             raise Fault(
                 "bad_request",
-                f"The database is not empty: {name} has rows. --replace throws away what is there.",
+                f"The database is not empty: {name} has rows. Choose an empty one, or let "
+                "`gatewayz restore --replace` throw away what is there.",
             )
     for name in [*names, "alembic_version"]:
         await connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
