@@ -188,7 +188,9 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
         "max_tokens": thinking.max_tokens,
     }
     if request.tools:
-        body["tools"] = [tool_to_wire(tool) for tool in request.tools]
+        body["tools"] = [
+            tool_to_wire(tool, dropped, same_dialect=same_dialect) for tool in request.tools
+        ]
     body |= _sampling_to_wire(
         request.sampling, family, thinking, same_dialect=same_dialect, dropped=dropped
     )

@@ -8,8 +8,10 @@ from msgspec import Raw
 from gatewayz.core.conversation import OpaqueTool, Tool, ToolChoice
 from gatewayz.core.usage import MAX_UNITS
 from gatewayz.dialects.anthropic.wire import NAME
+from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
 from gatewayz.dialects.kit.jsontext import decode_json
+from gatewayz.dialects.kit.schema_union import without_top_union
 
 MAX_TOOLS = 1_024
 DEFAULT_SEARCHES = 10
@@ -52,13 +54,20 @@ def _max_searches(item: dict[str, Any]) -> int:
     return DEFAULT_SEARCHES
 
 
-def tool_to_wire(tool: Tool | OpaqueTool) -> dict[str, Any]:
+def tool_to_wire(
+    tool: Tool | OpaqueTool, dropped: Dropped, *, same_dialect: bool
+) -> dict[str, Any]:
     """The tool; example: `{"name": "weather", "input_schema": {"type": "object"}}`."""
     if isinstance(tool, OpaqueTool):
         return tool.value
     schema = tool.parameters if tool.parameters is not None else {}
+    if not same_dialect:
+        # 'input_schema does not support oneOf, allOf, or anyOf at the top level'.
+        schema = without_top_union(schema, dropped)
     # 'tools.0.custom.input_schema.type: Field required'.
     wire: dict[str, Any] = {"name": tool.name, "input_schema": {"type": "object", **schema}}
+    if not same_dialect and wire["input_schema"]["type"] != "object":
+        wire["input_schema"]["type"] = "object"
     wire |= {"description": tool.description} if tool.description else {}
     wire |= {"strict": tool.strict} if tool.strict is not None else {}
     return wire | tool.extra
