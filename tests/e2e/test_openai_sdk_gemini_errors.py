@@ -36,7 +36,6 @@ async def gateway(tmp_path):
         ("nobody-knows", openai.NotFoundError, 404),
         ("fault-html-200", openai.InternalServerError, 502),
         ("fault-half-json", openai.InternalServerError, 502),
-        ("fault-no-parts", openai.InternalServerError, 502),
         ("fault-no-choices", openai.InternalServerError, 502),
         ("fault-error-200", openai.InternalServerError, 502),
         ("fault-empty-stream", openai.InternalServerError, 502),
@@ -87,7 +86,7 @@ async def test_an_error_after_the_first_block_ends_the_stream_as_an_error(gatewa
 async def test_a_broken_answer_fails_over_before_the_first_block(tmp_path):
     models = [
         model_with_offers(
-            ("first", "fault-no-parts"),
+            ("first", "fault-no-choices"),
             ("second", "exchange-finish_malformed_function_call"),
             ("third", "echo"),
         )

@@ -104,6 +104,7 @@ def _read_image(block: Fields) -> Part | None:
 
 
 def _read_document(block: Fields) -> Part | None:
+    whole = {"type": "document", **block.rest}
     source = block.rest.pop("source", None)
     title = block.text("title")
     match source:
@@ -114,6 +115,14 @@ def _read_document(block: Fields) -> Part | None:
             return File(
                 name=title, content=f"data:text/plain;base64,{content}", extra=_extra(block)
             )
+        case {"type": "content", "content": str() | list() as content}:
+            # Others are told its parts, under its title.
+            inner = Fields({"content": content}, block.path_inside("source"))
+            parts = parts_from_wire(inner, "content")
+            if all(isinstance(part, Text | Image | File) for part in parts):
+                head = (Text(title),) if title else ()
+                return Opaque(NAME, whole, (*head, *parts))  # type: ignore[arg-type]
+            return None
         case dict():
             return None
     block.raise_missing("source")

@@ -194,6 +194,9 @@ class MessagesStreamDecoder(BaseStreamDecoder):
             self._report = merge_reports(self._report, event.usage)
             events.append(UsageReported(usage_from_wire(self._report)))
         if event.delta is not None and event.delta.stop_reason:
+            for index in list(self._open):
+                self._close_block(index, events)
+            self._reader.add_refusal(event.delta, events)
             self._end = choice_ended(event.delta, event.context_management, self._options)
 
     def _closing_events(self) -> list[Event]:
@@ -233,6 +236,7 @@ class MessagesBodyDecoder(BaseBodyDecoder):
         events: list[Event] = [_started(message)]
         for block in content:
             reader.end_block(reader.start_block(block, events), events)
+        reader.add_refusal(message, events)
         if message.usage and isinstance(message.usage, dict):
             events.append(UsageReported(usage_from_wire(message.usage)))
         events += [

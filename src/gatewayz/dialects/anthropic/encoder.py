@@ -59,7 +59,7 @@ class MessagesStreamEncoder:
         self._end: ChoiceEnded | None = None
         self._delta_without_usage = b""
         self._started = False
-        self._has_refusal = False
+        self._refusal: str | None = None
         self._index = -1
         self._kinds: dict[int, Kind] = {}
         self._calls: dict[int, str] = {}
@@ -175,7 +175,8 @@ class MessagesStreamEncoder:
 
     def _open_block(self, event: BlockStarted, out: list[bytes]) -> None:
         kind = self._kinds[event.block] = event.kind
-        self._has_refusal = self._has_refusal or kind is Kind.REFUSAL
+        if kind is Kind.REFUSAL:
+            self._refusal = self._refusal or ""
         self._start_written = False
         if kind is Kind.TOOL:
             call_id = self._calls[event.block] = self._ids.unique(event.id)
@@ -183,7 +184,9 @@ class MessagesStreamEncoder:
             self._emit_block_start(block, out)
         elif kind in TEXT_KINDS:
             self._emit_block_start({"type": "text", "text": ""}, out)
-            self._open_text = (event.block, *self._text_delta_envelope())
+            # The words of a refusal are told once more with why the model stopped.
+            if kind is not Kind.REFUSAL:
+                self._open_text = (event.block, *self._text_delta_envelope())
         # What kind of thought it is shows with its first text, or with its seal.
 
     def _text_delta_envelope(self) -> tuple[bytes, bytes]:
@@ -213,6 +216,8 @@ class MessagesStreamEncoder:
             case Kind.OPAQUE if "block" in extra:
                 self._emit_block_start(extra["block"], out)
             case _ if kind in TEXT_KINDS:
+                if kind is Kind.REFUSAL:
+                    self._refusal = (self._refusal or "") + text
                 if text:
                     self._emit_block_delta(out, type="text_delta", text=text)
                 for citation in extra.get("citations") or ():
@@ -245,7 +250,7 @@ class MessagesStreamEncoder:
         out.append(_event("content_block_stop", index=self._index))
 
     def _message_delta(self) -> bytes:
-        stop, beside = _stop_fields(self._end, refused=self._has_refusal)
+        stop, beside = _stop_fields(self._end, self._refusal)
         usage = usage_to_wire(self._usage.usage, self._usage.cost)
         return _event("message_delta", delta=stop, usage=usage, **beside)
 
@@ -275,8 +280,8 @@ class MessagesBodyEncoder:
     def _body(self, reply: Reply) -> dict[str, Any]:
         choice = reply.choices[0]
         end = ChoiceEnded(0, choice.stop, choice.raw, choice.extra)
-        has_refusal = any(block.kind is Kind.REFUSAL for block in choice.blocks)
-        stop, beside = _stop_fields(end, refused=has_refusal)
+        refusals = [block.text for block in choice.blocks if block.kind is Kind.REFUSAL]
+        stop, beside = _stop_fields(end, "".join(refusals) if refusals else None)
         return {
             **self._head.fields,
             "type": "message",
@@ -293,16 +298,17 @@ class MessagesBodyEncoder:
 
 
 def _stop_fields(
-    end: ChoiceEnded | None, *, refused: bool
+    end: ChoiceEnded | None, refusal: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Why the model stopped, and what stands beside that at the end of a message."""
     end = end if end is not None else ChoiceEnded(0, Stop.END)
     # The provider's own word says more, where it is one of this dialect's.
     reason = end.raw if STOPS.get(end.raw) is end.stop else STOP_REASONS[end.stop]
-    if refused and end.stop is Stop.END:
-        reason = STOP_REASONS[Stop.FILTER]
-
     extra = dict(end.extra or {})
+    if refusal is not None and end.stop in {Stop.END, Stop.FILTER}:
+        reason = STOP_REASONS[Stop.FILTER]
+        details = {"type": "refusal", "category": None, "explanation": refusal}
+        extra.setdefault("stop_details", details)
     beside = {name: extra.pop(name) for name in ("context_management",) if name in extra}
     return {"stop_reason": reason, "stop_sequence": None, **extra}, beside
 

@@ -110,6 +110,16 @@ class MessagesBlockReader:
             events.append(BlockDelta(opened.number, "", {"block": tag_seals(block, provider)}))
         events.append(BlockEnded(opened.number, seal(provider, opened.seal) if opened.seal else ""))
 
+    def add_refusal(self, message: WireMessage | MessagesWireDelta, events: list[Event]) -> None:
+        """Why the model refused, as a block of its own for clients of dialects that have one."""
+        details = message.stop_details
+        why = details.get("explanation") if isinstance(details, dict) else None
+        if self._options.echo or not isinstance(why, str) or not why:
+            return
+        self._number += 1
+        events.append(BlockStarted(self._number, Kind.REFUSAL))
+        events += [BlockDelta(self._number, why), BlockEnded(self._number)]
+
     def _add_text(self, opened: OpenBlock, text: str, events: list[Event]) -> None:
         if text:
             opened.has_text = True

@@ -83,7 +83,6 @@ class _CandidateReader:
     def __init__(self, number: int, response: "GeminiResponseReader") -> None:
         self.number = number
         self.ended = False
-        self.has_output = False
         self._response = response
         self._open: _OpenText | None = None
         self._calls = 0
@@ -131,7 +130,6 @@ class _CandidateReader:
     def _emit(
         self, kind: Kind, text: str, events: list[Event], extra: dict[str, Any] | None = None
     ) -> None:
-        self.has_output = True
         if self._open is None or self._open.kind is not kind:
             self._close_block(events)
             self._open = _OpenText(kind, self._response.next_block())
@@ -147,7 +145,6 @@ class _CandidateReader:
     def _read_call(self, call: GeminiWireCall, seal: str, events: list[Event]) -> None:
         """A call comes whole; it is a block of its own, signature and all."""
         self._close_block(events)
-        self.has_output = True
 
         block, arguments = self._response.next_block(), encode_json(call.args or {}).decode()
         call_id = call.id or self._response.make_call_id(
@@ -254,9 +251,6 @@ class GeminiResponseReader:
         if reason in FAILURE_REASONS:
             detail = f": {message[:200]}" if message else ""
             raise Fault("upstream_error", f"the provider's answer failed ({reason}){detail}")
-        if reason == "STOP" and not choice.has_output:
-            # Seen under load: a candidate that ends before it says anything.
-            raise Fault("upstream_broken", "the provider answered with nothing")
         choice.finish(reason, STOPS.get(reason, Stop.END), events)
 
     def _end_blocked_prompt(self, reason: str, events: list[Event]) -> None:
