@@ -15,12 +15,18 @@ import pytest
 from sqlalchemy import func, select
 
 from gatewayz.control.upkeep import Upkeep
-from gatewayz.ledger.values import OWNER_SILENT_S
 from gatewayz.store.sql.ledger.reconcile import violations
 from gatewayz.store.sql.tables import HOLDS, WALLETS
 from tests.support.databases import url_of
 from tests.support.gateway_process import WAIT_S, GatewayProcess, free_port, run_command
-from tests.support.money import USD, LaterClock, issue_key, open_account, open_process_books
+from tests.support.money import (
+    USD,
+    LaterClock,
+    expire_after_silence,
+    issue_key,
+    open_account,
+    open_process_books,
+)
 from tests.support.worker_group import KEY, MESSAGES, run_load, run_worker_group
 
 
@@ -108,10 +114,9 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_go_on(
             assert (
                 await connection.execute(select(func.count()).select_from(HOLDS))
             ).scalar_one() > 0
-        later = LaterClock(OWNER_SILENT_S + 1)
-        await Upkeep(
-            database, books.commits, books.journal, later, "later", lambda fact: None
-        ).expire()
+        later = LaterClock(0)
+        upkeep = Upkeep(database, books.commits, books.journal, later, "later", lambda fact: None)
+        await expire_after_silence(upkeep, later)
         async with database.begin(reading=True) as connection:
             assert (
                 await connection.execute(select(func.count()).select_from(HOLDS))

@@ -15,7 +15,7 @@ from gatewayz.core.clock import SystemClock
 from gatewayz.store.sql.ledger.reconcile import violations
 from gatewayz.store.sql.tables import CALLS, HOLDS, TRANSFERS, WALLETS
 from tests.support.kill_run import MIN_ANSWERS, PICO, KillRun
-from tests.support.money import USD, LaterClock, issue_key, open_account
+from tests.support.money import USD, LaterClock, expire_after_silence, issue_key, open_account
 from tests.support.mutants import MUTANTS
 
 KILLS = 25
@@ -47,12 +47,11 @@ class Compared:
 
 
 async def compared(run: KillRun, store, database) -> Compared:
-    later = Upkeep(
-        database, store.books.commits, store.journal, LaterClock(3_600), "later", lambda fact: None
-    )
+    clock = LaterClock(3_600)
+    later = Upkeep(database, store.books.commits, store.journal, clock, "later", lambda fact: None)
     await store.journal.replay(store.books.commits)
     await later.beat()
-    await later.expire()
+    await expire_after_silence(later, clock)
     async with database.begin(reading=True) as connection:
         charged = {
             row.id: row.cost for row in await connection.execute(select(CALLS.c.id, CALLS.c.cost))

@@ -8,13 +8,14 @@ from sqlalchemy import insert
 
 from gatewayz.control.keys import KeySpec, create_key
 from gatewayz.control.transactions import ControlTransaction
+from gatewayz.control.upkeep import Upkeep
 from gatewayz.core.calls import Call, Outcome, Principal, new_ulid
-from gatewayz.core.clock import SystemClock
+from gatewayz.core.clock import Clock, SystemClock
 from gatewayz.core.money import Nanos
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.secrets import Secret
 from gatewayz.ledger.orders import MoveOrder
-from gatewayz.ledger.values import Billing
+from gatewayz.ledger.values import OWNER_SILENT_S, Billing
 from gatewayz.store.secret import load_peppers
 from gatewayz.store.sql.database import Database, Location
 from gatewayz.store.sql.ledger.books import StoreBooks
@@ -58,13 +59,24 @@ async def issue_key(database: Database, name: str, data_dir: Path, **fields: Any
 
 
 class LaterClock(SystemClock):
-    """The same moment, later."""
+    """The same moment, later; `passed_s` more by both clocks once it is set."""
 
     def __init__(self, by_s: int) -> None:
         self.by_ms = by_s * 1000
+        self.passed_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.passed_s
 
     def wall_ms(self) -> int:
-        return super().wall_ms() + self.by_ms
+        return super().wall_ms() + self.by_ms + round(self.passed_s * 1000)
+
+
+async def expire_after_silence(upkeep: Upkeep, clock: LaterClock) -> None:
+    """Lets the upkeep watch the others for as long as it takes to say that they are dead."""
+    await upkeep.expire()
+    clock.passed_s += OWNER_SILENT_S
+    await upkeep.expire()
 
 
 async def top_up(books: StoreBooks, name: str, amount: int) -> None:
@@ -112,9 +124,11 @@ class ProcessBooks(StoreBooks):
 
 
 @asynccontextmanager
-async def open_process_books(location: Location, data_dir: Path, owner: str):
+async def open_process_books(
+    location: Location, data_dir: Path, owner: str, clock: Clock | None = None
+):
     """The books as another process of the same installation has them."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     ledger = (
         PostgresLedger(location, clock)
         if location.kind == "postgresql"

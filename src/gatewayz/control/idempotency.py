@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gatewayz.core.calls import Call
-from gatewayz.core.clock import Clock
+from gatewayz.core.clock import Clock, SteadyClock
 from gatewayz.core.faults import Fault
-from gatewayz.ledger.values import DEADLINE_GRACE_S, OWNER_SILENT_S, REPLAY_MS
+from gatewayz.ledger.values import DEADLINE_GRACE_S, REPLAY_MS
 from gatewayz.ports.replays import IN_FLIGHT_RETRY_S, Claim, StoredReply, check_claim
 from gatewayz.store.secret import Peppers
 from gatewayz.store.sql.database import Database, upsert
@@ -32,6 +32,7 @@ class SqlClaims:
         # The name of the table is part of what answers are encrypted with.
         self._vault = Vault(peppers, IDEMPOTENCY.name)
         self._clock = clock
+        self._steady = SteadyClock(clock)
         self._owner = owner
 
     async def acquire(self, claim: Claim) -> bytes | None:
@@ -66,6 +67,8 @@ class SqlClaims:
         return answer
 
     def _row(self, claim: Claim) -> dict[str, Any]:
+        now_ms = self._clock.wall_ms()
+        left_ms = claim.until_ms - now_ms + DEADLINE_GRACE_S * 1000
         return {
             "account_id": claim.account,
             "key": claim.key,
@@ -74,20 +77,20 @@ class SqlClaims:
             "owner": self._owner,
             "state": "running",
             "answer": None,
-            "created_ms": self._clock.wall_ms(),
-            "expires_ms": claim.until_ms + DEADLINE_GRACE_S * 1000,
+            "created_ms": now_ms,
+            "expires_ms": self._steady.wall_ms() + left_ms,
         }
 
     async def _has_lapsed(self, connection: AsyncConnection, stored: Any) -> bool:
-        """Whether the claim holds no more: its time has passed, or whoever runs it has died."""
-        now_ms = self._clock.wall_ms()
-        if stored.expires_ms < now_ms:
-            return True
+        """Whether the claim holds no more: its time has passed, or whoever runs it has died.
+
+        While it runs, its time is told by the clock of its own process, and by no other's date.
+        """
         if stored.state != "running":
-            return False
-        alive = select(OWNERS.c.id).where(
-            OWNERS.c.id == stored.owner, OWNERS.c.beat_ms > now_ms - OWNER_SILENT_S * 1000
-        )
+            return bool(stored.expires_ms < self._clock.wall_ms())
+        if stored.owner == self._owner and stored.expires_ms < self._steady.wall_ms():
+            return True
+        alive = select(OWNERS.c.id).where(OWNERS.c.id == stored.owner)
         return (await connection.execute(alive)).first() is None
 
     async def _take_over(

@@ -9,15 +9,16 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 
+from gatewayz.control.owner_watch import DateWatch, OwnerWatch
 from gatewayz.control.tokens import delete_expired_tokens
-from gatewayz.core.clock import Clock
+from gatewayz.core.clock import Clock, SteadyClock
 from gatewayz.core.facts import Fact, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.engine.background import WorkerTasks, repeat
 from gatewayz.ledger.orders import ExpireGrantsOrder, Order, ReleaseOrder
-from gatewayz.ledger.values import DEADLINE_GRACE_S, OWNER_SILENT_S
+from gatewayz.ledger.values import DEADLINE_GRACE_S
 from gatewayz.store.sql.database import Database, upsert
 from gatewayz.store.sql.ledger.group_commit import GroupCommit
 from gatewayz.store.sql.ledger.journal import DiskJournal
@@ -34,7 +35,6 @@ MAX_EXPIRED = 1_000
 """Holds and grants that one round takes up; while one finds as many, another follows."""
 MAX_ROUNDS = 100
 """In a row; the next turn of the loop takes the others."""
-OWNER_RETENTION_S = 86_400
 
 
 class Upkeep:
@@ -55,6 +55,9 @@ class Upkeep:
         self._commits = commits
         self._journal = journal
         self._clock = clock
+        self._steady = SteadyClock(clock)
+        self._owners = OwnerWatch(clock)
+        self._date = DateWatch(clock)
         self._owner = owner
         self._emit = emit
         self._tasks = WorkerTasks(emit)
@@ -100,7 +103,14 @@ class Upkeep:
             self._check_every_s = max(CHECK_S, CHECK_SHARE * (time.monotonic() - began))
 
     async def beat(self) -> None:
-        """Says that this process is alive. Faults: `unavailable`."""
+        """Says that this process is alive; tells when the date has jumped. Faults: `unavailable`."""
+        jump_s = self._date.read_jump_s()
+        if jump_s:
+            message = (
+                f"the date of this machine jumped by {jump_s:+.0f} s (or it slept): keys, tokens, "
+                "budgets and prices go by the new date; holds, claims and heartbeats do not"
+            )
+            self._emit(Warned(subject="clock", message=message))
         now_ms = self._clock.wall_ms()
         row = {"id": self._owner, "started_ms": now_ms, "beat_ms": now_ms}
         try:
@@ -125,11 +135,13 @@ class Upkeep:
             self.lock.forget(owner)
 
     async def expire(self) -> None:
-        """Gives back the holds of owners that are silent and of calls long past their deadline.
+        """Gives back the holds of owners that are silent and of own calls long past their deadline.
 
-        Faults: `unavailable`.
+        A process whose beat stands still is taken from the owners, and who is none of them is dead;
+        one that was only frozen enters itself again. Faults: `unavailable`.
         """
         await self.forget_dead_owners()
+        await self._delete_silent_owners()
         now_ms = self._clock.wall_ms()
         released = 0
         for _ in range(MAX_ROUNDS):
@@ -144,10 +156,11 @@ class Upkeep:
 
     async def _release_expired(self, now_ms: int) -> tuple[int, int]:
         """Takes up what has expired, as far as one round goes: how many holds and wallets."""
-        alive = select(OWNERS.c.id).where(OWNERS.c.beat_ms > now_ms - OWNER_SILENT_S * 1000)
-        overdue = HOLDS.c.deadline_ms < now_ms - DEADLINE_GRACE_S * 1000
+        # A deadline is compared by whoever wrote it, as clocks of others may show another date.
+        latest_ms = self._steady.wall_ms() - DEADLINE_GRACE_S * 1000
+        overdue = and_(HOLDS.c.owner == self._owner, HOLDS.c.deadline_ms < latest_ms)
         expired = select(HOLDS.c.call_id, HOLDS.c.account_id).where(
-            HOLDS.c.owner.not_in(alive) | overdue
+            or_(HOLDS.c.owner.not_in(select(OWNERS.c.id)), overdue)
         )
         ended = select(WALLETS.c.account_id).where(
             WALLETS.c.promo_until_ms <= now_ms, WALLETS.c.promo > 0
@@ -165,11 +178,27 @@ class Upkeep:
             await result
         return len(holds), len(wallets)
 
-    async def _delete_expired(self, now_ms: int) -> None:
-        long_dead = OWNERS.c.beat_ms < now_ms - OWNER_RETENTION_S * 1000
+    async def _delete_silent_owners(self) -> None:
+        others = select(OWNERS.c.id, OWNERS.c.beat_ms).where(OWNERS.c.id != self._owner)
+        async with self._database.begin(reading=True) as connection:
+            beats = [(owner, beat_ms) for owner, beat_ms in await connection.execute(others)]
+        silent = self._owners.find_silent(beats)
+        if not silent:
+            return
         async with self._database.begin() as connection:
-            await connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expires_ms < now_ms))
-            await connection.execute(delete(OWNERS).where(long_dead))
+            for owner, beat_ms in silent:
+                # One that has just beaten again lives.
+                dead = and_(OWNERS.c.id == owner, OWNERS.c.beat_ms == beat_ms)
+                await connection.execute(delete(OWNERS).where(dead))
+
+    async def _delete_expired(self, now_ms: int) -> None:
+        running = IDEMPOTENCY.c.state == "running"
+        expires_ms, owner = IDEMPOTENCY.c.expires_ms, IDEMPOTENCY.c.owner
+        own = and_(owner == self._owner, expires_ms < self._steady.wall_ms())
+        ended = or_(~running, owner.not_in(select(OWNERS.c.id)), own)
+        expired = and_(expires_ms < now_ms, ended)
+        async with self._database.begin() as connection:
+            await connection.execute(delete(IDEMPOTENCY).where(expired))
             await delete_expired_tokens(connection, now_ms)
 
     async def replay(self) -> None:
@@ -181,7 +210,7 @@ class Upkeep:
 
     async def check(self) -> None:
         """Checks the books; every violation is reported. Faults: `unavailable`."""
-        self.violations = await violations(self._database, self._clock.wall_ms())
+        self.violations = await violations(self._database, self._steady.wall_ms())
         for violation in self.violations:
             message = f"{violation.check}: {violation.subject}: {violation.says}"
             self._emit(Warned(subject="books", message=message))

@@ -17,6 +17,7 @@ from gatewayz.core.facts import (
     Fact,
     ListingRead,
     NotificationAttempted,
+    Warned,
 )
 from gatewayz.core.money import cost
 from gatewayz.observe.metrics_snapshot import Histogram, Labels, MetricsSnapshot
@@ -103,6 +104,11 @@ FAMILIES = {
         kind="counter",
         help="Calls served without a price.",
         labels=("provider",),
+    ),
+    "gatewayz_warnings": MetricFamily(
+        kind="counter",
+        help="Warnings in the log, by subject: `usage_beyond_bounds`, `clock`, `books` and others.",
+        labels=("subject",),
     ),
     "gatewayz_attempts": MetricFamily(
         kind="counter",
@@ -218,6 +224,8 @@ class Metrics:
                     self._add("gatewayz_listings_read", (provider, fault or "none"))
                 case NotificationAttempted(kind=kind, outcome=outcome):
                     self._add("gatewayz_notifications", (kind, outcome))
+                case Warned(subject=subject):
+                    self._add("gatewayz_warnings", (subject,))
                 case CallRefused(endpoint=endpoint, fault=fault):
                     self._add("gatewayz_refused", (endpoint, fault))
 

@@ -6,7 +6,7 @@ It looks and changes nothing: neither schema nor secret is made.
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from gatewayz.cli.doctor.findings import Finding
 from gatewayz.cli.location import database_location
@@ -23,8 +23,12 @@ from gatewayz.store.sql.database import Database, Location
 from gatewayz.store.sql.ledger.journal import FOLDER as JOURNAL_FOLDER
 from gatewayz.store.sql.ledger.reconcile import journal_violations, violations
 from gatewayz.store.sql.migrate import REVISION, current_revision
+from gatewayz.store.sql.tables import OWNERS
 
 MAX_SHOWN = 10
+MAX_DATE_GAP_S = 5
+"""Machines whose dates are kept by a time server differ by far less."""
+DATE_ADVICE = "keys, budgets and prices go by the date: let a time server (NTP) keep it"
 DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -73,6 +77,7 @@ async def _revision_and_content_findings(
     yield Finding("ok", "store", f"{shown} answers, schema {revision}")
     for findings in (
         _durability_findings(database),
+        _date_findings(database),
         _key_findings(loaded, database),
         _notification_findings(database),
         _ledger_findings(database),
@@ -105,6 +110,25 @@ async def _durability_findings(database: Database) -> AsyncIterator[Finding]:
             if (await connection.execute(text(f"SHOW {setting}"))).scalar_one() == "off":
                 message = f"{setting} is off: a crash loses confirmed bookings; set it on"
                 yield Finding("note", "store", message)
+
+
+async def _date_findings(database: Database) -> AsyncIterator[Finding]:
+    """Dates that disagree: of this machine with its database's, and with what processes wrote."""
+    now_ms = SystemClock().wall_ms()
+    async with database.begin(reading=True) as connection:
+        latest_ms = (await connection.execute(select(func.max(OWNERS.c.beat_ms)))).scalar_one()
+        if database.location.kind == "postgresql":
+            epoch = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
+            ahead_s = (
+                SystemClock().wall_ms() - (await connection.execute(epoch)).scalar_one()
+            ) / 1e3
+            if abs(ahead_s) > MAX_DATE_GAP_S:
+                message = f"this machine's is {ahead_s:+.0f} s from its database's; {DATE_ADVICE}"
+                yield Finding("note", "date", message)
+    if latest_ms is not None and latest_ms > now_ms + MAX_DATE_GAP_S * 1000:
+        ahead_s = (latest_ms - now_ms) / 1000
+        message = f"a process wrote a date {ahead_s:.0f} s ahead of this machine's; {DATE_ADVICE}"
+        yield Finding("note", "date", message)
 
 
 async def _notification_findings(database: Database) -> AsyncIterator[Finding]:

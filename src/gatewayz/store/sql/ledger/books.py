@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gatewayz.core.calls import Call, Outcome
 from gatewayz.core.ceiling import Ceiling
-from gatewayz.core.clock import Clock
+from gatewayz.core.clock import Clock, SteadyClock
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.orders import (
@@ -80,6 +80,7 @@ class StoreBooks:
         self.commits = GroupCommit(ledger.commit)
         self._journal = journal
         self._clock = clock
+        self._steady = SteadyClock(clock)
         self.owner = owner
         self.timeouts = BooksTimeouts()
         self.unsaved = UnsavedSettlements(self.commits, warn or _tell_nobody)
@@ -101,7 +102,7 @@ class StoreBooks:
             key=principal.key,
             owner=self.owner,
             budgets=call.budgets,
-            deadline_ms=self._clock.wall_ms() + round((call.deadline - self._clock.now()) * 1000),
+            deadline_ms=self._steady.wall_ms() + round((call.deadline - self._clock.now()) * 1000),
         )
         result = await self._commit_hold(order)
         if result.fault is not None:
