@@ -144,7 +144,7 @@ async def run_gateway(
             "observe": {"log": str(tmp_path / "log.jsonl")},
             "bootstrap_key": key,
             # A test that is about the package's own rows says so; reading them takes longer than most tests.
-            "catalog": {"seed": False},
+            "catalog": {"seed": False, "sync_every_s": 0},
             "limits": {
                 "key_rpm": 10_000_000,
                 "account_rpm": 10_000_000,

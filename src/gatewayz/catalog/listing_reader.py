@@ -147,11 +147,7 @@ class _ListingReader:
     def _offer(self, row: JsonRow, native: str) -> Offer:
         provider = self._provider.id
         before = self._baseline.offers.get((provider, native))
-        model = (
-            before.model
-            if before is not None
-            else canonical_id(provider, native, self._baseline.canonical_ids)
-        )
+        model = before.model if before is not None else self._model(native)
         context, max_output = self._limits(row, model, before)
         package = self._baseline.package.get((provider, native))
         kind = None if package is not None else self._kind(row, native)
@@ -202,6 +198,14 @@ class _ListingReader:
         words = [first_value(row, (path,)) for path in (*self._form.kind, *self._form.outputs)]
         kinds = (kind_from_words(word) for word in words if word is not None)
         return next(filter(None, kinds), None) or kind_from_id(self._provider.id, native)
+
+    def _model(self, native: str) -> str:
+        """Which model it is. A server that the operator made calls its models as it likes: `gpt-4o`
+        there is nobody else's, and no call for another goes there.
+        """
+        if self._provider.own:
+            return f"{self._provider.id}/{native}"
+        return canonical_id(self._provider.id, native, self._baseline.canonical_ids)
 
     def _limits(
         self, row: JsonRow, model: str, before: Offer | None

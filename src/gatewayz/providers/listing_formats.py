@@ -72,6 +72,28 @@ def listing_formats() -> dict[str, ListingFormat]:
     return msgspec.convert(tomllib.loads(text), dict[str, ListingFormat])
 
 
+OWN_SERVER = ListingFormat(
+    name=("name", "display_name"),
+    context=(
+        "max_model_len",
+        "context_length",
+        "context_window",
+        "max_context_length",
+        "meta.n_ctx_train",
+    ),
+)
+"""How a server with OpenAI's API that the operator made lists its models, as vLLM, llama.cpp, LM
+Studio, Ollama, LiteLLM and OpenRouter spell the length of a context."""
+OWN_SERVER_DIALECT = "openai_chat"
+
+
+def own_server_format(provider: Provider) -> ListingFormat | None:
+    """How a provider that only the settings know lists its models; nothing where it is none of
+    OpenAI's kind.
+    """
+    return OWN_SERVER if provider.own and provider.dialect == OWN_SERVER_DIALECT else None
+
+
 def listing_url(provider: Provider, form: ListingFormat) -> str:
     """Where this provider's list is. `{above}` is its base URL less the last part of its path.
 

@@ -38,6 +38,7 @@ def providers_reference() -> str:
 def _reference_row(name: str, row: ProviderRow) -> str:
     notes = [
         "" if row.verified else "unverified",
+        f"ends {row.ends_on}" if row.ends_on else "",
         "local: only when configured" if row.local else "",
         "built in" if row.built_in else "",
         "" if row.dialect in UPSTREAMS else "dialect not supported by this version",

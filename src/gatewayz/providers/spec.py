@@ -215,6 +215,11 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     built_in: bool = False
     free: bool = False
     verified: bool = True
+    checked_on: str = ""
+    """ISO date on which the row's facts were last held against their source; empty for our own."""
+    ends_on: str = ""
+    """ISO date after which the provider says that it does not answer in this way any more."""
+    ends_source: str = ""
     quirks: Quirks = Quirks()
     errors: tuple[ErrorRule, ...] = ()
 
@@ -302,6 +307,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     built_in: bool = False
     own: bool = False
     verified: bool = True
+    checked_on: str = ""
+    ends_on: str = ""
+    ends_source: str = ""
     quirks: Quirks = Quirks()
     errors: tuple[ErrorRule, ...] = ()
     key_env: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ from gatewayz.providers.listing_formats import (
     is_moved,
     listing_formats,
     listing_url,
+    own_server_format,
 )
 from gatewayz.providers.spec import Provider
 from gatewayz.store.files.listings import FileListings, FileSeedUpdate
@@ -109,9 +110,12 @@ class CatalogSync:
         """The providers whose listings can be read now."""
         return [
             name
-            for name in self.formats
-            if name in self._providers and not self._providers[name].off
+            for name, provider in self._providers.items()
+            if not provider.off and self._format(provider) is not None
         ]
+
+    def _format(self, provider: Provider) -> ListingFormat | None:
+        return self.formats.get(provider.id) or own_server_format(provider)
 
     @property
     def _providers(self) -> Mapping[str, Provider]:
@@ -148,7 +152,10 @@ class CatalogSync:
 
     async def _read_listing(self, name: str, baseline: ListingBaseline) -> ListingRead:
         """Reads, checks and saves one provider's listing; what came of it."""
-        provider, form = self._providers[name], self.formats[name]
+        provider = self._providers[name]
+        form = self._format(provider)
+        if form is None:
+            return ListingRead(provider=name, fault="bad_request", message=f"{name} has no list")
         try:
             body = await self._fetch(provider, form)
             now_s = self._clock.wall_ms() // 1000

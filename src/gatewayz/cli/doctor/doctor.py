@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from gatewayz.cli.catalog import load_overrides, load_providers
 from gatewayz.cli.doctor.account_checks import account_findings
 from gatewayz.cli.doctor.catalog_checks import catalog_findings
 from gatewayz.cli.doctor.findings import Finding
+from gatewayz.cli.doctor.provider_facts import fact_findings
 from gatewayz.cli.doctor.provider_overrides import provider_override_findings
 from gatewayz.cli.doctor.store_checks import store_findings
 from gatewayz.cli.output import print_table
@@ -153,6 +155,7 @@ def _provider_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -
                 provider.id,
                 "its facts are unverified; try `gatewayz providers test` before you rely on it",
             )
+        yield from fact_findings(provider, datetime.now(UTC).date())
         if provider.local or provider.own:
             yield _connection_finding(provider)
     for name, settings in loaded.settings.providers.items():
