@@ -269,6 +269,55 @@ async def test_broken_arguments_of_a_call_are_the_same_whole_and_streamed(script
     assert whole["tool_calls"][0]["function"]["arguments"] == text == '{"city": "A'
 
 
+def get_piece(**fields):
+    return call_piece("", **{"index": 0, "id": "a", "type": "function", "name": "get", **fields})
+
+
+EMPTY_CALLS = {
+    "whole": completion("tool_calls", content=None, tool_calls=[get_piece()]),
+    "streamed": streamed_calls([get_piece()]),
+    "at once": event_stream(chunk("tool_calls", tool_calls=[get_piece()])),
+    "in two chunks": event_stream(
+        chunk(role="assistant", content="ok"),
+        chunk(tool_calls=[get_piece()]),
+        chunk("stop", content=""),
+    ),
+    "without an end": event_stream(chunk(tool_calls=[get_piece(index=None)])),
+}
+
+
+@pytest.mark.parametrize("answer", EMPTY_CALLS.values(), ids=EMPTY_CALLS)
+async def test_a_call_without_arguments_has_an_empty_object(scripted, answer):
+    scripted.play(answer)
+    client = scripted.gateway.client().chat.completions
+    asked = {"model": "my/vllm", "messages": [{"role": "user", "content": "q"}], "tools": [GET]}
+    if answer.content_type == "application/json":
+        reply = await client.create(**asked)
+    else:
+        async with client.stream(**asked) as stream:
+            reply = await stream.get_final_completion()
+    assert reply.choices[0].finish_reason == "tool_calls"
+    [call] = reply.choices[0].message.tool_calls
+    assert (call.id, call.function.name, call.function.arguments) == ("a", "get", "{}")
+
+
+async def test_what_waits_for_a_tag_comes_after_the_text_that_it_came_with(scripted):
+    scripted.play(event_stream(chunk(content="a"), chunk("stop", content="b <th")))
+    reply = await scripted.chat("my/minimax", stream=True)
+    texts = [
+        item["choices"][0]["delta"].get("content") or ""
+        for item in events_in(reply)
+        if item["choices"]
+    ]
+    assert "".join(texts) == "ab <th"
+    scripted.play(event_stream(chunk(content="a"), chunk("stop", content="b <th")))
+    reply = await scripted.messages("my/minimax", stream=True)
+    texts = [
+        event["delta"]["text"] for event in events_in(reply) if "text" in event.get("delta", {})
+    ]
+    assert "".join(texts) == "ab <th"
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_an_empty_answer_is_an_answer(scripted, streamed):
     empty = (

@@ -140,7 +140,9 @@ def test_no_seal_of_another_and_nothing_of_the_dialect_reaches_a_stranger(reques
 def test_what_a_client_would_miss_keeps_a_request_at_home(request):
     blocks = any(isinstance(part, Opaque) for message in request.messages for part in message.parts)
     tools = any(isinstance(tool, OpaqueTool) for tool in request.tools)
-    assert bool(untranslatable(request, "openai_chat")) == (blocks or tools)
+    choice = request.tool_choice
+    demands = choice is not None and choice.mode in {"required", "named"} and not request.tools
+    assert bool(untranslatable(request, "openai_chat")) == (blocks or tools or demands)
     assert untranslatable(request, NAME) == ""
 
 

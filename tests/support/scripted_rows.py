@@ -71,6 +71,25 @@ def call_piece(arguments: str = "", **fields: Any) -> Body:
     return {**fields, "function": {**name, "arguments": arguments}}
 
 
+def tool_loop(*ids: str, thought: str = "", text: str | None = None) -> list[Body]:
+    """A conversation with a call of a tool, and its result, for each id."""
+    messages: list[Body] = [{"role": "user", "content": "q"}]
+    for call_id in ids:
+        call = call_piece("{}", id=call_id, type="function", name="get")
+        said = {"role": "assistant", "content": text, "tool_calls": [call]}
+        messages += [
+            said | ({"reasoning_content": thought} if thought else {}),
+            {"role": "tool", "tool_call_id": call_id, "content": "1"},
+        ]
+    return messages
+
+
+def names_dropped(response: httpx2.Response) -> set[str]:
+    """The names in `x-gatewayz-dropped`."""
+    names = response.headers.get("x-gatewayz-dropped", "")
+    return set(names.split(", ")) - {""}
+
+
 BASE_PATHS = {"anthropic": "", "google-ai-studio": "/v1beta"}
 """Where the paths of a row begin; of the others at `/v1`."""
 

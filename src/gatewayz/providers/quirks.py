@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from gatewayz.core.conversation import Image
-from gatewayz.core.requests import ChatRequest, Request
+from gatewayz.core.requests import ChatRequest, ImageRequest, Request
 from gatewayz.dialects.kit.image_header import nearest_aspect_ratio
 from gatewayz.dialects.kit.jsontext import encode_json
 from gatewayz.providers.body_step import Body, BodyStep, value_for_model
@@ -118,16 +118,18 @@ def _map_tool_choice(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
     return ()
 
 
-def _map_response_format(body: Body, quirks: Quirks, model: str) -> None:
+def _map_response_format(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
     match quirks.json_mode, body.get("response_format"):
         case "json_object", {"type": "json_schema", "json_schema": dict(named_schema)}:
             schema_text = encode_json(named_schema.get("schema") or {}).decode()
             instruction = {"role": "system", "content": SCHEMA_INSTRUCTION + schema_text}
             body["messages"] = [instruction, *body["messages"]]
             body["response_format"] = {"type": "json_object"}
+            return ("response_format",)
         case "json_schema_only", {"type": "json_object"}:
             schema = {"name": "answer", "schema": {"type": "object"}}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return ()
 
 
 def _clamp_temperature(body: Body, quirks: Quirks, model: str) -> None:
@@ -260,6 +262,8 @@ def why_not_served(request: Request, quirks: Quirks, model: str = "") -> str:
 
     What would be left out on the way is no reason unless another request would be answered.
     """
+    if isinstance(request, ImageRequest) and request.n > 1 and "n" in quirks.image_drop:
+        return "it makes one image a call (`n` is 1)"
     if not isinstance(request, ChatRequest):
         return ""
     dropped = {*_dropped_fields(quirks, model)}

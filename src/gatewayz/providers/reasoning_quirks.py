@@ -42,7 +42,8 @@ def _splits_reasoning(quirks: Quirks) -> bool:
 
 def _with_think_tags(thought: str, content: Any) -> Any:
     """A text with its thought before it, as the model's template has written it."""
-    head = f"<think>\n{thought}\n</think>\n\n"
+    # The line breaks around the tags are the template's, and may have stayed with the thought.
+    head = "<think>\n" + thought.strip("\n") + "\n</think>\n\n"
     if isinstance(content, list):
         return [{"type": "text", "text": head}, *content]
     return head + (content or "")

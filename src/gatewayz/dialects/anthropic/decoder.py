@@ -36,6 +36,7 @@ from gatewayz.dialects.kit.decoder import BaseBodyDecoder, BaseStreamDecoder, fa
 from gatewayz.dialects.kit.jsontext import decode_json, encode_json
 from gatewayz.dialects.kit.refusals import (
     BAD_GATEWAY,
+    error_in_event,
     fault_from_upstream_error,
     upstream_error_from_body,
     upstream_error_from_response,
@@ -105,6 +106,9 @@ class MessagesStreamDecoder(BaseStreamDecoder):
     def _frames_from_event(self, event: WireEvent, source: bytes, kind: str) -> list[Frame]:
         if kind == "error" or event.error:
             return self._fail(_fault_from_error(event.error or decode_json(source), source))
+        failure = error_in_event(NAME, source) if not kind else None
+        if failure is not None:
+            return self._fail(fault_from_upstream_error(failure))
         if kind == "message_start" and event.message is not None and not self._started:
             return [Frame(tuple(self._message_start(event.message)), self._source_to_echo(source))]
         # Nothing of a message counts before it has started: pings, and what imitators send.

@@ -95,6 +95,9 @@ def native_parts(request: Request, dialect: str) -> Iterator[NativePart]:
         field = NATIVE_FIELDS.get(chat.dialect, {}).get(name)
         if field is not None and value is not None and field.is_meant(value):
             yield NativePart(name, f"it {field.why}", field.details)
+    choice = chat.tool_choice
+    if choice is not None and choice.mode in {"required", "named"} and not chat.tools:
+        yield NativePart("tool_choice", "it is given no tools, and `tool_choice` asks for one")
     for index, tool in enumerate(chat.tools):
         if isinstance(tool, OpaqueTool) and tool.dialect != dialect:
             kind = tool.value.get("name") or tool.value.get("type")

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gatewayz.core.conversation import File, Message, Part, Text, ToolResult
+from gatewayz.core.conversation import File, Image, Message, Part, Text, ToolResult
 from gatewayz.core.requests import ChatRequest
 from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.media_types import TEXT_TYPE, file_media_type, split_data_url
@@ -65,7 +65,11 @@ def _media_message(media: list[Part]) -> Message:
 
 
 def adapt_file(part: Part) -> Part:
-    """A file as OpenAI takes it: text as text, anything else with a name and its extension."""
+    """A file as OpenAI takes it: text as text, anything else with a name and its extension; an
+    image under the type that its bytes say.
+    """
+    if isinstance(part, Image):
+        return _with_true_type(part)
     if not isinstance(part, File) or not part.content:
         return part
     kind = file_media_type(part.content, part.name)
@@ -74,6 +78,13 @@ def adapt_file(part: Part) -> Part:
         return Text(f"{part.name}\n\n{text}" if part.name else text, part.extra)
     name, extension = part.name or DEFAULT_FILE_NAME, EXTENSIONS.get(kind, "")
     return replace(part, name=name if name.lower().endswith(extension) else name + extension)
+
+
+def _with_true_type(image: Image) -> Image:
+    parts = split_data_url(image.url)
+    if parts is None or not parts[0] or image.url.startswith(f"data:{parts[0]};base64,"):
+        return image
+    return replace(image, url=f"data:{parts[0]};base64,{parts[1]}")
 
 
 def _text_of(url: str) -> str | None:

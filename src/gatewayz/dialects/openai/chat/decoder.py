@@ -245,7 +245,9 @@ class ChatStreamDecoder(BaseStreamDecoder):
             if choice.finish_reason and not reader.ended:
                 if self._state.has_failed(choice):
                     return self._fail(_fault_of_failed_answer())
-                flushed += self._flush(reader)
+                before = reader.flush_into(delta, delta_repairs, events)
+                if before:
+                    flushed.append(Frame((), self._chunk_source(reader.choice, before, None)))
                 reason = reader.finish(choice.finish_reason, events)
             if delta_repairs or (reason is not None and reason != choice.finish_reason):
                 repairs.append(ChoiceRepairs(position, delta_repairs, reason))
@@ -343,10 +345,7 @@ class ChatBodyDecoder(BaseBodyDecoder):
             reader = self._state.choice_reader(choice, position)
             message_repairs: list[Repair] = []
             events += reader.read_delta(choice, message, message_repairs)
-            message_repairs += [
-                (name, _append_flushed(message_repairs, message, name, text))
-                for name, text in reader.flush(events).items()
-            ]
+            reader.flush_into(message, message_repairs, events)
             reason = reader.finish(choice.finish_reason or "stop", events)
             if message_repairs or reason != choice.finish_reason:
                 repairs.append(ChoiceRepairs(position, message_repairs, reason))
@@ -364,9 +363,3 @@ class ChatBodyDecoder(BaseBodyDecoder):
 
 def _invalid_body_fault(body: bytes) -> Fault:
     return fault_from_invalid_body(NAME, body, "a chat completion")
-
-
-def _append_flushed(repairs: list[Repair], message: ChatWireDelta, name: str, text: str) -> str:
-    """The field's text as repaired so far, or as it came, and what the splitter had held back."""
-    repaired = next((value for field, value in repairs if field == name), None)
-    return (repaired if repaired is not None else getattr(message, name) or "") + text

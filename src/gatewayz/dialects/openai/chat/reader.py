@@ -112,9 +112,34 @@ class ChoiceReader:
         events.append(ChoiceEnded(self.choice, STOPS[reason], word))
         return reason
 
-    def flush(self, events: list[Event]) -> dict[str, str]:
-        """What waited as the possible beginning of a tag, as events and as fields of a delta."""
-        pieces = self._splitter.close() if self._splitter is not None and not self.ended else []
+    def flush(self, events: list[Event]) -> dict[str, Any]:
+        """What waited for the end, as events and as fields of a delta of its own."""
+        if self.ended:
+            return {}
+        fields: dict[str, Any] = self._flush_prose(events)
+        calls = self._tools.fill_empty(events, None)
+        return fields | ({"tool_calls": calls} if calls else {})
+
+    def flush_into(
+        self, delta: ChatWireDelta | None, repairs: list[Repair], events: list[Event]
+    ) -> dict[str, Any]:
+        """The same, as far as it belongs into this last delta; returns what must go before it."""
+        for name, text in self._flush_prose(events).items():
+            repaired = next((value for field, value in repairs if field == name), None)
+            before = repaired if repaired is not None else getattr(delta, name, None)
+            repairs.append((name, (before or "") + text))
+        call_repairs: dict[int, dict[str, Any]] = next(
+            (value for field, value in repairs if field == "tool_calls"), {}
+        )
+        in_delta = call_repairs if delta is not None and delta.tool_calls else None
+        calls = self._tools.fill_empty(events, in_delta)
+        if call_repairs and not any(field == "tool_calls" for field, _ in repairs):
+            repairs.append(("tool_calls", call_repairs))
+        return {"tool_calls": calls} if calls else {}
+
+    def _flush_prose(self, events: list[Event]) -> dict[str, str]:
+        """What waited as the possible beginning of a tag."""
+        pieces = self._splitter.close() if self._splitter is not None else []
         for kind, text in pieces:
             self._emit(kind, text, events)
         return {PROSE_FIELDS[kind]: text for kind, text in pieces}

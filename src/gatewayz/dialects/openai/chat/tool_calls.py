@@ -21,6 +21,7 @@ from gatewayz.dialects.openai.chat.seals import tag_seals
 from gatewayz.dialects.openai.chat.wire import ChatWireCall
 
 Fields = dict[str, Any]
+NO_ARGUMENTS = "{}"
 CloseProse = Callable[[list[Event]], None]
 
 
@@ -35,6 +36,9 @@ class _ToolCall(Struct):
     id_on_wire: str
     pieces: list[str]
     """Its arguments so far, where only they tell whether the next piece begins another call."""
+    place: int
+    """Where it stands in the list that it began in."""
+    is_empty: bool = True
 
     def has_whole_arguments(self) -> bool:
         """Whether nothing can follow: the arguments are a whole JSON object."""
@@ -54,6 +58,7 @@ class ToolCallReader:
         self._provider = options.provider
         self._client_names = options.tool_names
         self._calls: list[_ToolCall] = []
+        self._opened_before = 0
 
     def has_calls(self) -> bool:
         return bool(self._calls)
@@ -68,10 +73,29 @@ class ToolCallReader:
         repairs: dict[int, Fields] = {}
         opened_before = len(self._calls)
         for position, piece in enumerate(pieces):
-            fields = self._read_piece(piece, events, close_prose, opened_before)
+            fields = self._read_piece(piece, events, close_prose, opened_before, position)
             if fields:
                 repairs[position] = fields
+        self._opened_before = opened_before
         return repairs
+
+    def fill_empty(self, events: list[Event], repairs: dict[int, Fields] | None) -> list[Fields]:
+        """Gives calls without arguments an empty object, because clients parse them.
+
+        Of calls that began in the list that `repairs` are for, the arguments go there; the pieces
+        that the others need are returned.
+        """
+        pieces: list[Fields] = []
+        for call in self._calls:
+            if not call.is_empty:
+                continue
+            call.is_empty = False
+            events.append(BlockDelta(call.block, NO_ARGUMENTS))
+            if repairs is not None and call.index >= self._opened_before:
+                repairs.setdefault(call.place, {})["arguments"] = NO_ARGUMENTS
+            else:
+                pieces.append({"index": call.index, "function": {"arguments": NO_ARGUMENTS}})
+        return pieces
 
     def close(self, events: list[Event]) -> None:
         events.extend(BlockEnded(call.block) for call in self._calls)
@@ -82,6 +106,7 @@ class ToolCallReader:
         events: list[Event],
         close_prose: CloseProse,
         opened_before: int,
+        place: int,
     ) -> Fields:
         name, arguments, repair = _name_and_arguments(piece)
         if name in self._client_names:
@@ -90,7 +115,7 @@ class ToolCallReader:
         extra = self._tag_extra_content(piece, repair)
         if call is None:
             close_prose(events)
-            call = self._open(piece, name, extra, events)
+            call = self._open(piece, name, extra, events, place)
             if call.id != piece.id:
                 repair["id"] = call.id
             if piece.type is None:
@@ -105,6 +130,7 @@ class ToolCallReader:
         if piece.index != call.index:
             repair["index"] = call.index
         if arguments:
+            call.is_empty = False
             events.append(BlockDelta(call.block, arguments))
             if piece.index is None:
                 call.pieces.append(arguments)
@@ -144,14 +170,21 @@ class ToolCallReader:
         return same[-1]
 
     def _open(
-        self, piece: ChatWireCall, name: str, extra: Fields | None, events: list[Event]
+        self,
+        piece: ChatWireCall,
+        name: str,
+        extra: Fields | None,
+        events: list[Event],
+        place: int,
     ) -> _ToolCall:
         index, wire_id = len(self._calls), piece.id or ""
         taken = {call.id for call in self._calls}
         call_id = wire_id or new_call_id()
         if call_id in taken:
             call_id = f"{wire_id}_{new_call_id()}"
-        call = _ToolCall(index, next(self._numbers), call_id, name, piece.index, wire_id, [])
+        call = _ToolCall(index, next(self._numbers), call_id, name, piece.index, wire_id, [], place)
+        # A custom tool takes a text, and an empty one is one.
+        call.is_empty = piece.custom is None
         self._calls.append(call)
 
         events.append(BlockStarted(call.block, Kind.TOOL, call.id, name, self._choice))

@@ -14,7 +14,9 @@ from gatewayz.dialects.kit.jsontext import parse_client_object
 from gatewayz.dialects.kit.preferences import preferences_from_fields
 from gatewayz.dialects.openai.completions.wire import NAME
 
-MAX_CHOICES = 8
+MAX_CHOICES = 128
+MAX_BEST_OF = 20
+"""platform.openai.com/docs/api-reference/completions/create."""
 MAX_STOPS = 64
 MAX_LOGPROBS = 5
 
@@ -67,7 +69,7 @@ def _reject_unsupported(fields: Fields, n: int) -> None:
         _raise_unsupported("suffix", "models that chat do not insert text")
     if fields.flag("echo"):
         _raise_unsupported("echo", "the prompt is not repeated in the answer")
-    best_of = fields.integer("best_of", 1, MAX_CHOICES)
+    best_of = fields.integer("best_of", 1, MAX_BEST_OF)
     if best_of is not None and best_of > n:
         _raise_unsupported("best_of", "answers are not ranked; ask for several with `n`")
 
