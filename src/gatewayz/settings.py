@@ -139,6 +139,7 @@ class LoadedSettings(Struct, frozen=True, kw_only=True):
         settings = self.settings
         secrets = [settings.bootstrap_key, settings.secret_key, *settings.old_secret_keys]
         secrets.append(password_from_url(settings.database.url))
+        secrets.append(password_from_url(settings.catalog.index_url))
         for provider in providers:
             secrets += [credential.key.reveal() for credential in provider.credentials]
             # Whichever header it is, its value may be the provider's key.

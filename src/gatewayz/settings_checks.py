@@ -122,6 +122,12 @@ def _split_url(text: str) -> tuple[str, str] | None:
     return parts.hostname, rest
 
 
+def _index_problem(text: str) -> str:
+    if _split_url(text) is None:
+        return "is no package index; write https://host/simple"
+    return ""
+
+
 def _pattern_problem(text: str) -> str:
     try:
         re.compile(text)
@@ -143,6 +149,7 @@ TEXTS: dict[str, Check] = {
     "providers.NAME.base_url": _base_url_problem,
     "providers.NAME.dialect_by_model": _pattern_problem,
     "routing.locks.pattern": _pattern_problem,
+    "catalog.index_url": _index_problem,
 }
 """Setting → what is wrong with its text, with each of its texts, or with each of its keys."""
 

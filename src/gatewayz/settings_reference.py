@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gatewayz.settings import Settings
 
-SECRET_FIELDS = ("key", "secret_key", "old_secret_keys", "bootstrap_key", "url")
+SECRET_FIELDS = ("key", "secret_key", "old_secret_keys", "bootstrap_key", "url", "index_url")
 MASK = "***"
 
 DESCRIPTIONS = {

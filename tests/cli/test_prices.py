@@ -117,6 +117,12 @@ HAS_NO_EFFECT = [
     (["deepinfra/stabilityai/sd9", "images=0.06"], "would hold for nothing"),
     (["openai/gpt-4oo", "input=1", "output=2"], "Did you mean 'gpt-4o'"),
     (["openai/gpt-4o", "input=3", "input=4", "output=9"], "stands twice"),
+    (["deepinfra/stabilityai/sd3.5", "input=1", "output=2"], "names none of images, pixels"),
+    (["openai/gpt-image-1-mini", "input=2", "output=8", "--sure"], "names none of images, pixels"),
+    (["openai/text-embedding-3-small", "images=1", "--sure"], "names none of input"),
+    (["openai/gpt-4o", "images=0.1", "--sure"], "names none of output"),
+    (["openai/gpt-5-pro", "input=15", "output=120"], "answers on the Responses API only"),
+    (["fal/fal-ai/trellis", "images=0.1"], "makes three-dimensional models"),
     (["openai/gpt-4o", "free", "-t", "priority:input=9"], "no tiers"),
     (["openai/gpt-4o", "input=3", "output=9", "-t", ">0:input=9"], "no effect"),
 ]
@@ -143,6 +149,24 @@ def test_a_price_without_effect_is_an_error(gatewayz):
     for words, message in HAS_NO_EFFECT:
         assert message in gatewayz("prices", "set", *words, status=2), words
     assert "nothing would change" in gatewayz("prices", "clear", "openai/gpt-4o", status=2)
+
+
+CALL_COSTS = [
+    (["deepinfra/stabilityai/sd3.5", "images=0.07"], "Now an image costs $0.07."),
+    (["deepinfra/stabilityai/sd3.5", "pixels=0.07"], "Now a megapixel costs $0.07."),
+    (
+        ["openai/gpt-image-1-mini", "input=2", "output=8", "image-output=9"],
+        "Now 1,000 tokens of an image cost $0.009.",
+    ),
+    (["openai/text-embedding-3-small", "input=0.03", "output=0"], "out cost $0.00003."),
+]
+
+
+@on_sqlite
+def test_after_every_change_it_is_said_what_a_call_of_that_kind_costs(gatewayz):
+    for words, message in CALL_COSTS:
+        assert message in gatewayz("prices", "set", *words), words
+    assert "Now an image costs $0.06." in gatewayz("prices", "clear", CALL_COSTS[0][0][0])
 
 
 @on_sqlite

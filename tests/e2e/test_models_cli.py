@@ -113,3 +113,23 @@ async def test_a_provider_that_cannot_be_read_is_named(tmp_path, words, says):
     status, _, error = await run(tmp_path, "models", "sync", *words)
     assert status == 2
     assert says in error
+
+
+async def test_the_doctor_names_what_the_file_says_of_models_without_effect(tmp_path):
+    offer = {"provider": "azure-openai", "upstream_id": "mine", "price_id": "gpt-4o"}
+    wrong = {**offer, "upstream_id": "other", "price_id": "gpt-nothing"}
+    settings = {
+        "models": [
+            {"id": "nobody/off", "enabled": False},
+            {"id": "nobody/dear", "markup_bp": 500},
+            {"id": "openai/gpt-4o", "markup_bp": 500},
+            {"id": "acme/mine", "offers": [offer, wrong]},
+        ],
+        "routing": {"default_models": {"image": ["stabilityai/sd3.5", "no/such-picture"]}},
+    }
+    (tmp_path / "gatewayz.yaml").write_text(json.dumps(settings))
+    _, out, error = await run(tmp_path, "doctor")
+    notes = [line for line in (out + error).splitlines() if "settings of models" in line]
+    for said in ("models.nobody/off", "models.nobody/dear", "'gpt-nothing'", "'no/such-picture'"):
+        assert any(said in note for note in notes), said
+    assert len(notes) == 4

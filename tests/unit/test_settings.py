@@ -156,6 +156,19 @@ def test_secrets_are_hidden_when_settings_are_shown(empty_dir):
     assert "canary" not in render_settings(load_settings().settings)
 
 
+def test_the_password_of_an_index_is_shown_to_nobody(empty_dir):
+    settings = {"catalog": {"index_url": "https://me:canary@index.example/simple"}}
+    loaded = load_settings("", settings)
+    assert "canary" not in render_settings(loaded.settings)
+    assert "canary" in loaded.every_secret(())
+
+
+@pytest.mark.parametrize("url", ["index.example/simple", "ftp://index.example", "https://"])
+def test_an_index_that_is_none_is_named(empty_dir, url):
+    with pytest.raises(Fault, match="catalog.index_url: .* is no package index"):
+        load_settings("", {"catalog": {"index_url": url}})
+
+
 def test_every_setting_is_described_and_none_is_left_over():
     assert {path for path, _, _ in iter_settings()} == set(DESCRIPTIONS)
 

@@ -233,7 +233,8 @@ def _family(model: str) -> str:
 
 def _verbatim_offer(model: str, provider: Provider, upstream_id: str) -> Offer:
     """An id of which nobody knows more than that it was asked for."""
-    why = why_unserved(provider.id, upstream_id)
+    # On a server of one's own a name says nothing about what is behind it.
+    why = "" if provider.own or provider.local else why_unserved(provider.id, upstream_id)
     return Offer(model=model, provider=provider.id, upstream_id=upstream_id, unserved_reason=why)
 
 

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.offers import Offer
 from gatewayz.catalog.price_checks import (
+    BASE_BUCKETS,
     FLAT_BUCKETS,
     MAX_MEDIAN_RATIO,
     rates_from_price,
@@ -30,6 +31,7 @@ from gatewayz.core.money import (
     rates_from_usd,
     usd_text,
 )
+from gatewayz.core.requests import Surface
 from gatewayz.core.usage import BUCKETS, Usage
 
 MAX_FILE_RATIO = 100
@@ -46,7 +48,14 @@ REPLACED_BY: Mapping[str, tuple[str, ...]] = {
 
 A request that uses searches is not sold where the price names none: they cost nothing nowhere.
 """
+PAYING_BUCKETS: Mapping[Surface, tuple[str, ...]] = {
+    "chat": ("output", "requests", "seconds"),
+    "image": ("images", "pixels", "image_output", "requests"),
+    "embedding": ("input", "requests"),
+}
+"""Surface → what an answer there is paid by: a price that names none of these holds for nothing."""
 USUAL_CALLS: Mapping[str, Usage] = {
+    "1,000 tokens of an image": Usage(image_output=1_000, requests=1),
     "1,000 tokens in and 1,000 out": Usage(input=1_000, output=1_000, requests=1),
     "an image": Usage(images=1, requests=1),
     "a megapixel": Usage(pixels=10**6, requests=1),
@@ -85,6 +94,9 @@ def check_new_price(catalog: Catalog, key: OfferKey, price: Price, *, sure: bool
     `sure`: it is meant, though it is far from what is known.
     """
     offer = offer_by_key(catalog, key)
+    why = _why_nobody_pays(offer, price)
+    if why:
+        raise Fault("bad_request", f"{'/'.join(key)} {why}", param="price")
     if sure or price.free:
         return
     model = catalog.index.models.get(offer.model)
@@ -102,6 +114,31 @@ def check_new_price(catalog: Catalog, key: OfferKey, price: Price, *, sure: bool
             f"{why}; if it is meant, say so: --sure, or sure: true by API.",
             param="price",
         )
+
+
+def _why_nobody_pays(offer: Offer, price: Price) -> str:
+    """Why no call would ever pay this price; empty when one would."""
+    if offer.unserved_reason:
+        return (
+            f"{offer.unserved_reason}, which is not served here, so this price would hold for"
+            " nothing. If it does something else, say so under models in the file (serves)."
+        )
+    return "" if price.free else _why_unpayable(offer.serves, price)
+
+
+def _why_unpayable(serves: tuple[Surface, ...], price: Price) -> str:
+    """Which unit a price lacks that answers are paid by; empty when it has one."""
+    surface: Surface = serves[0] if serves else "chat"
+    units, named = PAYING_BUCKETS.get(surface, ()), rates_from_price(price)
+    # Zeros are another mistake, or are meant.
+    if not units or not named or any(bucket in named for bucket in units):
+        return ""
+    if surface == "chat" and any(bucket in named for bucket in BASE_BUCKETS):
+        return ""
+    return (
+        f"answers {surface} requests, and this price names none of {', '.join(units)}:"
+        " it would hold for nothing."
+    )
 
 
 def _why_unusual(
@@ -147,6 +184,9 @@ def check_file_prices(models: Iterable[ModelSettings], seed: Mapping[str, SeedFi
     for model, offer in priced:
         before = _seed_rates(seed, offer)
         price = price_from_pico(rates_from_usd(offer.price))
+        unpayable = _why_unpayable(offer.serves, price) if offer.serves else ""
+        if unpayable:
+            raise Fault("bad_request", f"models.{model.id}.offers.{offer.provider}: it {unpayable}")
         why = _why_unusual(price, before, (), MAX_FILE_RATIO)
         if why:
             raise Fault(
@@ -177,16 +217,20 @@ def price_from_quarantine(listing: Listing | None, key: OfferKey) -> Price:
     )
 
 
-def usual_call_cost(price: Price | None) -> str:
-    """What a usual call costs at a price, for people.
+def usual_call_cost(offer: Offer | None) -> str:
+    """What a usual call of an offer costs at its price, for people.
 
     Example: `1,000 tokens in and 1,000 out cost $0.0125`
     """
+    price = offer.price if offer is not None else None
+    makes_images = offer is not None and offer.serves[:1] == ("image",)
     if price is None:
         return "it has no price, and is served to the house only"
     if price.free:
         return "a call costs nothing"
     for unit, usage in USUAL_CALLS.items():
+        if usage.image_output and (not makes_images or "image_output" in price.unpriced_buckets):
+            continue
         buckets = [bucket for bucket in BUCKETS if bucket != "requests" and getattr(usage, bucket)]
         if any(getattr(price, bucket) for bucket in buckets or ("requests",)):
             verb = "cost" if "tokens" in unit else "costs"

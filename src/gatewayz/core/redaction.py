@@ -116,7 +116,7 @@ class Redactor:
 
 
 def password_from_url(url: str) -> str:
-    """The password of a database's URL, as it stands there; empty when there is none."""
+    """The password in a URL (of a database, of an index), as it stands there; empty without one."""
     userinfo, at, _ = url.partition("://")[2].rpartition("@")
     return userinfo.partition(":")[2] if at else ""
 

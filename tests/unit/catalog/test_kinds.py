@@ -17,6 +17,7 @@ from gatewayz.catalog.sources import CatalogSources
 from gatewayz.core.requests import ChatRequest
 from gatewayz.providers.listing_formats import listing_formats
 from gatewayz.providers.registry import provider_rows, providers_from
+from gatewayz.providers.spec import ProviderSettings
 from gatewayz.routing.rules import RoutingRules
 
 ROWS = provider_rows()
@@ -191,6 +192,15 @@ def test_what_an_operator_says_that_it_serves_it_serves():
     )
     [model] = merge_catalog(CatalogSources({}, {}, own), PROVIDERS)
     assert why_not_callable(model.offers[0], Catalog([model], PROVIDERS)) == ""
+
+
+def test_on_a_server_of_ones_own_a_name_is_only_a_name():
+    own = {"box": ProviderSettings(dialect="openai_chat", base_url="http://box/v1")}
+    rows = providers_from(ROWS, {"OLLAMA_HOST": "box", "OPENAI_API_KEY": "k"}, own)
+    catalog = Catalog([], rows)
+    for name in ("ollama/whisper-of-the-heart", "box/veo-fan-chat"):
+        assert catalog.resolve(name).offers[0].unserved_reason == ""
+    assert catalog.resolve("openai/whisper-1").offers[0].unserved_reason == "writes down speech"
 
 
 def test_every_kind_that_nobody_serves_says_what_it_does():

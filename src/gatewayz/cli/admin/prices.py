@@ -83,7 +83,7 @@ def _set_price(
         return f"{'/'.join(offer_key)} costs {format_price(whole)}{when}"
 
     said = run_with_store(config, data_dir, work)
-    now = usual_call_cost(load_catalog(loaded).index.offers_by_key[offer_key].price)
+    now = usual_call_cost(load_catalog(loaded).index.offers_by_key[offer_key])
     print_note(f"{said}; running gateways know within two seconds. Now {now}.")
 
 
@@ -100,7 +100,7 @@ def clear_offer_price(offer: str = Offer, config: str = Config, data_dir: str = 
 
     said = run_with_store(config, data_dir, work)
     known = load_catalog(loaded).index.offers_by_key.get(offer_key)
-    print_note(f"{said} Now {usual_call_cost(known.price if known is not None else None)}.")
+    print_note(f"{said} Now {usual_call_cost(known)}.")
 
 
 @app.command("show")

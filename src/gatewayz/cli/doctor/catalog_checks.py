@@ -3,13 +3,19 @@
 import time
 from collections.abc import Iterator
 
+from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.merge import merge_catalog
 from gatewayz.catalog.report import build_report, callable_offers, why_not_sold
 from gatewayz.catalog.seed import seed_files
 from gatewayz.catalog.seed_update import seed_read_s
 from gatewayz.cli.catalog import load_catalog, load_listings
 from gatewayz.cli.doctor.findings import Finding
 from gatewayz.providers.spec import Provider
-from gatewayz.settings import LoadedSettings, load_seed_update
+from gatewayz.settings import (
+    LoadedSettings,
+    catalog_sources_from_settings,
+    load_seed_update,
+)
 
 STALE_FACTOR = 4
 """A list that is this many times older than it should be read is worth a word."""
@@ -37,8 +43,38 @@ def catalog_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> 
             f"{unsold} of the offers that can be called; "
             "`gatewayz models report` says which and why",
         )
+    for message in settings_without_effect(loaded, catalog):
+        yield Finding("note", "settings of models", message)
     yield from _seed_findings(loaded)
     yield from _listing_findings(loaded, providers)
+
+
+def settings_without_effect(loaded: LoadedSettings, catalog: Catalog) -> Iterator[str]:
+    """What the file says of models and offers that nobody knows. Lists may bring them yet, so that no
+    start fails because of it.
+    """
+    sources = catalog_sources_from_settings(loaded.settings, load_listings(loaded))
+    known = merge_catalog(sources._replace(operator_models=()), catalog.providers)
+    ids = {model.id for model in known}
+    keys = {
+        (offer.provider, offer.upstream_id)
+        for model in known
+        for offer in (*model.offers, *model.pinned_only_offers)
+    }
+    for model in loaded.settings.models:
+        if model.id not in ids and not model.offers:
+            yield f"models.{model.id}: nobody offers it and it names no offer, so it has no effect"
+        for offer in model.offers:
+            if offer.price_id and (offer.provider, offer.price_id) not in keys:
+                yield (
+                    f"models.{model.id}.offers.{offer.provider}.price_id: no price of"
+                    f" {offer.price_id!r} is known there, so it has no effect"
+                )
+    for surface, named in loaded.settings.routing.default_models.items():
+        for name in (named,) if isinstance(named, str) else named:
+            if catalog.find(name) is None:
+                near = catalog.suggestion(name)
+                yield f"routing.default_models.{surface}: there is no model {name!r}{near}"
 
 
 def _seed_findings(loaded: LoadedSettings) -> Iterator[Finding]:

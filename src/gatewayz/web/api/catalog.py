@@ -207,8 +207,7 @@ async def _latest_price(ctx: RequestContext, offer_key: OfferKey) -> PriceEntry:
     await ctx.control.refresh_catalog()
     rows = await overrides.price_history(ctx.database, offer_key)
     entry = _price_entry(offer_key, max(rows, key=lambda row: (row.created_ms, row.id)))
-    offer = ctx.control.catalog.index.offers_by_key.get(offer_key)
-    now = usual_call_cost(offer.price if offer is not None else None)
+    now = usual_call_cost(ctx.control.catalog.index.offers_by_key.get(offer_key))
     return entry.model_copy(update={"usual_call": now})
 
 
