@@ -9,6 +9,7 @@ name in another case.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -22,9 +23,13 @@ from gatewayz.catalog.similar_names import MAX_NAME_CHARS, SimilarNames
 from gatewayz.catalog.sources import OfferKey
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import FREE
+from gatewayz.core.requests import Surface
 from gatewayz.providers.spec import Provider
 
 MAX_SUGGESTIONS = 3
+MAX_NEAR = 200
+"""Near names among which those are looked for that serve what is asked for."""
+CHAT_SURFACES: tuple[Surface, ...] = ("chat", "count")
 MIN_PROVIDER_SIMILARITY = 60.0
 """How alike a provider's id must be to be told, of 100."""
 MAX_CACHED_NAMES = 4_096
@@ -104,24 +109,36 @@ class Catalog:
         """What `text` means; nothing when it means nothing."""
         return self._find(text) if len(text) <= 2 * MAX_NAME_CHARS else None
 
-    def resolve(self, text: str) -> ResolvedModel:
-        """What `text` means. Faults: `unknown_model` with near names."""
+    def resolve(self, text: str, surface: Surface = "chat") -> ResolvedModel:
+        """What `text` means. Faults: `unknown_model` with near names of models on the surface."""
         resolved = self.find(text)
         if resolved is None:
             raise Fault(
                 "unknown_model",
-                f"The model '{text[:MAX_NAME_CHARS]}' does not exist{self.suggestion(text)}.",
+                f"The model '{text[:MAX_NAME_CHARS]}' does not exist"
+                f"{self.suggestion(text, surface=surface)}.",
                 param="model",
             )
         return resolved
 
-    def suggestion(self, text: str, refused: str = "") -> str:
+    def suggestion(self, text: str, refused: str = "", surface: Surface = "chat") -> str:
         """What may have been meant, but for the model that is refused, to go on a sentence with;
-        empty when there is nothing.
+        empty when there is nothing. Whoever wants an image is told of models that make one.
         """
-        near = self.index.similar_names.closest(text, MAX_SUGGESTIONS + bool(refused))
-        ids = [id for id in near if id != refused][:MAX_SUGGESTIONS]
-        return f"; near it: {', '.join(ids)}" if ids else ""
+        similar = self.index.similar_names
+        # Where nothing of the kind is near, any of it says more than nothing.
+        for near in (similar.closest(text, MAX_NEAR), similar.ids):
+            serving = (id for id in near if id != refused and self._serves(id, surface))
+            ids = list(islice(serving, MAX_SUGGESTIONS))
+            if ids:
+                return f"; near it: {', '.join(ids)}"
+        return ""
+
+    def _serves(self, id: str, surface: Surface) -> bool:
+        model = self.index.models.get(id)
+        if model is None or not model.offers:
+            return surface not in {"image", "embedding"}
+        return any(surface in (offer.serves or CHAT_SURFACES) for offer in model.offers)
 
 
 class NameResolver:
@@ -288,6 +305,7 @@ def _callable_ids(
         for model in models.values()
         if any(
             not providers[offer.provider].off
+            and not offer.unserved_reason
             and not why_excluded(model.id, providers[offer.provider])
             for offer in model.offers
         )

@@ -29,10 +29,10 @@ class SimilarNames:
     """The ids of models, in the order in which they are told where nothing else decides."""
 
     def __init__(self, ids: Iterable[str]) -> None:
-        self._ids = list(dict.fromkeys(ids))[:MAX_COMPARED]
-        self._shapes = [_shape(id) for id in self._ids]
+        self.ids = list(dict.fromkeys(ids))[:MAX_COMPARED]
+        self._shapes = [_shape(id) for id in self.ids]
         self._numbers_by_family: dict[str, list[int]] = {}
-        for number, id in enumerate(self._ids):
+        for number, id in enumerate(self.ids):
             numbers = self._numbers_by_family.setdefault(id.partition("/")[0], [])
             if len(numbers) < MAX_COMPARED_IN_PART:
                 numbers.append(number)
@@ -45,7 +45,7 @@ class SimilarNames:
         if len(found) < limit:
             others = [n for n in self._likely(shape) if n not in found]
             found += self._rank(shape, others, MIN_SIMILARITY)[: limit - len(found)]
-        return [self._ids[number] for number in found] or self._ids[:limit]
+        return [self.ids[number] for number in found] or self.ids[:limit]
 
     def _likely(self, shape: str) -> list[int]:
         """The numbers of the models most alike as a whole, or in a part."""

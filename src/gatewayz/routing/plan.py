@@ -153,7 +153,7 @@ class Planner:
             principal,
             reasons,
             offers,
-            self._catalog.suggestion(request.model, models[0].model),
+            self._catalog.suggestion(request.model, models[0].model, request.surface),
         )
         return PlanRefusal(
             fault, Plan(model=models[0].model, candidates=(), reasons=tuple(reasons))
@@ -180,7 +180,7 @@ class Planner:
         id = only[0] if len(only) == 1 else default if principal.billing == "house" else ""
         provider = self._catalog.providers.get(id)
         if provider is None or provider.off or lockout_reason(self._lock_for(name), provider):
-            return self._catalog.resolve(name)
+            return self._catalog.resolve(name, request.surface)
         return self._catalog.resolve(f"{id}/{name}")
 
     def _require_model_access(self, model: ResolvedModel, principal: Principal) -> None:
