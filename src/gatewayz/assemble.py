@@ -67,6 +67,7 @@ from gatewayz.web.status import StatusHandlers
 from gatewayz.workers.catalog_sync import CatalogSync, ProviderBuilder, create_catalog_sync
 from gatewayz.workers.notifications import Notifications
 from gatewayz.workers.provider_changes import provider_builder
+from gatewayz.workers.retention import Retention
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -134,6 +135,7 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     await sync.poll_overrides()
     sync.start(settings.catalog.sync_every_s)
     stack.push_async_callback(sync.stop)
+    _start_retention(base, stack)
     notifications = _start_notifications(base, stack)
 
     draining = asyncio.Event()
@@ -307,6 +309,16 @@ def _create_replays(base: _Base) -> Replays:
 
 def _create_claims(store: Store, transaction: ControlTransaction) -> SqlClaims:
     return SqlClaims(store.database, transaction.peppers, transaction.clock, store.books.owner)
+
+
+def _start_retention(base: _Base, stack: AsyncExitStack) -> None:
+    """The worker that deletes what is old, where there is a store that holds it."""
+    if base.transaction is not None:
+        settings = base.loaded.settings.database
+        days = (settings.retention_days, settings.audit_retention_days)
+        retention = Retention(base.transaction, base.bus.emit, *days)
+        retention.start()
+        stack.push_async_callback(retention.stop)
 
 
 def _start_notifications(base: _Base, stack: AsyncExitStack) -> Notifications | None:

@@ -72,10 +72,12 @@ class WebSettings(Struct, frozen=True, kw_only=True):
 
 
 class DatabaseSettings(Struct, frozen=True, kw_only=True):
-    """Where everything is stored."""
+    """Where everything is stored, and how long calls and the audit log are."""
 
     url: str = ""
     transaction_pooler: bool = False
+    retention_days: int = 0
+    audit_retention_days: int = 0
 
 
 class ObserveSettings(Struct, frozen=True, kw_only=True):

@@ -36,6 +36,8 @@ RANGES: dict[str, Range] = {
     "web.body_values": Range(1_000, 100_000_000),
     "web.workers": Range(1, 1_024),
     "web.worker_silent_s": Range(1, HOUR_S),
+    "database.retention_days": Range(1, 36_500, zero=True),
+    "database.audit_retention_days": Range(1, 36_500, zero=True),
     "providers.NAME.credentials.weight": Range(1, 1_000_000),
     "providers.NAME.priority": Range(0, 1_000_000),
     "providers.NAME.markup_bp": Range(0, MAX_MARKUP_BP),

@@ -44,6 +44,13 @@ DESCRIPTIONS = {
     "database.transaction_pooler": (
         "True behind a pooler that hands out connections per transaction (PgBouncer)."
     ),
+    "database.retention_days": (
+        "Days after which records of calls are deleted, with their attempts; 0 keeps them for ever. "
+        "Bookings, holds and the sums of each day stay."
+    ),
+    "database.audit_retention_days": (
+        "Days after which entries of the audit log are deleted; 0 keeps them for ever."
+    ),
     "providers.NAME.enabled": "False switches a provider off.",
     "providers.NAME.name": "Name shown for a provider of your own.",
     "providers.NAME.dialect": "Wire format of a provider of your own: openai_chat.",

@@ -14,15 +14,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gatewayz.core.faults import Fault
 from gatewayz.core.pagination import Cursor, Page
 from gatewayz.store.secret import Pepper, Peppers
 from gatewayz.store.sql.database import Database, upsert
 from gatewayz.store.sql.ledger.reconcile import MAX_SHOWN, Violation
 from gatewayz.store.sql.pagination import paginate
-from gatewayz.store.sql.revisions import increment_revision
+from gatewayz.store.sql.revisions import get_revision, increment_revision
 from gatewayz.store.sql.tables import AUDIT_LOG, REVISIONS, TRANSFERS
 
 PURPOSE = "audit log"
@@ -32,6 +33,11 @@ COUNT = "audit"
 HEAD = "audit_head"
 """The subject of `revisions` that holds the seal of the head."""
 HEAD_PURPOSE = "audit head"
+DELETED = "audit_deleted"
+"""The subject of `revisions` that counts the entries at the beginning that retention has deleted."""
+DELETED_SEAL = "audit_deleted_seal"
+"""The subject of `revisions` that holds the seal of the last of these."""
+DELETED_PURPOSE = "audit deleted"
 BROKEN_SEAL = -1
 """Takes the place of a seal that did not fit when the log went on: then it never fits again."""
 SEALED = "s"
@@ -103,10 +109,10 @@ async def append_event(
     return entry
 
 
-def seal_of_head(number: int, digest: str, pepper: Pepper) -> int:
+def seal_of_head(number: int, digest: str, pepper: Pepper, purpose: str = HEAD_PURPOSE) -> int:
     """The seal of a log that ends here: 63 bits of an HMAC, which is what a counter's row holds."""
     head = f"{number}:{digest}".encode()
-    sealed = hmac.new(pepper.derive_key(HEAD_PURPOSE), head, hashlib.sha256).digest()
+    sealed = hmac.new(pepper.derive_key(purpose), head, hashlib.sha256).digest()
     return int.from_bytes(sealed[:8]) >> 1
 
 
@@ -202,10 +208,64 @@ async def list_entries(
     return [_entry_from_row(row) for row in page.rows], page
 
 
+async def delete_first_entries(
+    connection: AsyncConnection, peppers: Peppers, before_ms: int, limit: int
+) -> int:
+    """Deletes entries from the beginning of the log that were made before a moment; how many.
+
+    The last entry stays. What is deleted must be as it was written, and is sealed: whoever can
+    write the database can delete no others in its stead. Faults: `internal` for what was changed.
+    """
+    count = select(REVISIONS.c.number).where(REVISIONS.c.subject == COUNT)
+    last = (await connection.execute(count)).scalar() or 0
+    number = await get_revision(connection, DELETED)
+    oldest = _select_entries("").where(AUDIT_LOG.c.number < last).order_by(AUDIT_LOG.c.number)
+    rows = (await connection.execute(oldest.limit(limit))).mappings().all()
+
+    entries = [_entry_from_row(dict(row)) for row in rows]
+    previous = entries[0].previous if entries else ""
+    deleted = 0
+    for entry in entries:
+        if entry.at_ms >= before_ms:
+            break
+        problem = _entry_problem(entry, number, previous, peppers)
+        if problem or (not deleted and await _beginning_problem(connection, previous, peppers)):
+            reason = problem or "what was deleted before it was not deleted by a gateway"
+            raise Fault("internal", f"Entry {entry.number} of the audit log stays: {reason}.")
+        number, previous, deleted = entry.number, entry.digest, deleted + 1
+
+    if deleted:
+        seal = seal_of_head(number, previous, peppers.current, DELETED_PURPOSE)
+        for subject, value in ((DELETED, number), (DELETED_SEAL, seal)):
+            row = {"subject": subject, "number": value}
+            await connection.execute(upsert(connection, REVISIONS, row, ("number",)))
+        await connection.execute(delete(AUDIT_LOG).where(AUDIT_LOG.c.number <= number))
+    return deleted
+
+
+async def _beginning_problem(connection: AsyncConnection, previous: str, peppers: Peppers) -> str:
+    """What is wrong with the beginning of a log whose first entry follows this digest."""
+    number = await get_revision(connection, DELETED)
+    if not number:
+        return "the entries before it are missing" if previous else ""
+    seal = await get_revision(connection, DELETED_SEAL)
+    seals = {seal_of_head(number, previous, each, DELETED_PURPOSE) for each in peppers.all}
+    return "" if seal in seals else "the entries before it were not deleted by a gateway"
+
+
 async def verify_log(database: Database, peppers: Peppers) -> tuple[int, list[Violation]]:
     """How many entries there are, and everything that is wrong with them. Faults: `unavailable`."""
     violations: list[Violation] = []
-    previous, number = "", 0
+    async with database.begin(reading=True) as connection:
+        number = await get_revision(connection, DELETED)
+        first = await connection.execute(_select_entries("").order_by(AUDIT_LOG.c.number).limit(1))
+        first_row = first.mappings().first()
+        previous = str(first_row["previous"]) if number and first_row is not None else ""
+        problem = await _beginning_problem(connection, previous, peppers)
+        if problem:
+            violations.append(Violation("audit_log_is_whole", "the beginning", problem))
+        first_ms = first_row["at_ms"] if number and first_row is not None else 0
+
     while entries := await list_entries_after(database, after=number):
         for entry in entries:
             problem = _entry_problem(entry, number, previous, peppers)
@@ -217,7 +277,7 @@ async def verify_log(database: Database, peppers: Peppers) -> tuple[int, list[Vi
         count = select(REVISIONS.c.number).where(REVISIONS.c.subject == COUNT)
         written = (await connection.execute(count)).scalar() or 0
         seal = await _head_seal(connection)
-        unlogged = (await connection.execute(_select_unlogged_transfers())).all()
+        unlogged = (await connection.execute(_select_unlogged_transfers(first_ms))).all()
 
     if written != number:
         problem = f"{written} were written, the last is {number}"
@@ -231,11 +291,14 @@ async def verify_log(database: Database, peppers: Peppers) -> tuple[int, list[Vi
     return number, violations
 
 
-def _select_unlogged_transfers() -> Select[Any]:
-    """Movements that somebody asked for and that have no entry: id, kind, account."""
+def _select_unlogged_transfers(since_ms: int) -> Select[Any]:
+    """Movements that somebody asked for and that have no entry: id, kind, account.
+
+    `since_ms`: when the first entry was made that is there.
+    """
     entry = exists().where(AUDIT_LOG.c.subject == TRANSFERS.c.id)
     moved = select(TRANSFERS.c.id, TRANSFERS.c.kind, TRANSFERS.c.account_id).where(
-        TRANSFERS.c.kind.in_(AUDITED_TRANSFERS), ~entry
+        TRANSFERS.c.kind.in_(AUDITED_TRANSFERS), TRANSFERS.c.at_ms >= since_ms, ~entry
     )
     return moved.limit(MAX_SHOWN)
 
