@@ -6,14 +6,15 @@ import time
 
 import openai
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from gatewayz.core.faults import Fault
 from gatewayz.core.webhooks import (
     MAX_URL,
     secret_from_text,
     secret_text,
-    signature,
     validate_webhook_url,
+    webhook_headers,
 )
 from tests.contract.test_public_addresses import PRIVATE
 from tests.support.webhook_receiver import WebhookRequest
@@ -23,19 +24,35 @@ SECRET = bytes(range(32))
 
 def signed_request(secret=SECRET, body=b'{"type":"x"}', *, id="msg_1", at_s=None):
     at_s = int(time.time()) if at_s is None else at_s
-    headers = {
-        "webhook-id": id,
-        "webhook-timestamp": str(at_s),
-        "webhook-signature": signature(secret, id, at_s, body),
-    }
+    headers = dict(webhook_headers(secret, id, at_s, body))
     return WebhookRequest("POST / HTTP/1.1", headers, body)
 
 
 def test_the_signature_is_what_the_specification_says():
     """The example of the specification's own libraries (standardwebhooks, tests)."""
     secret = secret_from_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
-    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    headers = webhook_headers(
+        secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
+    assert headers == (
+        ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+        ("webhook-timestamp", "1614265330"),
+        ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", '{"name":"caf\u00e9 \U0001f600"}'.encode(), b"", b"a\r\n."]
+)
+def test_the_librarys_own_verification_takes_what_we_sign_and_nothing_else(body):
+    request = signed_request(body=body)
+    receiver = Webhook(secret_text(SECRET))
+    receiver.verify(body, request.headers, json_parse=False)
+    for changed in ({"webhook-id": "msg_2"}, {"webhook-signature": "v1,AAAA"}):
+        with pytest.raises(WebhookVerificationError):
+            receiver.verify(body, {**request.headers, **changed}, json_parse=False)
+    with pytest.raises(WebhookVerificationError):
+        receiver.verify(body + b" ", request.headers, json_parse=False)
 
 
 def test_openais_sdk_verifies_it_and_nothing_that_was_changed():

@@ -1,5 +1,5 @@
-"""Webhooks as Standard Webhooks defines them (github.com/standard-webhooks): where they may go, how
-they are signed.
+"""Webhooks as Standard Webhooks defines them (github.com/standard-webhooks): where they may go, and
+their headers, which its own library signs.
 
 What is signed is `id.timestamp.body`, byte for byte, by HMAC-SHA256 under a secret that only sender
 and receiver know.
@@ -7,15 +7,17 @@ and receiver know.
 
 import base64
 import binascii
-import hashlib
-import hmac
 import ipaddress
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
+
+from standardwebhooks import Webhook
 
 from gatewayz.core.addresses import is_public
 from gatewayz.core.faults import Fault
 
+Headers = tuple[tuple[str, str], ...]
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
@@ -46,10 +48,19 @@ def secret_from_text(text: str) -> bytes:
     return secret
 
 
-def signature(secret: bytes, message: str, at_s: int, body: bytes) -> str:
-    """The header `webhook-signature` of a message sent at `at_s`, seconds since the epoch."""
-    signed = f"{message}.{at_s}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+def webhook_headers(secret: bytes, message: str, at_s: int, body: bytes) -> Headers:
+    """The headers of a message, a text in UTF-8, that is sent at `at_s`, seconds since the epoch.
+
+    Example: `(("webhook-id", "msg_1"), ("webhook-timestamp", "1795559244"), ("webhook-signature",
+    "v1,…"))`
+    """
+    sent_at = datetime.fromtimestamp(at_s, UTC)
+    signature = Webhook(secret).sign(message, sent_at, body.decode())
+    return (
+        ("webhook-id", message),
+        ("webhook-timestamp", str(at_s)),
+        ("webhook-signature", signature),
+    )
 
 
 def validate_webhook_url(url: str, *, private: bool) -> str:

@@ -28,6 +28,7 @@ from gatewayz.web.inference import Inference
 from gatewayz.web.path_hints import path_hint
 from gatewayz.web.respond import call_headers, fault_headers, send_response
 from gatewayz.web.status import StatusHandlers
+from gatewayz.web.unserved import fault_of_unserved, find_unserved, response_of_unserved
 
 ANTHROPIC_PATH = b"/v1/messages"
 """The client dialect of requests with `anthropic-version`."""
@@ -149,7 +150,8 @@ class App:
             principal = await self._authorize(route, scope)
             response = await route.handler(replace(request, principal=principal))
         except Fault as fault:
-            response = role.error_response(fault, call_id)
+            raw_path = scope["raw_path"].decode("latin-1")
+            response = response_of_unserved(fault, raw_path) or role.error_response(fault, call_id)
             headers += fault_headers(fault)
             headers += _allow_header(fault, self._methods(scope["raw_path"]))
             label = _route_label(scope["path"], self.routes)
@@ -181,6 +183,9 @@ class App:
 
     def _match_route(self, scope: Scope) -> tuple[Route, str]:
         path, query = scope["raw_path"], scope["query_string"].lower()
+        unserved = find_unserved(path.decode("latin-1"))
+        if unserved is not None and not self._methods(path):
+            raise fault_of_unserved(scope["method"], path.decode("latin-1"), unserved)
         if any(query.startswith(name) or b"&" + name in query for name in KEY_PARAMETERS):
             raise Fault(
                 "bad_request",
@@ -199,15 +204,12 @@ class App:
             is_plain = b"/." not in path and b"//" not in path
             if path.startswith(prefix) and len(path) > len(prefix) and is_plain:
                 if route.method != method:
-                    raise Fault("wrong_method", f"{scope['method']} is not served here.")
+                    raise _method_fault(scope, (route.method,))
                 return route, path[len(prefix) :].decode("latin-1")
 
         methods = self._methods(path)
         if methods:
-            raise Fault(
-                "wrong_method",
-                f"{scope['method']} is not served here; {' and '.join(sorted(set(methods)))} is.",
-            )
+            raise _method_fault(scope, methods)
         shown = _shown_path(scope)
         raise Fault(
             "unknown_route",
@@ -255,6 +257,11 @@ def _route_label(path: str, routes: tuple[Route, ...]) -> str:
         if matches or (pattern is not None and pattern.fullmatch(path.encode())):
             return route.path
     return OTHER
+
+
+def _method_fault(scope: Scope, methods: tuple[str, ...]) -> Fault:
+    taken = " and ".join(sorted(set(methods)))
+    return Fault("wrong_method", f"{scope['method']} is not served here; {taken} is.")
 
 
 def _shown_path(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from gatewayz.core.calls import HttpRequest
 from gatewayz.core.clock import Clock
 from gatewayz.core.facts import NotificationAttempted, Warned
 from gatewayz.core.faults import Fault
-from gatewayz.core.webhooks import secret_from_text, signature, validate_webhook_url
+from gatewayz.core.webhooks import secret_from_text, validate_webhook_url, webhook_headers
 from gatewayz.engine.background import WorkerTasks, repeat
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.outbox import Outbox, WebhookDelivery
@@ -126,13 +126,8 @@ class Notifications:
         headers = (
             ("Content-Type", "application/json"),
             ("User-Agent", USER_AGENT),
-            ("webhook-id", delivery.id),
-            ("webhook-timestamp", str(at_s)),
-            (
-                "webhook-signature",
-                signature(
-                    secret_from_text(delivery.secret.reveal()), delivery.id, at_s, delivery.body
-                ),
+            *webhook_headers(
+                secret_from_text(delivery.secret.reveal()), delivery.id, at_s, delivery.body
             ),
         )
         request = HttpRequest("POST", url, headers, delivery.body, public=not self._private)

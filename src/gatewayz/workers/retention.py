@@ -46,21 +46,21 @@ class Retention:
         """Deletes all that is old enough, in slices; how many rows. Faults: `unavailable`."""
         deleted, now_ms = 0, self._clock.wall_ms()
         if self._calls_days:
-            deleted += await self._delete_slices(
+            deleted += await self._delete_by_parts(
                 lambda: retention.delete_old_calls(self._database, self._calls_days, now_ms)
             )
         if self._audit_days:
-            deleted += await self._delete_slices(
+            deleted += await self._delete_by_parts(
                 lambda: retention.delete_old_entries(
                     self._database, self._peppers, self._audit_days, now_ms
                 )
             )
         return deleted
 
-    async def _delete_slices(self, delete_slice: Callable[[], Awaitable[int]]) -> int:
+    async def _delete_by_parts(self, delete_part: Callable[[], Awaitable[int]]) -> int:
         deleted = 0
         for _ in range(retention.MAX_SLICES):
-            count = await delete_slice()
+            count = await delete_part()
             deleted += count
             if count < retention.SLICE_ROWS:
                 break
