@@ -18,6 +18,7 @@ from gatewayz.core.events import (
     UsageReported,
 )
 from gatewayz.core.faults import Fault
+from gatewayz.dialects.anthropic.echo import mend_block
 from gatewayz.dialects.anthropic.errors import STATUSES, error_details
 from gatewayz.dialects.anthropic.reader import MessagesBlockReader, OpenBlock, choice_ended
 from gatewayz.dialects.anthropic.seals import tag_seals
@@ -154,7 +155,7 @@ class MessagesStreamDecoder(BaseStreamDecoder):
         if is_billed_search(block):
             self._searches += 1
             events.append(UsageReported(usage_from_wire(self._interim_report())))
-        sealed = tag_seals(block, self._options.provider)
+        sealed = mend_block(tag_seals(block, self._options.provider))
         if sealed == block:
             return source
         return encode_json({**decode_json(source), "content_block": sealed})

@@ -11,9 +11,35 @@ from msgspec import Raw
 from gatewayz.core.calls import Call
 from gatewayz.core.events import UsageReported
 from gatewayz.dialects.anthropic.usage import echo_usage
+from gatewayz.dialects.anthropic.wire import WireBlock
 from gatewayz.dialects.kit.jsontext import decode_json, decode_raw_fields, encode_json
 
 EVENT_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"(\w+)"')
+
+
+NEEDED = {
+    "type": Raw(b'"message"'),
+    "role": Raw(b'"assistant"'),
+    "content": Raw(b"[]"),
+    "stop_reason": Raw(b"null"),
+    "stop_sequence": Raw(b"null"),
+}
+"""Fields of a message that the SDK cannot do without, as they are where an imitator leaves them
+out (anthropic-python, `types/message.py`)."""
+NEEDED_IN_BLOCKS: dict[str, WireBlock] = {
+    "text": {"text": ""},
+    "thinking": {"thinking": "", "signature": ""},
+    "tool_use": {"input": {}},
+}
+"""Type of a block → what its deltas grow, which must be there when it starts."""
+
+
+def mend_block(block: WireBlock) -> WireBlock:
+    """The block as it starts, with what is missing of it."""
+    needed = NEEDED_IN_BLOCKS.get(str(block.get("type")))
+    if needed is None or needed.keys() <= block.keys():
+        return block
+    return {**needed, **block}
 
 
 def event_name(source: bytes) -> str:
@@ -42,7 +68,8 @@ class MessageHead:
         """A whole message of the provider, with its usage as it is charged."""
         fields = decode_raw_fields(source)
         usage = echo_usage(fields.get("usage"), reported)
-        return encode_json({**fields, **self._raw_fields, "usage": usage})
+        missing = {name: raw for name, raw in NEEDED.items() if name not in fields}
+        return encode_json({**fields, **missing, **self._raw_fields, "usage": usage})
 
     def rewrite_start(self, source: bytes) -> bytes:
         """A `message_start`, whose message has no cost yet."""

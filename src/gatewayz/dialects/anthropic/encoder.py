@@ -43,6 +43,8 @@ from gatewayz.dialects.kit.tool_turns import AnswerIds
 
 TEXT_KINDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.AUDIO})
 """Kinds that are written as text: a refusal's words and a sound's transcript are not lost."""
+PLAIN_END = {"stop_reason": STOP_REASONS[Stop.END], "stop_sequence": None}
+ONLY_END = encode_json({"type": "message_delta", "delta": PLAIN_END})
 MESSAGE_ENDS = frozenset({"message_stop", "error"})
 """Events after which nothing comes."""
 
@@ -58,6 +60,7 @@ class MessagesStreamEncoder:
         self._usage = UsageReported(Usage())
         self._end: ChoiceEnded | None = None
         self._delta_without_usage = b""
+        self._has_delta = False
         self._started = False
         self._refusal: str | None = None
         self._index = -1
@@ -96,11 +99,15 @@ class MessagesStreamEncoder:
         if name == "message_start":
             self._started = True
             source = self._head.rewrite_start(source)
+        elif name == "message_stop" and not self._has_delta:
+            # An imitator that says nothing of the end: the usage is told all the same.
+            self._delta_without_usage = ONLY_END
         elif name == "message_delta" and not any(type(one) is UsageReported for one in events):
             # What is estimated is known with the end, which follows.
-            self._delta_without_usage = source
+            self._delta_without_usage, self._has_delta = source, True
             return b""
         elif name == "message_delta":
+            self._has_delta = True
             source = self._with_usage(source, events)
         # Deltas, which are most events, change nothing that an end in our own words would need.
         if name != "content_block_delta":
@@ -114,7 +121,11 @@ class MessagesStreamEncoder:
         fields = decode_raw_fields(source)
         own = fields.get("usage")
         usage = echo_usage(own, reports[-1] if reports else None)
-        return source if usage is own else encode_json({**fields, "usage": usage})
+        delta: Any = fields.get("delta")
+        has_delta = delta is not None and bytes(delta) != b"null"
+        if usage is own and has_delta:
+            return source
+        return encode_json({**fields, "delta": delta if has_delta else PLAIN_END, "usage": usage})
 
     def _release_delta(self) -> bytes:
         """The `message_delta` that waited for its usage, before what ends the message."""

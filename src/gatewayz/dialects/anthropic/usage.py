@@ -130,10 +130,17 @@ def echo_usage(source: Raw | None, reported: UsageReported | None) -> Raw:
     if source is not None and bytes(source).lstrip().startswith(b"{"):
         if reported is None:
             return source
-        if not reported.usage.estimated and not reported.usage.repaired:
+        says_enough = _count_of(source, "output_tokens") or not reported.usage.completion
+        if says_enough and not reported.usage.estimated and not reported.usage.repaired:
             return with_cost(source, reported.cost) if reported.cost is not None else source
     reported = reported if reported is not None else UsageReported(Usage())
     return Raw(encode_json(usage_to_wire(reported.usage, reported.cost)))
+
+
+def _count_of(usage: Raw, name: str) -> int:
+    """A count of a provider's `usage`; zero where it is none."""
+    value = decode_raw_fields(usage).get(name)
+    return int(value) if value is not None and bytes(value).isdigit() else 0
 
 
 def with_cost(usage: Raw, cost: int) -> Raw:
