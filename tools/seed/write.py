@@ -19,6 +19,7 @@ from tools.seed.grouping import Found, GroupedRow, group, hold_outliers, hold_tw
 from tools.seed.house import add_house_figures, name_fallbacks
 
 from gatewayz.catalog.canonical_ids import family_rules, parse_native_id
+from gatewayz.catalog.kinds import kind_from_id, why_unserved
 from gatewayz.catalog.price_checks import without_implied_zeros
 from gatewayz.catalog.seed import LaterPrice, NamesFile, SeedFile, SeedRow, SeedSource
 from gatewayz.core.money import FALLBACKS
@@ -193,12 +194,14 @@ def _page_figures(plan: dict[str, Any], native: str) -> Rates:
 
 def _seed_row(row: GroupedRow) -> SeedRow:
     one = row.figures
+    kind = kind_from_id(row.provider, one.id)
+    serves = kind.serves if kind is not None and one.serves == ("chat",) else one.serves
     price = dict(sorted(without_implied_zeros(one.price).items()))
     return SeedRow(
         id=one.id,
         model=row.model,
         source=one.source,
-        serves=one.serves if one.serves != ("chat",) else (),
+        serves=serves if serves and serves != ("chat",) else (),
         price=price,
         tiers={} if row.free else one.tiers,
         filled={bucket: who for bucket, who in sorted(one.filled.items()) if bucket in price},
@@ -223,6 +226,7 @@ def _seed_row(row: GroupedRow) -> SeedRow:
         quantization=row.quantization,
         since=one.since,
         held=row.held,
+        unserved=why_unserved(row.provider, one.id),
         spare=row.spare,
     )
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gatewayz.catalog.canonical_ids import family_rules
-from gatewayz.catalog.kinds import kind_from_id
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.seed import SeedFile, SeedRow, price_from_row
 from gatewayz.catalog.sources import CatalogSources, OfferKey, OperatorModel, Overrides
@@ -135,7 +134,6 @@ def _offer_from_row(
     if (row.price and not row.held) or row.free:
         origin = intern(f"{source.version} of {row.since or source.read_on}")
         price = price_from_row(row, source.version, origin, now_ms)
-    kind = kind_from_id(provider, row.id)
     pinned_only_reason = ALTERNATE_NAME_REASON if row.spare else ""
     if not file.listed:
         pinned_only_reason = DEPLOYMENT_REASON
@@ -146,10 +144,10 @@ def _offer_from_row(
         price=price,
         quarantine_reason=row.held,
         pinned_only_reason=pinned_only_reason,
-        unserved_reason=kind.does if kind is not None else "",
+        unserved_reason=row.unserved,
         context=row.context,
         max_output=row.max_output,
-        serves=_with_count(row.serves or (kind.serves if kind is not None else ()) or CHAT[:1]),
+        serves=_with_count(row.serves) if row.serves else CHAT,
         inputs=row.inputs or TEXT,
         outputs=row.outputs or TEXT,
         features=row.features,

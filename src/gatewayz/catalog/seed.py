@@ -48,8 +48,8 @@ class SeedRow(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"so
 
     `tiers` are keyed `>200000`, `priority`, `priority>200000`. `filled` says of single buckets
     where else their figure is from: another list, a page, or the house whose price this provider
-    sells at. `held` says why its price is quarantined. `spare`: another name at this provider for
-    an offer that stands already.
+    sells at. `held` says why its price is quarantined, `unserved` what it does that no surface
+    serves. `spare`: another name at this provider for an offer that stands already.
     """
 
     id: str
@@ -70,6 +70,7 @@ class SeedRow(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"so
     quantization: str = ""
     since: str = ""
     held: str = ""
+    unserved: str = ""
     spare: bool = False
 
 

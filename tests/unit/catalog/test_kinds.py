@@ -179,6 +179,12 @@ def test_nothing_that_is_shown_does_something_that_is_not_served():
         assert kind is None or set(kind.serves) & set(surfaces), (provider, native)
 
 
+def test_the_rows_of_the_package_say_what_their_ids_tell():
+    for provider, file in SEED.items():
+        for row in file.rows:
+            assert row.unserved == why_unserved(provider, row.id), (provider, row.id)
+
+
 def test_what_an_operator_says_that_it_serves_it_serves():
     own = operator_models_from_settings(
         [
