@@ -42,7 +42,7 @@ def build_planner_of(*contexts):
     return Planner(catalog, RoutingRules(), lambda: 0.5)
 
 
-@pytest.mark.parametrize("contexts", [(10,), (10, 40), (5, 49)])
+@pytest.mark.parametrize("contexts", [(10,), (10, 40), (5, 30)])
 def test_what_cannot_fit_is_refused_as_too_long_for_good(contexts):
     planner = build_planner_of(*contexts)
     request = ChatRequest(dialect="openai_chat", model="m/m", messages=prompt_of(50))

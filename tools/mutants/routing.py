@@ -215,8 +215,8 @@ PLAN_MISTAKES = (
         "a prompt goes where it does not fit",
         "routing",
         ELIGIBILITY,
-        "if offer.context is not None and requirements.least_tokens > offer.context:",
-        "if offer.context is not None and requirements.least_tokens < 0:",
+        "return offer.context is None or tokens <= offer.context",
+        "return offer.context is None or tokens >= 0",
         ("tests/unit/test_refusals.py",),
     ),
     Mistake(

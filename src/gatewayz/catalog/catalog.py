@@ -219,6 +219,7 @@ class NameResolver:
     def _variant(self, text: str) -> ResolvedModel | None:
         """The model less a suffix, at the provider whose suffix it is."""
         base, _, suffix = text.rpartition(":")
+        suffix = suffix.lower()
         keeps_price = family_rules().variants.get(suffix)
         provider = self._providers.get(VARIANTS_PROVIDER)
         if not base or keeps_price is None or provider is None:

@@ -53,8 +53,7 @@ class Exclusion(NamedTuple):
 class OfferRequirements(NamedTuple):
     """A request with what it needs of an offer, worked out once for all of them.
 
-    `context_tokens` is an estimate, by which offers are preferred; `least_tokens` is what the prompt
-    has in any case, by which they are refused.
+    `context_tokens` is an estimate: offers are preferred by it, and none is refused.
 
     Example: `OfferRequirements(request, needs=frozenset({Capability.TOOLS}), context_tokens=8_200)`
     """
@@ -62,7 +61,6 @@ class OfferRequirements(NamedTuple):
     request: Request
     needs: frozenset[Capability]
     context_tokens: int
-    least_tokens: int = 0
     buckets_in_use: frozenset[str] = frozenset()
     costly_uses: tuple[CostlyUse, ...] = ()
 
@@ -84,14 +82,12 @@ def exclusion(
         return Exclusion("preference", why)
     if why := _incapability_reason(offer, provider, requirements):
         return Exclusion("incapable", why)
-    if offer.context is not None and requirements.least_tokens > offer.context:
-        return Exclusion("too_small", f"its context of {offer.context} tokens is too small")
     return None
 
 
-def fits(offer: Offer, requirements: OfferRequirements) -> bool:
-    """Whether the request fits the offer's context by the estimate, which may be wrong."""
-    return offer.context is None or requirements.context_tokens <= offer.context
+def fits(offer: Offer, tokens: int) -> bool:
+    """Whether so many tokens fit the offer's context."""
+    return offer.context is None or tokens <= offer.context
 
 
 def _preference_reason(provider: Provider, request: Request) -> str:

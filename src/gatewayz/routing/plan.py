@@ -111,7 +111,6 @@ class Planner:
             request,
             request.needs(),
             request.context_tokens(),
-            request.least_context_tokens(),
             buckets_in_use(request),
             uses_in(request),
         )
@@ -128,15 +127,21 @@ class Planner:
             raise self._refusal(models, request, principal, reasons)
 
         usable, waiting = _split_by_health(candidates, principal.account, health, reasons)
+        if usable:
+            return Plan(
+                model=models[0].model,
+                candidates=within_bound(deduplicate(usable), self._rules.max_candidates),
+                reasons=tuple(reasons),
+            )
         # Whoever asked us to wait is left alone; whoever failed may be found well again.
         probes = [item for item in waiting if not item[0].limited]
-        nearest = min(probes, key=lambda item: item[0].wait_s, default=None)
+        nearest = min(probes, key=lambda item: item[0].wait_s)[1] if probes else None
         return Plan(
             model=models[0].model,
-            candidates=within_bound(deduplicate(usable), self._rules.max_candidates),
+            candidates=(),
             reasons=tuple(reasons),
-            waiting=() if usable else tuple(candidate for _, candidate in waiting),
-            last_resort=None if usable or nearest is None else nearest[1],
+            waiting=tuple(candidate for _, candidate in waiting),
+            last_resort=nearest,
         )
 
     def _refusal(
@@ -295,16 +300,20 @@ def _left_out(offer: Offer, excluded: Exclusion) -> Reason:
 def _prefer_fitting(
     eligible: list[Candidate], requirements: OfferRequirements, reasons: list[Reason]
 ) -> list[Candidate]:
-    """Those whose context holds the request by the estimate; all of them where none does, because
-    an estimate is no reason to refuse.
+    """Those whose context holds the request by the estimate; where none does, those whose context
+    holds the fewest tokens that it can have, because an estimate is no reason to refuse.
     """
-    fitting = [candidate for candidate in eligible if fits(candidate.offer, requirements)]
-    if not fitting or len(fitting) == len(eligible):
+    tokens, verb = requirements.context_tokens, "may be"
+    fitting = [candidate for candidate in eligible if fits(candidate.offer, tokens)]
+    if len(fitting) == len(eligible):
         return eligible
-    for candidate in eligible:
-        if not fits(candidate.offer, requirements):
-            why = f"its context of {candidate.offer.context} tokens may be too small"
-            reasons.append(_left_out(candidate.offer, Exclusion("too_small", why)))
+    if not fitting:
+        tokens, verb = requirements.request.least_context_tokens(), "is"
+        fitting = [candidate for candidate in eligible if fits(candidate.offer, tokens)]
+    for offer in (candidate.offer for candidate in eligible):
+        if not fits(offer, tokens):
+            why = f"its context of {offer.context} tokens {verb} too small"
+            reasons.append(_left_out(offer, Exclusion("too_small", why)))
     return fitting
 
 

@@ -157,6 +157,7 @@ def test_a_provider_that_is_not_the_models_house_is_a_pin(text, pin):
     [
         ("openai/gpt-4o:exacto", "openai/gpt-4o:exacto", True),
         ("gpt-4o:nitro", "openai/gpt-4o:nitro", True),
+        ("GPT-4o:NITRO", "openai/gpt-4o:nitro", True),
         ("openrouter/openai/gpt-4o:floor", "openai/gpt-4o:floor", True),
         ("openai/gpt-oss-20b:free", "openai/gpt-oss-20b:free", False),
         ("deepseek/deepseek-r1:free", "deepseek/deepseek-r1:free", False),
