@@ -84,7 +84,7 @@ async def test_what_is_held_is_the_limit_that_reaches_the_provider(
                 "reasoning", 0
             )
             assert '"length"' in text
-            assert f"told to keep within {limit} tokens" in record["reasons"]
+            assert f"told to keep within {limit} tokens" in str(record["reasons"])
         assert await written_off(here) == 0
         await here.assert_balanced()
 

@@ -12,9 +12,13 @@ from gatewayz.catalog.pricing import estimate_prompt_tokens
 from gatewayz.core.calls import Call, Principal
 from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.conversation import Audio, Message, OpaqueTool, Text
+from gatewayz.core.estimates import text_tokens
+from gatewayz.core.events import BlockDelta, BlockStarted, Frame, Kind, UsageReported
 from gatewayz.core.money import Nanos, Price
 from gatewayz.core.requests import ChatRequest, Effort, ImageRequest
 from gatewayz.core.usage import Usage
+from gatewayz.engine.call_state import CallState
+from gatewayz.engine.charge import EXTEND_AT, Allowance
 from gatewayz.engine.output_limits import (
     LEAST_TOKENS,
     CallEstimate,
@@ -348,3 +352,30 @@ def test_a_prompt_is_held_at_the_dearest_price_that_may_be_asked_for_it():
         offered = candidate(upstream_id=model, price=price)
         fixed = CallEstimate(call_of(request)).terms(offered).fixed
         assert fixed == times * 2_000 * estimate_prompt_tokens(request), (model, times)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Hello there my friend, ", "8391 2204 ", "你好，世界。", "QmFzZTY0+/8=", "\n\n    ", "w" * 97],
+)
+def test_a_step_is_full_when_its_tokens_have_come_whatever_the_text_is_made_of(text):
+    allowance = Allowance(tokens=STEP, step=STEP, amount=Nanos(1), max_tokens=10 * STEP)
+    state = CallState(call_of(chat(streamed=True)))
+    state.watch_allowance(allowance)
+    looked, frame = 0, [Frame((BlockStarted(0, Kind.TEXT),))]
+    while state.is_covered or state.watch_allowance(allowance):
+        looked += not state.is_covered
+        state.meter.watch(frame, None)
+        frame = [Frame((BlockDelta(0, text),))]
+    due = STEP * EXTEND_AT
+    assert due <= state.meter.output_tokens <= due * 1.02 + text_tokens(text)
+    assert not allowance.bytes_until_due(state.meter.output_tokens)
+    extended = allowance.extend()
+    assert extended.tokens == 2 * STEP
+    assert extended.bytes_until_due(state.meter.output_tokens) > 0
+
+
+def test_a_report_on_the_way_counts_where_it_says_more_than_was_shown():
+    meter = CallState(call_of(chat(streamed=True))).meter
+    meter.watch([Frame((UsageReported(Usage(output=3_000)),))], None)
+    assert meter.output_tokens == 3_000

@@ -176,8 +176,8 @@ SETTLEMENT_MISTAKES: tuple[Mistake, ...] = (
         "an offer of the last resort is not held",
         "settlement",
         CEILING,
-        "candidates = plan.queue",
-        "candidates = plan.candidates",
+        "for candidate in plan.queue:",
+        "for candidate in plan.candidates:",
         LAWS,
     ),
     Mistake(

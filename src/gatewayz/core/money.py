@@ -113,6 +113,11 @@ def cost(usage: Usage, price: Price, markup_bp: int | None = None) -> Nanos:
     """
     rates = rates_of(price, usage.prompt, usage.service) if price.tiers else _prices(price)
     pico = sum([count * rate for count, rate in zip(_counts(usage), rates, strict=True) if count])
+    return cost_of_pico(pico, price, markup_bp)
+
+
+def cost_of_pico(pico: int, price: Price, markup_bp: int | None = None) -> Nanos:
+    """So many pico-dollars with the markup, rounded up."""
     markup = price.markup_bp if markup_bp is None else markup_bp
     return Nanos(-(-pico * (BASIS_POINTS + markup) // (PICO_PER_NANO * BASIS_POINTS)))
 

@@ -115,6 +115,12 @@ class CallState:
         candidate = self.progress.candidate
         return candidate.provider.id if candidate is not None else ""
 
+    def watch_allowance(self, allowance: Allowance) -> bool:
+        """Whether the output is within the allowance; then it says when to look again."""
+        left = allowance.bytes_until_due(self.meter.output_tokens)
+        self.extend_at_bytes = self.meter.output_bytes + left
+        return left > 0
+
     @property
     def is_covered(self) -> bool:
         """Whether what is held pays for more of the answer."""

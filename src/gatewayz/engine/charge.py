@@ -9,11 +9,12 @@ Decisions only.
 | a client that left, or whose own time limit passed | what was delivered; at most the hold |
 """
 
+import math
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.core.calls import Call
-from gatewayz.core.estimates import BYTES_PER_TOKEN
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos, Price, cost
 from gatewayz.core.usage import Usage
@@ -23,6 +24,10 @@ from gatewayz.routing.candidates import Candidate
 
 EXTEND_AT = 0.8
 """How much of a step is delivered before the next one is held."""
+MIN_BYTES_BETWEEN = 64
+"""A token has a byte at least, so many more bytes are at most so many tokens: it is looked again
+after as many bytes as tokens are left, and not at every one of the last.
+"""
 NO_CHARGE = Nanos(0)
 
 
@@ -59,12 +64,14 @@ class Allowance(Struct, frozen=True):
     amount: Nanos
     max_tokens: int
 
-    @property
-    def extend_at_bytes(self) -> float:
-        """Bytes of output after which more is to be held; none when the model cannot say more."""
+    def bytes_until_due(self, tokens: int) -> float:
+        """How many more bytes may leave, after so many tokens, before it is looked again whether
+        more is to be held; zero when it is, infinite when the model cannot say more.
+        """
         if self.tokens >= self.max_tokens:
-            return float("inf")
-        return (self.tokens - self.step * (1 - EXTEND_AT)) * BYTES_PER_TOKEN
+            return math.inf
+        left = self.tokens - self.step * (1 - EXTEND_AT) - tokens
+        return max(left, MIN_BYTES_BETWEEN) if left > 0 else 0.0
 
     def extend(self) -> "Allowance":
         """The allowance after the hold was extended by `amount`."""

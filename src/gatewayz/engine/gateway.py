@@ -216,17 +216,19 @@ class Gateway:
         state.plan = estimate.limit_outputs(state.plan, state.hold)
 
     async def _extend(self, state: CallState) -> bool:
-        """Whether more of the answer may leave: the hold is extended by a step."""
+        """Whether more of the answer may leave; the hold is extended by a step where that is due."""
         hold, allowance = state.hold, state.allowance
         if hold is None or allowance is None or state.client_left:
             state.extend_at_bytes = math.inf
+            return True
+        if state.watch_allowance(allowance):
             return True
         try:
             state.hold = await self._books.extend(hold, allowance.amount)
         except Fault:
             return False
         state.allowance = allowance.extend()
-        state.extend_at_bytes = state.allowance.extend_at_bytes
+        state.watch_allowance(state.allowance)
         return True
 
     async def _settle(self, state: CallState) -> None:
@@ -266,7 +268,7 @@ def _begin_allowance(state: CallState) -> None:
         return
     terms = estimate.terms(candidate) if hold.recorded else None
     state.allowance = allowance_from_hold(state.call, hold, candidate, terms)
-    state.extend_at_bytes = state.allowance.extend_at_bytes
+    state.watch_allowance(state.allowance)
 
 
 def _rate_limit_fault(decision: Decision) -> Fault:

@@ -27,7 +27,15 @@ from gatewayz.core.calls import Call
 from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.conversation import OpaqueTool
 from gatewayz.core.estimates import DEFAULT_OUTPUT_TOKENS
-from gatewayz.core.money import BASIS_POINTS, PICO_PER_NANO, Nanos, Price, cost, rates_of
+from gatewayz.core.money import (
+    BASIS_POINTS,
+    PICO_PER_NANO,
+    Nanos,
+    Price,
+    cost,
+    cost_of_pico,
+    rates_of,
+)
 from gatewayz.core.requests import BaseRequest, ChatRequest
 from gatewayz.core.usage import BUCKETS, COMPLETION_BUCKETS, PROMPT_BUCKETS, Usage
 from gatewayz.engine.usage_bounds import MAX_OUTPUT_TOKENS, OutputBound
@@ -119,6 +127,10 @@ class OutputTerms(Struct, frozen=True, kw_only=True):
         return None if self.has_limit else self.cap
 
 
+NO_CEILING = Ceiling(Nanos(0))
+"""Where nobody has a price."""
+
+
 class CallEstimate:
     """What is expected of one call, before it: its prompt once, and its answer at each candidate.
 
@@ -130,31 +142,39 @@ class CallEstimate:
         self._markup_bp = call.principal.markup_bp
         self._prompt = estimate_prompt_tokens(call.request)
         self._service = service_tier_of(call.request)
+        # The answer is counted for each candidate; everything else is the same at all of them.
+        self._usage = call.request.worst_case_usage(self._prompt, None)
+        if self._service:
+            self._usage = replace(self._usage, service=self._service)
         self._used: frozenset[str] | None = None
+        self._ceiling = NO_CEILING
+        self._has_shown = False
         self._terms: dict[tuple[str, str], OutputTerms | None] = {}
 
     def ceiling(self, plan: Plan) -> Ceiling:
         """What the call may cost at the dearest candidate; nothing where none has a price."""
-        candidates = plan.queue
-        terms = {id(one): one for one in map(self.terms, candidates) if one is not None}
-        ceilings = [one.ceiling() for one in terms.values()]
-        if not ceilings:
-            return Ceiling(Nanos(0))
-
-        dearest = max(ceilings, key=lambda ceiling: ceiling.smallest)
-        if len(ceilings) == 1:
-            return dearest
-        return replace(
-            dearest,
-            step=max(ceiling.step for ceiling in ceilings),
-            least=dearest.smallest,
-            most=max(ceiling.largest for ceiling in ceilings),
-            base=max(ceiling.base for ceiling in ceilings),
-        )
+        for candidate in plan.queue:
+            self.terms(candidate)
+        ceilings = [terms.ceiling() for terms in self._terms.values() if terms is not None]
+        if len(ceilings) > 1:
+            dearest = max(ceilings, key=lambda ceiling: ceiling.smallest)
+            self._ceiling = replace(
+                dearest,
+                step=max(ceiling.step for ceiling in ceilings),
+                least=dearest.smallest,
+                most=max(ceiling.largest for ceiling in ceilings),
+                base=max(ceiling.base for ceiling in ceilings),
+            )
+        elif ceilings:
+            self._ceiling = ceilings[0]
+        return self._ceiling
 
     def limit_outputs(self, plan: Plan, hold: Hold) -> Plan:
         """The plan, whose candidates are given a limit where what is held does not reach the cap."""
         if hold.free is None or not self._request.open_ended:
+            return plan
+        if hold.amount >= self._ceiling.largest and not self._has_shown:
+            # The usual case: what is held pays for all that any of them can answer.
             return plan
         candidates = tuple(self._limit(candidate, hold) for candidate in plan.candidates)
         last_resort = plan.last_resort and self._limit(plan.last_resort, hold)
@@ -187,37 +207,34 @@ class CallEstimate:
 
     def _terms_at(self, candidate: Candidate, price: Price) -> OutputTerms:
         request, offer = self._request, candidate.offer
-        worst = request.worst_case_usage(self._prompt, offer.max_output)
-        if self._service:
-            worst = replace(worst, service=self._service)
         if not isinstance(request, ChatRequest):
-            return OutputTerms(
-                kind=OutputKind.LIMITED,
-                fixed=cost(worst, price, self._markup_bp),
-                token_pico=0,
-                cap=0,
+            fixed = cost(self._usage, price, self._markup_bp)
+            return OutputTerms(kind=OutputKind.LIMITED, fixed=fixed, token_pico=0, cap=0)
+
+        usage, markup_bp = self._usage, self._markup_bp
+        if price.tiers or _has_dear_bucket(price):
+            used = self._used_buckets(offer)
+            rates = rates_of(price, self._prompt, self._service)
+            usage = _dearest_prompt(usage, used, rates)
+            dearest = max(
+                rates[PLACES[bucket]]
+                for bucket in COMPLETION_BUCKETS
+                if bucket not in DEAR or bucket in used
             )
-
-        used = self._used_buckets(offer, price)
-        rates = rates_of(price, self._prompt, self._service)
-        dearest = max(
-            rates[PLACES[bucket]]
-            for bucket in COMPLETION_BUCKETS
-            if bucket not in DEAR or bucket in used
-        )
-        markup = BASIS_POINTS + (price.markup_bp if self._markup_bp is None else self._markup_bp)
+            fixed = cost(replace(usage, output=0), price, markup_bp)
+        else:
+            dearest = max(price.output, price.reasoning)
+            pico = usage.input * price.input + price.requests + usage.searches * price.searches
+            fixed = cost_of_pico(pico, price, markup_bp)
+        markup = BASIS_POINTS + (price.markup_bp if markup_bp is None else markup_bp)
         token_pico = -(-dearest * request.choices * markup // BASIS_POINTS)
-        fixed = cost(_dearest_prompt(worst, used, rates), price, self._markup_bp)
-        return _chat_terms(request, candidate, fixed, token_pico, self._prompt)
 
-    def _used_buckets(self, offer: Offer, price: Price) -> frozenset[str]:
-        """The buckets that the request may fill and that cost more than others of their side."""
-        dear_prompt = max(
-            price.cache_write, price.cache_write_1h, price.audio_input, price.image_input
-        )
-        dear_output = max(price.audio_output, price.image_output)
-        if dear_prompt <= price.input and dear_output <= price.output:
-            return frozenset()
+        terms = _chat_terms(request, candidate, fixed, token_pico, self._prompt)
+        self._has_shown = self._has_shown or terms.kind is OutputKind.SHOWN
+        return terms
+
+    def _used_buckets(self, offer: Offer) -> frozenset[str]:
+        """The buckets that the request may fill at the offer."""
         if self._used is None:
             self._used = buckets_in_use(self._request)
         used = set(self._used)
@@ -230,19 +247,38 @@ class CallEstimate:
         return frozenset(used)
 
 
+def _has_dear_bucket(price: Price) -> bool:
+    """Whether some buckets cost more than others of their side."""
+    return (
+        price.cache_write > price.input
+        or price.cache_write_1h > price.input
+        or price.audio_input > price.input
+        or price.image_input > price.input
+        or price.audio_output > price.output
+        or price.image_output > price.output
+    )
+
+
 def _dearest_prompt(worst: Usage, used: frozenset[str], rates: Sequence[int]) -> Usage:
-    """The usage without its answer, its prompt in the dearest bucket that it may fill."""
+    """The usage with its prompt in the dearest bucket that it may fill."""
     buckets = ("input", *(bucket for bucket in PROMPT_BUCKETS if bucket in used))
     dearest = max(buckets, key=lambda bucket: rates[PLACES[bucket]])
-    if dearest == "input":
-        return replace(worst, output=0)
-    return replace(worst, **{"output": 0, "input": 0, dearest: worst.input})
+    return worst if dearest == "input" else replace(worst, **{"input": 0, dearest: worst.input})
 
 
 def _chat_terms(
     request: ChatRequest, candidate: Candidate, fixed: Nanos, token_pico: int, prompt: int
 ) -> OutputTerms:
     offer, quirks = candidate.offer, candidate.provider.quirks
+    if request.max_output is not None:
+        return OutputTerms(
+            kind=OutputKind.LIMITED,
+            fixed=fixed,
+            token_pico=token_pico,
+            cap=output_cap(request, candidate),
+            limit=request.max_output,
+            has_limit=limit_counts_all(request, candidate),
+        )
     effort = request.reasoning
     budget = (effort.budget if effort is not None else None) or 0
     least_thinking = 0
@@ -253,7 +289,6 @@ def _chat_terms(
         fixed=fixed,
         token_pico=token_pico,
         cap=output_cap(request, candidate),
-        limit=request.max_output or 0,
         budget=budget,
         least=max(budget, least_thinking) + LEAST_TOKENS,
         has_limit=limit_counts_all(request, candidate),
@@ -270,9 +305,13 @@ def output_kind(request: BaseRequest, candidate: Candidate) -> OutputKind:
 
 def _is_shown(request: ChatRequest, candidate: Candidate) -> bool:
     """Whether every token that is billed arrives as a part of the answer, as it comes."""
+    if not request.streamed:
+        return False
     offer, modalities = candidate.offer, request.extra.get("modalities")
-    outputs = {*offer.outputs, *(modalities if isinstance(modalities, list) else ())}
-    if not request.streamed or not UNCOUNTED_OUTPUTS.isdisjoint(map(str, outputs)):
+    outputs = offer.outputs
+    if isinstance(modalities, list):
+        outputs = (*outputs, *map(str, modalities))
+    if not UNCOUNTED_OUTPUTS.isdisjoint(outputs):
         return False
     if request.extra.get("prediction") or any(
         isinstance(tool, OpaqueTool) for tool in request.tools

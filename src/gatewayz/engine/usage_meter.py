@@ -67,6 +67,12 @@ class UsageMeter:
         self._ended_choices: dict[int, bool] = {}
 
     @property
+    def output_tokens(self) -> int:
+        """Tokens of the output so far: as reported, or as estimated where that is more."""
+        reported = self._reported.usage.completion if self._reported is not None else 0
+        return max(reported, round(self._said.tokens + self._thought.tokens))
+
+    @property
     def upstream_cost_usd(self) -> str:
         """What the answer cost by the provider's own figure, in US dollars; empty for none."""
         return self._reported.cost_usd if self._reported is not None else ""
