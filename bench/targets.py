@@ -148,12 +148,12 @@ def start_nginx(port: int, upstream: int, folder: Path) -> Target | None:
     return Target("nginx", port, "sk-bench", process)
 
 
-def start_bare_proxy(port: int, upstream: int) -> Target:
+def start_bare_proxy(name: str, port: int, upstream: int) -> Target:
     """uvicorn and aiohttp with nothing between them."""
     command = [sys.executable, "-m", "bench.bare", str(port), str(upstream)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    _wait_until_ready(port, process, "bare")
-    return Target("bare uvicorn + aiohttp", port, "sk-bench", process)
+    _wait_until_ready(port, process, name)
+    return Target(name, port, "sk-bench", process)
 
 
 def start_gateway(
