@@ -18,4 +18,7 @@ def value_for_model(table: Mapping[str, T], model: str) -> T | None:
 
     Example: `value_for_model({"^o[0-9]": 1, "": 2}, "o3-mini")` → `1`.
     """
-    return next((value for pattern, value in table.items() if re.search(pattern, model)), None)
+    for pattern, value in table.items():
+        if re.search(pattern, model):
+            return value
+    return None

@@ -7,7 +7,7 @@ under `reasoning_effort` and `reasoning`, earlier thinking under `reasoning_cont
 
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 
 from gatewayz.core.conversation import Image
@@ -62,10 +62,15 @@ def _simplify_messages(body: Body, quirks: Quirks, model: str) -> None:
 
 def _rewrite_tool_ids(body: Body, quirks: Quirks, model: str) -> None:
     """Ids of a call and its result in the form that the model's template demands."""
-    length = value_for_model(quirks.tool_id_length_by_model, model)
+    messages = [
+        message
+        for message in body["messages"]
+        if "tool_call_id" in message or "tool_calls" in message
+    ]
+    length = value_for_model(quirks.tool_id_length_by_model, model) if messages else None
     if not length:
         return
-    for message in body["messages"]:
+    for message in messages:
         for call in message.get("tool_calls") or ():
             call["id"] = _tool_id(call["id"], length)
         if "tool_call_id" in message:
@@ -84,28 +89,27 @@ def _drop_inside(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
     """Takes fields out of messages, their parts, and tools; returns those that were there."""
     if not quirks.drop_inside:
         return ()
-    present = {
+    present = [
         name
-        for holder in _objects_inside(body)
         for name in quirks.drop_inside
-        if holder.pop(name, None) is not None
-    }
-    return tuple(sorted(present))
+        for holder in _objects_with(name, body)
+        if holder.pop(name) is not None
+    ]
+    return tuple(dict.fromkeys(present))
 
 
-def _objects_inside(body: Body) -> Iterator[Body]:
+def _objects_with(name: str, body: Body) -> list[Body]:
+    """The messages, parts of them, tools and functions that have a field."""
+    holders = [message for message in body["messages"] if name in message]
     for message in body["messages"]:
-        yield message
         content = message.get("content")
-        yield from (
-            (part for part in content if isinstance(part, dict))
-            if isinstance(content, list)
-            else ()
-        )
-        yield from message.get("tool_calls") or ()
+        if isinstance(content, list):
+            holders += [part for part in content if name in part]
+        if "tool_calls" in message:
+            holders += [call for call in message["tool_calls"] if name in call]
     for tool in body.get("tools") or ():
-        yield tool
-        yield from (tool["function"],) if isinstance(tool.get("function"), dict) else ()
+        holders += [one for one in (tool, tool.get("function")) if one and name in one]
+    return holders
 
 
 def _map_tool_choice(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
@@ -156,9 +160,11 @@ def _drop_fields(body: Body, quirks: Quirks, model: str) -> tuple[str, ...]:
         names |= set(quirks.drop_when_reasoning)
     if quirks.allow_only:
         names |= body.keys() - set(quirks.allow_only)
-    gone = tuple(name for name in names if body.pop(name, None) is not None)
     # Whatever field the client said it in: of the others their absence tells.
-    return tuple(name for name in gone if name == "reasoning_effort")
+    dropped = ("reasoning_effort",) if {"reasoning_effort"} & names & body.keys() else ()
+    for name in names:
+        body.pop(name, None)
+    return dropped
 
 
 def _dropped_fields(quirks: Quirks, model: str) -> Iterable[str]:
@@ -243,7 +249,9 @@ def apply_quirks(body: Body, quirks: Quirks, model: str, dialect: str) -> tuple[
     before = {name for name in body if body[name] is not None}
     changed: set[str] = set()
     for step in STEPS.get(dialect, ANY_DIALECT):
-        changed.update(step(body, quirks, model) or ())
+        names = step(body, quirks, model)
+        if names:
+            changed.update(names)
 
     # Nulls break some providers and mean nothing to the others.
     for name in [name for name, value in body.items() if value is None]:
@@ -266,11 +274,8 @@ def why_not_served(request: Request, quirks: Quirks, model: str = "") -> str:
         return "it makes one image a call (`n` is 1)"
     if not isinstance(request, ChatRequest):
         return ""
-    dropped = {*_dropped_fields(quirks, model)}
-    if quirks.allow_only:
-        dropped |= MEANT_FIELDS.keys() - {*quirks.allow_only}
     for field, (is_meant, why) in MEANT_FIELDS.items():
-        if field in dropped and is_meant(request):
+        if is_meant(request) and _is_dropped(field, quirks, model):
             return why
     if not quirks.inline_images_only:
         return ""
@@ -278,6 +283,11 @@ def why_not_served(request: Request, quirks: Quirks, model: str = "") -> str:
     if any(isinstance(part, Image) and not part.url.startswith("data:") for part in parts):
         return "it does not fetch images by web address"
     return ""
+
+
+def _is_dropped(field: str, quirks: Quirks, model: str) -> bool:
+    is_listed = not quirks.allow_only or field in quirks.allow_only
+    return not is_listed or field in _dropped_fields(quirks, model)
 
 
 MEANT_FIELDS: Mapping[str, tuple[Callable[[ChatRequest], bool], str]] = {

@@ -1,5 +1,6 @@
 """Quirks of thinking: how effort is sent, and how earlier thoughts come back."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ def rewrite_reasoning_history(body: Body, quirks: Quirks, model: str) -> None:
     """Earlier thoughts where the model wants them back: in a field, in its text between tags, or
     nowhere.
     """
+    said = [message for message in body["messages"] if message["role"] == "assistant"]
+    if not said:
+        return
     field = value_for_model(quirks.reasoning_history_by_model, model) or quirks.reasoning_history
-    for message in body["messages"]:
-        if message["role"] != "assistant":
-            continue
+    for message in said:
         thought = message.get("reasoning_content")
         kept = field
         if field == THINK_TAGS and message.get("reasoning_details") and _splits_reasoning(quirks):
@@ -54,9 +56,7 @@ def switch_off_lost_thoughts(body: Body, quirks: Quirks, model: str) -> tuple[st
     that ("The `reasoning_content` in the thinking mode must be passed back to the API"). An
     invented one is refused too.
     """
-    if not value_for_model(
-        {quirks.thoughts_required: True} if quirks.thoughts_required else {}, model
-    ):
+    if not quirks.thoughts_required or not re.search(quirks.thoughts_required, model):
         return ()
     if not any(
         message.get("tool_calls") and not message.get("reasoning_content")

@@ -146,8 +146,7 @@ def _thinking(fields: Fields) -> Effort | None:
 
 def _wants_usage(fields: Fields) -> bool:
     """Whether usage is wanted; other options of the stream stay, for whoever knows them."""
-    options = fields.object("stream_options") or {}
-    usage = fields.object("usage") or {}
+    options, usage = fields.object("stream_options") or {}, fields.object("usage") or {}
     others = {name: value for name, value in options.items() if name != "include_usage"}
     if others:
         fields.rest["stream_options"] = others
@@ -186,6 +185,8 @@ def request_to_wire(request: ChatRequest, target: EncodeTarget) -> Draft:
 def _tools_to_wire(request: ChatRequest, dropped: Dropped, *, same_dialect: bool) -> dict[str, Any]:
     """Tools and how they are chosen: "tool_choice is only allowed when tools are specified"."""
     choice, parallel = request.tool_choice, request.parallel_tools
+    if not request.tools and choice is None and parallel is None:
+        return {}
     fields = {
         "tool_choice": tool_choice_to_wire(choice) if choice is not None else None,
         "parallel_tool_calls": parallel,
