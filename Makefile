@@ -110,6 +110,10 @@ else \
 fi
 endef
 
+.PHONY: swagger-ui
+swagger-ui: ## Renew the page of the API from npm: make swagger-ui VERSION=5.35.0
+	@$(BIN)/python -m tools.swagger_ui $(VERSION)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write docs/reference anew from the code
 	@FIDELITY=write $(PYTEST) tests/e2e/test_fidelity.py

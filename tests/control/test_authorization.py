@@ -42,7 +42,9 @@ WHO = {
             "GET /health/ready",
             "GET /openapi.json",
             "GET /docs",
-            "GET /docs/style.css",
+            "GET /docs/start.js",
+            "GET /docs/swagger-ui.css",
+            "GET /docs/swagger-ui-bundle.js",
         ],
         ANYBODY,
     ),
@@ -141,12 +143,15 @@ async def test_every_route_has_a_row_here_and_every_operation_of_the_document_is
     documented = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert documented == {
+    models = {("GET", "/v1/models"), ("GET", "/v1/models/{model}")}
+    calls = {("POST", path) for path in clients} | models
+    assert documented - calls == {
         route
         for route, row in routes.items()
         if row.api_route is not None and row.access != "anonymous"
     }
-    for method, path in documented:
+    assert calls <= documented
+    for method, path in documented - {("GET", "/v1/models/{model}")}:
         assert document["paths"][path][method.lower()]["x-who"] == routes[method, path].access
 
 

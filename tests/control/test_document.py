@@ -200,6 +200,9 @@ async def test_no_request_makes_it_fail_and_every_answer_is_as_the_document_says
         document = await caller.get("/openapi.json")
         for result in schemathesis.openapi.from_dict(document).get_all_operations():
             operation = cast("Any", result).ok()
+            if operation.tags == ["models"]:
+                # Made for reading; the calls themselves are tested by their dialects.
+                continue
             admin = operation.path.startswith("/admin/")
             if admin and who != "operator":
                 continue

@@ -114,7 +114,9 @@ ROUTE_REQUESTS = {
     ("GET", "/admin/audit/verify"): RouteRequest(),
     ("GET", "/openapi.json"): RouteRequest(),
     ("GET", "/docs"): RouteRequest(),
-    ("GET", "/docs/style.css"): RouteRequest(),
+    ("GET", "/docs/start.js"): RouteRequest(),
+    ("GET", "/docs/swagger-ui.css"): RouteRequest(),
+    ("GET", "/docs/swagger-ui-bundle.js"): RouteRequest(),
 }
 
 

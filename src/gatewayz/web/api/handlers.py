@@ -100,7 +100,9 @@ HANDLERS: dict[str, ApiHandler] = {
         openrouter.get_openrouter_generation,
         openapi.openapi_document,
         openapi.docs_page,
+        openapi.docs_start,
         openapi.docs_style,
+        openapi.docs_script,
     )
 }
 """Operation id, which is the function's name, → the function."""

@@ -1,146 +1,116 @@
-"""The OpenAPI document, and a page that shows it: without scripts, so that it works offline."""
+"""The OpenAPI document, and the page that shows it and tries it: Swagger UI, from the package's own files.
 
-from collections.abc import Iterator
-from html import escape
+The page loads nothing from elsewhere, and no script or style stands in it: the policy allows only
+files of this server, and talks to no other.
+"""
+
+import gzip
+import tomllib
+from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from fastapi import Request, Response
 from msgspec.json import encode
 
+from gatewayz.web.api.model_operations import with_model_operations
+
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "public, max-age=300",
 }
-METHODS = ("get", "post", "put", "patch", "delete")
-ACCESS_LABELS = {
-    "minting": "a key that may make calls",
-    "member": "any key of the account",
-    "account": "a key with the scope account",
-    "operator": "an operator's key",
-}
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Gatewayz API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; the document is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  docExpansion: "list",
+  filter: true,
+  displayRequestDuration: true,
+  validatorUrl: null,
+});
+"""
+"""The key that is typed in is in the page's memory alone: `persistAuthorization` is off."""
 
 
 async def openapi_document(request: Request) -> Response:
-    """The OpenAPI document of the control plane."""
-    return Response(encode(request.app.openapi()), media_type="application/json", headers=HEADERS)
+    """The OpenAPI document of the model endpoints and the control plane."""
+    document = _document(request.app)
+    return Response(document, media_type="application/json", headers=HEADERS)
 
 
-async def docs_style(request: Request) -> Response:
-    """The style sheet of the page."""
-    text = (files(__package__) / "docs.css").read_text("utf-8")
-    return Response(text, media_type="text/css", headers=HEADERS)
+@cache
+def _document(app: Any) -> bytes:
+    return encode(with_model_operations(app.openapi()))
 
 
 async def docs_page(request: Request) -> Response:
-    """Every operation of the control plane, for people."""
-    return Response(_render_page(request.app.openapi()), media_type="text/html", headers=HEADERS)
+    """Every operation, for people: to read and to try."""
+    return Response(PAGE, media_type="text/html", headers=HEADERS)
 
 
-def _render_page(document: dict[str, Any]) -> str:
-    info = document["info"]
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(info['title'])}</title>",
-        '<link rel="stylesheet" href="/docs/style.css"></head><body>',
-        f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
-        f"<p>{escape(info['summary'])} The whole document: ",
-        '<a href="/openapi.json">/openapi.json</a>.</p>',
-        *(
-            _render_operation(path, method, operation, document)
-            for path, method, operation in _operations(document)
-        ),
-        "</body></html>",
-    ]
-    return "\n".join(parts)
+async def docs_start(request: Request) -> Response:
+    """What the page does when it is loaded."""
+    return Response(START, media_type="text/javascript", headers=HEADERS)
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield path, method, item[method]
+async def docs_style(request: Request) -> Response:
+    """Swagger UI's style sheet."""
+    return _file_response(request, "swagger-ui.css", "text/css")
 
 
-def _render_operation(
-    path: str, method: str, operation: dict[str, Any], document: dict[str, Any]
-) -> str:
-    parts = [
-        f'<details id="{escape(operation["operationId"])}"><summary>',
-        f'<b class="{method}">{method.upper()}</b> ',
-        f"<code>{escape(path)}</code> {escape(operation['summary'])}</summary>",
-        f"<p>For {escape(ACCESS_LABELS.get(operation['x-who'], operation['x-who']))}.</p>",
-    ]
-    rows = [
-        _render_row(
-            parameter["name"],
-            parameter["schema"],
-            parameter["in"],
-            required=parameter.get("required", False),
-        )
-        for parameter in operation.get("parameters", ())
-    ]
-    parts.append(_render_table("Parameters", rows))
-    body = (
-        operation.get("requestBody", {})
-        .get("content", {})
-        .get("application/json", {})
-        .get("schema")
-    )
-    if body is not None:
-        parts.append(_render_table("Body", _schema_rows(body, document)))
-    for status, answer in operation["responses"].items():
-        schema = answer.get("content", {}).get("application/json", {}).get("schema")
-        if status.startswith("2") and schema is not None:
-            parts.append(_render_table(f"Answer {status}", _schema_rows(schema, document)))
-    return "".join([*parts, "</details>"])
+async def docs_script(request: Request) -> Response:
+    """Swagger UI."""
+    return _file_response(request, "swagger-ui-bundle.js", "text/javascript")
 
 
-def _schema_rows(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
-    resolved = _resolve_schema(schema, document)
-    required = resolved.get("required", ())
-    return [
-        _render_row(name, field, "", required=name in required)
-        for name, field in resolved.get("properties", {}).items()
-    ]
+def _file_response(request: Request, name: str, media_type: str) -> Response:
+    """A file of Swagger UI: 304 for whoever has it, compressed for whoever takes that."""
+    tag = f'"{file_hashes()[name]}"'
+    headers = {**HEADERS, "ETag": tag, "Vary": "Accept-Encoding"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    body = gzip_of_file(name)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    else:
+        body = gzip.decompress(body)
+    return Response(body, media_type=media_type, headers=headers)
 
 
-def _resolve_schema(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself, where it is a name or may be nothing."""
-    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-    if options:
-        schema = options[0]
-    name = schema.get("$ref", "").rpartition("/")[2]
-    return document["components"]["schemas"][name] if name else schema
+@cache
+def file_hashes() -> dict[str, str]:
+    """Name of a file → the SHA-256 of what it holds, as the package says."""
+    table = tomllib.loads(_folder().joinpath("swagger-ui.toml").read_text("utf-8"))
+    return dict(table["sha256"])
 
 
-def _render_row(name: str, schema: dict[str, Any], place: str, *, required: bool) -> str:
-    marks = ", ".join(
-        [_type_name(schema), *([place] if place else []), *(["required"] if required else [])]
-    )
-    cells = (f"<code>{escape(name)}</code>", escape(marks), escape(schema.get("description", "")))
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+def gzip_of_file(name: str) -> bytes:
+    """A file as the package holds it, by gzip."""
+    return _folder().joinpath(f"{name}.gz").read_bytes()
 
 
-def _type_name(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return repr(schema["const"])
-    if "anyOf" in schema:
-        return " | ".join(dict.fromkeys(_type_name(option) for option in schema["anyOf"]))
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    if schema.get("type") == "array":
-        return f"[{_type_name(schema.get('items', {}))}]"
-    return str(schema.get("type", "any"))
-
-
-def _render_table(title: str, rows: list[str]) -> str:
-    return f"<h3>{escape(title)}</h3><table>{''.join(rows)}</table>" if rows else ""
+def _folder() -> Traversable:
+    return files(__package__) / "swagger_ui"

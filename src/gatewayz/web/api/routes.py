@@ -132,5 +132,7 @@ ROUTES = (
     ApiRoute("GET", "/admin/audit/verify", "operator", "verify_audit_log"),
     ApiRoute("GET", "/openapi.json", "anonymous", "openapi_document"),
     ApiRoute("GET", "/docs", "anonymous", "docs_page"),
-    ApiRoute("GET", "/docs/style.css", "anonymous", "docs_style"),
+    ApiRoute("GET", "/docs/start.js", "anonymous", "docs_start"),
+    ApiRoute("GET", "/docs/swagger-ui.css", "anonymous", "docs_style"),
+    ApiRoute("GET", "/docs/swagger-ui-bundle.js", "anonymous", "docs_script"),
 )
