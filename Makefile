@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PORT ?=
+PREFIX ?= $(HOME)/.local
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
@@ -16,13 +17,18 @@ LOAD ?=
 PYTEST := LOAD=$(LOAD) $(BIN)/python -m pytest
 IN_PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run demo doctor test test-unit test-mutants check test-clients test-long bench lock build clean
+.PHONY: help run install demo doctor test test-unit test-mutants check test-clients test-long bench lock build clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/.runtime ## Set everything up and serve on 127.0.0.1:8080 (PORT=9000 for another port)
 	@exec $(BIN)/gatewayz serve $(if $(PORT),--port $(PORT))
+
+install: $(VENV)/.runtime ## Put gatewayz on the PATH (into ~/.local/bin; PREFIX=/usr/local for another place)
+	@mkdir -p "$(PREFIX)/bin" && ln -sf "$(abspath $(BIN)/gatewayz)" "$(PREFIX)/bin/gatewayz"
+	@echo "gatewayz is in $(PREFIX)/bin"
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "That is not on your PATH yet: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
 
 demo: $(VENV)/.runtime ## Show a call that fails over
 	@$(BIN)/gatewayz demo

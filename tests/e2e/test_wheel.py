@@ -56,3 +56,15 @@ def test_the_wheel_works_in_an_empty_directory(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one answer and no error" in done.stdout
+
+
+def test_make_install_puts_the_command_on_the_path(tmp_path):
+    # As after `make run`: what it needs is there.
+    words = ["make", "-o", ".venv/.runtime", "install", f"PREFIX={tmp_path}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 0, done.stderr
+    assert f'export PATH="{tmp_path}/bin:$PATH"' in done.stdout
+    assert (tmp_path / "bin" / "gatewayz").is_symlink()
+    image = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert "PATH=/opt/gatewayz/bin:$PATH" in image
+    assert 'ENTRYPOINT ["gatewayz"]' in image

@@ -16,6 +16,7 @@ from gatewayz.core.facts import (
     ListingRead,
     Warned,
 )
+from gatewayz.core.faults import Fault, UpstreamError
 from gatewayz.core.money import Nanos, Price
 from gatewayz.core.usage import Usage
 from gatewayz.observe.bus import FactBus
@@ -204,3 +205,20 @@ async def test_a_full_bus_drops_and_counts_and_an_observer_that_raises_is_contai
     assert bus.dropped == 15
     assert bus.subscriber_errors == 1
     assert bus.last_error == "ValueError: observer"
+
+
+def test_a_providers_own_words_are_with_the_attempt_and_in_no_log():
+    fault = Fault(
+        "upstream_error",
+        "OpenAI failed",
+        upstream=UpstreamError("openai_chat", 500, message="The server had an error"),
+    )
+    assert fault.whole_message == "OpenAI failed It said: The server had an error"
+    row = Attempt(
+        provider="p", model="m", upstream_id="u", fault=fault.kind, message=fault.whole_message
+    )
+    ended = AttemptEnded(call="1", endpoint="e", attempt=row, failover=False)
+    assert line_from_fact(ended, "2026-01-31T12:00:01.000+00:00").message == "OpenAI failed"
+    # What the fault says already is not said twice.
+    same = UpstreamError("openai_chat", 400, message="No such tool")
+    assert Fault("upstream_rejected", "No such tool", upstream=same).whole_message == "No such tool"

@@ -13,6 +13,7 @@ from gatewayz.catalog.canonical_ids import family_rules
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.seed import SeedFile, SeedRow, price_from_row
 from gatewayz.catalog.sources import CatalogSources, OfferKey, OperatorModel, Overrides
+from gatewayz.core.money import Price
 from gatewayz.core.requests import Surface
 from gatewayz.providers.spec import Provider
 
@@ -47,7 +48,9 @@ def merge_catalog(
             names = (override.id, *override.aliases)
             models[override.id] = replace(named, api_names=names)
     for model_id, operator_model in own.items():
-        models[model_id] = _apply_operator_model(models.get(model_id), operator_model, offers)
+        models[model_id] = _apply_operator_model(
+            models.get(model_id), operator_model, offers, sources.overrides.prices
+        )
 
     hidden = sources.overrides.hidden_models
     shown = [
@@ -261,9 +264,15 @@ def _with_names(model: Model, own: Model) -> Model:
 
 
 def _apply_operator_model(
-    model: Model | None, operator_model: OperatorModel, known: OffersByKey
+    model: Model | None,
+    operator_model: OperatorModel,
+    known: OffersByKey,
+    prices: Mapping[OfferKey, Price],
 ) -> Model:
-    """The operator's model: its offers first, then what else is known."""
+    """The operator's model: its offers first, then what else is known.
+
+    An offer that no list knows and the file does not price has the price of the store.
+    """
     own = operator_model.model
     offers: OffersByKey = {}
     for offer in own.offers:
@@ -271,6 +280,8 @@ def _apply_operator_model(
         price_id = operator_model.price_ids.get(key, offer.upstream_id)
         before = known.get((offer.provider, price_id))
         offers[key] = offer if before is None else _overlay_own_offer(before, offer)
+        if offers[key].price is None and key in prices:
+            offers[key] = replace(offers[key], price=prices[key], quarantine_reason="")
     own = replace(own, file_names=(own.id, *own.aliases))
     if model is None:
         return replace(own, offers=tuple(offers.values()))

@@ -15,7 +15,7 @@ from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings
 from gatewayz.store.files.listings import FileListings
-from gatewayz.store.secret import load_peppers
+from gatewayz.store.secret import has_secret, load_peppers
 from gatewayz.store.sql.database import Database, Location
 from gatewayz.store.sql.migrate import REVISION, current_revision
 
@@ -35,8 +35,8 @@ def load_providers(loaded: LoadedSettings, overrides: Overrides) -> dict[str, Pr
     """The providers with the keys and switches of the store. Faults: `bad_request`."""
     settings = loaded.settings
     changes = {}
-    if overrides.providers:
-        data_dir = Path(settings.data_dir)
+    data_dir = Path(settings.data_dir)
+    if overrides.providers and has_secret(data_dir, loaded.secret_key):
         peppers = load_peppers(data_dir, loaded.secret_key, loaded.old_secret_keys)
         changes = changes_from_overrides(overrides, peppers)
     return providers_from(provider_rows(), loaded.environment, settings.providers, changes)

@@ -6,6 +6,7 @@ own row. What the configuration file sets holds over them; they hold over the en
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -247,7 +248,9 @@ def find_provider(providers: Mapping[str, Provider], name: str) -> Provider:
     """The provider with this id. Faults: `not_found`."""
     provider = providers.get(name)
     if provider is None:
-        raise Fault("not_found", f"There is no provider {name[:64]!r}.")
+        near = get_close_matches(name[:64], providers, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; `gatewayz providers` lists them."
+        raise Fault("not_found", f"There is no provider {name[:64]!r}{hint}")
     return provider
 
 

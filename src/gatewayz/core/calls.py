@@ -139,6 +139,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 class Attempt(Struct, frozen=True, kw_only=True):
     """One candidate tried. Milliseconds since the call came in; `fault` is empty when it served.
+    `message` is the fault's whole one: it may have the provider's own words.
 
     Example: `Attempt(provider="openai", model="openai/gpt-4o", upstream_id="gpt-4o", status=503,
     fault="upstream_overloaded")`

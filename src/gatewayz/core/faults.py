@@ -75,6 +75,8 @@ FAULTS: dict[str, FaultRule] = {
 
 MAX_MESSAGE = 600
 """Characters of a message that anyone is shown."""
+OWN_WORDS = " It said: "
+"""Within a whole message: what follows are a provider's own words, for operators alone."""
 MAX_PARAM = 200
 """Characters of the name of a field: it is the client's own."""
 
@@ -132,6 +134,13 @@ class Fault(Exception):
         self.overflow = overflow
         self.details = details
         self.detail = detail[:MAX_MESSAGE]
+
+    @property
+    def whole_message(self) -> str:
+        """The message, and after `OWN_WORDS` the provider's words where it does not repeat them."""
+        words = self.upstream.message if self.upstream is not None else ""
+        said = f"{OWN_WORDS}{words}" if words and words not in self.message else ""
+        return f"{self.message}{said}"[:MAX_MESSAGE]
 
     @property
     def operator_message(self) -> str:

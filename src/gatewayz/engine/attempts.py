@@ -244,7 +244,7 @@ class Attempts:
             ended_ms=state.ms_since_received(self._clock.now()),
             status=info.status,
             fault=fault.kind if fault is not None else "",
-            message=fault.message if fault is not None else "",
+            message=fault.whole_message if fault is not None else "",
             upstream_request=info.upstream_request,
         )
         failover = bool(progress.attempts)

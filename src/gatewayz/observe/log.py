@@ -28,6 +28,7 @@ from gatewayz.core.facts import (
     NotificationAttempted,
     Warned,
 )
+from gatewayz.core.faults import OWN_WORDS
 from gatewayz.core.money import usd_text
 from gatewayz.core.redaction import Redactor
 from gatewayz.core.text_bounds import shorten
@@ -108,7 +109,8 @@ def line_from_fact(fact: Fact, ts: str) -> LogLine | None:
                 upstream_id=attempt.upstream_id,
                 status=attempt.status,
                 fault=attempt.fault,
-                message=attempt.message,
+                # No text of a provider's is in the log.
+                message=attempt.message.partition(OWN_WORDS)[0],
                 duration_ms=attempt.ended_ms - attempt.started_ms,
             )
         case BreakerMoved(provider=provider, subject=subject, state=state, why=why):

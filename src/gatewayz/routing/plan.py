@@ -44,6 +44,11 @@ from gatewayz.routing.rules import (
     provider_rank,
 )
 
+RANK_PARTS = (
+    "place in the client's order", "what the client sorts by", "place in the lock's order",
+    "the provider's priority", "place in the chain", "usual cost in US dollars",
+)  # fmt: skip
+"""What the numbers of a rank are, in their order; the lowest rank is asked first."""
 LOCK_CACHE_SIZE = 10_000
 Rng = Callable[[], float]
 """Random numbers in [0, 1): an argument, so that a test can say what is drawn."""
@@ -248,6 +253,7 @@ class Planner:
             result += self._with_credentials(candidate)
         return result
 
+    # `RANK_PARTS` names what this answers.
     def _sort_key(
         self,
         candidate: Candidate,

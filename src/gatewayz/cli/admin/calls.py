@@ -15,6 +15,7 @@ from gatewayz.cli.output import print_fields, print_table
 from gatewayz.control import calls
 from gatewayz.core.line_items import line_items, usage_from_record
 from gatewayz.core.money import Nanos, Price, cost, usd_text
+from gatewayz.routing.plan import RANK_PARTS
 
 app = typer.Typer(
     name="calls", no_args_is_help=True, help="Explain a call, or watch calls as they end."
@@ -26,6 +27,8 @@ OVERLAP_MS = 10_000
 """A settlement may come this much after the end of its call."""
 MAX_SEEN = 50_000
 """Ids that are remembered, so that a call that is read twice is printed once."""
+RANK = ", rank ("
+"""Within what is noted of a candidate: its rank follows."""
 PER_SUFFIXES = {1: "", 10**6: "/M"}
 PRICE_FIELDS = ("version", "source", "valid_from_ms", "markup_bp")
 RECORD_FIELDS = (
@@ -89,6 +92,8 @@ def _print_record(details: calls.CallDetails) -> None:
     print("\ncandidates:")
     for reason in record["reasons"]:
         print(f"  {reason}")
+    if any(RANK in reason for reason in record["reasons"]):
+        print(f"  (rank, the lowest first: {', '.join(RANK_PARTS)})")
 
 
 def _cost_text(record: dict[str, Any]) -> str:

@@ -170,7 +170,7 @@ def _connection_finding(provider: Provider) -> Finding:
     try:
         socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        why = f"nothing answers at {host}:{port} ({error}); start it, or fix base_url"
+        why = f"nothing answers at {host}:{port} ({error.strerror or error}); start it, or fix base_url"
         return Finding("bad", provider.id, why)
     return Finding("ok", provider.id, f"something listens at {host}:{port}")
 

@@ -11,6 +11,7 @@ from gatewayz.control import calls
 from gatewayz.control.access import OwnerFilter
 from gatewayz.control.calls import CallDetails, CallFilter
 from gatewayz.control.context import RequestContext
+from gatewayz.core.faults import OWN_WORDS
 from gatewayz.core.line_items import LineItem, line_items, usage_from_record
 from gatewayz.core.money import Price, cost, usd_from_pico
 from gatewayz.core.pagination import Cursor
@@ -209,15 +210,19 @@ def call_detail(call_id: str, details: CallDetails, *, for_operator: bool) -> Ca
         trace=record.get("trace", ""),
         dropped=record.get("dropped", []),
         candidates=[why for why in reasons if for_operator or ASKED.search(why)],
-        attempts=[
-            AttemptView(**{name: row[name] for name in AttemptView.model_fields})
-            for row in details.attempts
-        ],
+        attempts=[_attempt_view(row, for_operator=for_operator) for row in details.attempts],
         cost_breakdown=cost_breakdown(record) if record else None,
         transactions=[transaction_view(row) for row in details.transfers],
         hold=_hold_view(hold) if hold is not None else None,
         **money_fields(held=record.get("held", 0)),
     )
+
+
+def _attempt_view(row: dict[str, Any], *, for_operator: bool) -> AttemptView:
+    """An attempt; what its provider said in its own words is told to operators."""
+    message = row["message"] if for_operator else row["message"].partition(OWN_WORDS)[0]
+    named = {name: row[name] for name in AttemptView.model_fields}
+    return AttemptView(**{**named, "message": message})
 
 
 def _hold_view(row: dict[str, Any]) -> HoldView:

@@ -175,7 +175,8 @@ class BackupReader:
                 while line := file.readline(MAX_LINE_BYTES):
                     yield line
         except (OSError, EOFError, zlib.error) as error:
-            raise self._invalid_file(f"cannot be read: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise self._invalid_file(f"cannot be read: {why}") from error
 
     def _invalid_file(self, what: str) -> Fault:
         return Fault("bad_request", f"{self._path} {what}.")
