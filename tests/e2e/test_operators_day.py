@@ -129,7 +129,8 @@ class Served:
             self.said += line
             if "key: made before" in self.said or "asked:" in self.said:
                 break
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self.reader.start()
 
     def request(self, method, path, key, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
@@ -153,8 +154,27 @@ class Served:
         return self.request("POST", "/v1/chat/completions", key, body)
 
     def stop(self):
+        """Its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(WAIT_S) == 0
+        status = self.process.wait(WAIT_S)
+        self.reader.join(WAIT_S)
+        self.process.stderr.close()
+        return status
+
+
+@pytest.fixture
+def serve():
+    """Starts a gateway; what still serves at the end is stopped."""
+    started: list[Served] = []
+
+    def start(operator):
+        started.append(Served(operator))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        if gateway.process.poll() is None:
+            gateway.stop()
 
 
 @pytest.fixture
@@ -204,7 +224,7 @@ def command(tmp_path):
 
 def wait_for(is_true, answers=()):
     """What running gateways notice by themselves, within two seconds."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + WAIT_S
     while not is_true():
         assert time.monotonic() < end, answers[-1:]
         time.sleep(0.2)
@@ -220,7 +240,7 @@ def wait_for_status(gateway, key, status, model="acme/chat"):
     wait_for(has_status, answers)
 
 
-def test_an_operators_day(command, own_server, tmp_path):
+def test_an_operators_day(command, serve, own_server, tmp_path):
     place = tmp_path / "place"
     place.mkdir()
     port = own_server.server_address[1]
@@ -229,7 +249,7 @@ def test_an_operators_day(command, own_server, tmp_path):
     assert operator("--version").startswith("gatewayz ")
 
     # The first start; an own server's models are listed, those of the settings and by themselves.
-    gateway = Served(operator)
+    gateway = serve(operator)
     key = KEY.search(gateway.said)[0]
     wait_for(lambda: "other-model" in str(gateway.request("GET", "/v1/models", key)))
     listed = gateway.request("GET", "/v1/models", key)[1]["data"]
@@ -281,16 +301,16 @@ def test_an_operators_day(command, own_server, tmp_path):
 
     # A backup while it serves, and a restore in an empty place.
     operator("backup", "monday.gz")
-    gateway.stop()
+    assert gateway.stop() == 0
     elsewhere = Operator(command, tmp_path / "elsewhere")
     elsewhere.place.mkdir()
     shutil.copy(place / "gatewayz.yaml", elsewhere.place)
     assert "bring the secret" in elsewhere("restore", str(place / "monday.gz"))
     assert "made with another secret" in elsewhere("serve", "--port", "0", status=2)
     shutil.copy(place / "data" / "secret", elsewhere.place / "data" / "secret")
-    restored = Served(elsewhere)
+    restored = serve(elsewhere)
     assert "gw_live_" not in restored.said
     assert restored.ask(customer)[0] == 200
     assert restored.ask(key, "openai/gpt-4o-mini")[0] == 200
     assert OwnServer.keys[-1] == "Bearer sk-live-0123456789"
-    restored.stop()
+    assert restored.stop() == 0

@@ -107,7 +107,8 @@ def _check_new_provider(
     hint = (
         f"did you mean {near[0]!r}?"
         if near
-        else "a provider of your own needs a dialect and a base_url"
+        else "a provider of your own needs a base_url and a dialect: "
+        "openai_chat, if it is a server with OpenAI's API"
     )
     raise Fault("bad_request", f"providers.{name}: no such provider; {hint}")
 

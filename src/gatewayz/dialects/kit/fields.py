@@ -30,6 +30,7 @@ class Fields:
 
     def __init__(self, values: dict[str, Any], path: str = "") -> None:
         self.rest = dict(values)
+        self._values = values
         self._path = path
 
     def path_inside(self, name: str) -> str:
@@ -50,6 +51,9 @@ class Fields:
         )
 
     def raise_missing(self, name: str) -> NoReturn:
+        """For a field that is needed: it is not there, or it is and holds nothing."""
+        if isinstance(self._values.get(name), str | list | dict):
+            self.raise_invalid(name, "it is empty")
         param = f"{self._path}{name}"
         raise Fault("bad_request", f"Missing required parameter: '{param}'.", param=param)
 
