@@ -25,7 +25,7 @@ from gatewayz.core.redaction import Redactor
 from gatewayz.dialects.registry import CLIENTS
 from gatewayz.engine.attempts import Attempts, UpstreamClient
 from gatewayz.engine.authenticator import Authenticator
-from gatewayz.engine.background import ShieldedTasks
+from gatewayz.engine.background import LoopGroup, ShieldedTasks
 from gatewayz.engine.gateway import Gateway
 from gatewayz.engine.health import Health
 from gatewayz.observe.bus import FactBus, Subscriber
@@ -123,9 +123,8 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     sources, catalog = _build_catalog(settings, providers, clock)
 
     metrics = Metrics()
-    base = await _open_base(
-        loaded, Redactor(loaded.every_secret(providers.values())), metrics, group, stack
-    )
+    redactor = Redactor(loaded.every_secret(providers.values()))
+    base = await _open_base(loaded, redactor, metrics, group, stack)
     bus, transport, store = base.bus, base.transport, base.store
     keys, first_key = await _open_keys(base, stack)
     gateway, upstream, health = _build_engine(base, keys, catalog, group, stack)
@@ -139,12 +138,14 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
     notifications = _start_notifications(base, stack)
 
     draining = asyncio.Event()
+    loops = LoopGroup(keys, sync, notifications, store and store.upkeep)
     status = StatusHandlers(
         models=ModelHandlers(catalog, health.breaker_states),
         providers=lambda: catalog.providers,
         breakers=health.operator_breaker_states,
         metrics=lambda: _render_metrics(bus, metrics, group),
         draining=draining.is_set,
+        background=loops.state,
         can_book=lambda: store is None or store.upkeep is None or store.upkeep.can_book,
         process=f"{group.worker} of {group.workers}",
     )
@@ -174,8 +175,8 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
         simulator=simulator,
         notifications=notifications,
     )
-    _register_gauges(assembly, group, health)
-    return assembly
+    metrics.register_gauge("gatewayz_background_age_seconds", loops.ages_by_label)
+    return _register_gauges(assembly, group, health)
 
 
 async def _open_base(
@@ -264,11 +265,11 @@ def _guard_rules(settings: Settings) -> GuardRules:
     return GuardRules(hosts=hosts | LOCAL_HOSTS if settings.web.host in LOOPBACK else hosts)
 
 
-def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> None:
+def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> Assembly:
     """Where the numbers come from that are read when somebody looks."""
     worker, started_s = (str(group.worker),), SystemClock().wall_ms() / 1000
     inference, bus = assembly.app.inference, assembly.bus
-    sync, notifications = assembly.sync, assembly.notifications
+    sync, sender = assembly.sync, assembly.notifications
     gauges: dict[str, Callable[[], dict[tuple[str, ...], float]]] = {
         "gatewayz_calls_running": lambda: {(): float(len(inference.running))},
         "gatewayz_worker_up": lambda: {worker: 1.0},
@@ -278,12 +279,11 @@ def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> 
         "gatewayz_listing_age_seconds": sync.listing_ages_s,
         "gatewayz_seed_age_seconds": sync.seed_age_s,
         "gatewayz_prices_quarantined": sync.quarantine_counts,
-        "gatewayz_notifications_waiting": lambda: (
-            {(): float(notifications.pending)} if notifications is not None else {}
-        ),
+        "gatewayz_notifications_waiting": lambda: {(): float(sender.pending)} if sender else {},
     }
     for name, read in gauges.items():
         assembly.metrics.register_gauge(name, read)
+    return assembly
 
 
 async def _open_store(
@@ -364,7 +364,7 @@ async def _open_keys(base: _Base, stack: AsyncExitStack) -> tuple[Keys, str]:
     """The keys, and the operator's first one if it was made now; without a store the only one."""
     bootstrap_key = base.loaded.bootstrap_key
     if base.transaction is not None:
-        return await open_keys(base.transaction, bootstrap_key, stack)
+        return await open_keys(base.transaction, bootstrap_key, stack, base.bus.emit)
     first_key = "" if bootstrap_key else key_from_random(secrets.token_bytes(RANDOM_BYTES))
     return BootstrapKeys(bootstrap_key.reveal() or first_key), first_key
 

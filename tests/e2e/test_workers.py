@@ -151,6 +151,29 @@ async def test_a_worker_that_is_frozen_is_replaced_and_the_gateway_answers_again
         assert any("has said nothing for 3 s" in message for message in messages)
 
 
+async def test_a_worker_that_is_frozen_before_it_serves_is_replaced(tmp_path, databases):
+    location = databases.create_migrated("sqlite", tmp_path / "data")
+    async with run_worker_group(tmp_path / "run", location, 2, worker_silent_s=2) as group:
+        before = set(group.gateway_process.worker_pids())
+        os.kill(min(before), signal.SIGKILL)
+
+        async def is_started_again():
+            return bool(set(group.gateway_process.worker_pids()) - before)
+
+        await group.wait_until(is_started_again)
+        (frozen,) = set(group.gateway_process.worker_pids()) - before
+        os.kill(frozen, signal.SIGSTOP)
+
+        async def is_replaced():
+            return frozen not in group.gateway_process.worker_pids()
+
+        await group.wait_until(is_replaced)
+        await group.wait_for_workers(2)
+        assert await run_load(group, 20, 1) == []
+        messages = [line["message"] for line in group.log() if line["event"] == "workers"]
+        assert any("has said nothing for 6 s" in message for message in messages)
+
+
 async def test_a_worker_that_is_frozen_does_not_keep_the_gateway_from_stopping(tmp_path, databases):
     location = databases.create_migrated("sqlite", tmp_path / "data")
     async with run_worker_group(tmp_path / "run", location, 2, worker_silent_s=3) as group:

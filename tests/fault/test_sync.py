@@ -276,15 +276,15 @@ class BrokenOverrides:
         raise AssertionError("not reached")
 
 
-async def test_a_worker_that_ends_by_itself_is_reported_and_stops_quietly(sync_setup):
+async def test_a_worker_that_meets_an_error_reports_it_and_goes_on(sync_setup):
     sync_setup.sync._overrides = BrokenOverrides()
     sync_setup.sync.poll_every_s = 0.0
     sync_setup.sync.start(0)
     await wait_until(lambda: sync_setup.bus.facts)
     (fact,) = sync_setup.bus.facts
     assert (fact.subject, fact.message) == (
-        "worker_ended",
-        "catalog: RuntimeError: nobody expected this",
+        "background",
+        "catalog: RuntimeError: nobody expected this (it goes on)",
     )
     await sync_setup.sync.stop()
 

@@ -169,14 +169,18 @@ async def ensure_house_account(database: Database, clock: Clock) -> None:
 
 
 async def open_keys(
-    transaction: ControlTransaction, bootstrap_key: Secret, stack: AsyncExitStack
+    transaction: ControlTransaction,
+    bootstrap_key: Secret,
+    stack: AsyncExitStack,
+    emit: Callable[[Fact], None],
 ) -> tuple[KeyCache, str]:
     """The keys, and the operator's first one where it was made now; empty where it was not.
 
     Faults: `unavailable`.
     """
     first_key = "" if bootstrap_key else await create_bootstrap_key(transaction, only_first=True)
-    keys = KeyCache(transaction.database, transaction.peppers, transaction.clock, bootstrap_key)
+    database, peppers, clock = transaction.database, transaction.peppers, transaction.clock
+    keys = KeyCache(database, peppers, clock, bootstrap_key, emit)
     await keys.start()
     stack.push_async_callback(keys.close)
     return keys, first_key

@@ -16,7 +16,7 @@ from gatewayz.control.tokens import delete_expired_tokens
 from gatewayz.core.clock import Clock, SteadyClock
 from gatewayz.core.facts import Fact, Warned
 from gatewayz.core.faults import Fault
-from gatewayz.engine.background import WorkerTasks, repeat
+from gatewayz.engine.background import WorkerTasks
 from gatewayz.ledger.orders import ExpireGrantsOrder, Order, ReleaseOrder
 from gatewayz.ledger.values import DEADLINE_GRACE_S
 from gatewayz.store.sql.database import Database, upsert
@@ -60,7 +60,7 @@ class Upkeep:
         self._date = DateWatch(clock)
         self._owner = owner
         self._emit = emit
-        self._tasks = WorkerTasks(emit)
+        self.tasks = WorkerTasks(emit)
         self._check_every_s = CHECK_S
         self.violations: list[Violation] = []
         """What the last check of the books found."""
@@ -76,13 +76,12 @@ class Upkeep:
         await self._journal.replay(self._commits)
         await self.forget_dead_owners()
         for work, every_s in ((self.beat, BEAT_S), (self.expire, BEAT_S), (self.replay, REPLAY_S)):
-            self._tasks.start(work.__name__, repeat(work, every_s, self._warn, at_once=True))
-        check = repeat(self._check_timed, lambda: self._check_every_s, self._warn)
-        self._tasks.start("check", check)
+            self.tasks.repeat(work.__name__, work, every_s, self._warn, at_once=True)
+        self.tasks.repeat("check", self._check_timed, lambda: self._check_every_s, self._warn)
 
     async def close(self) -> None:
         """Ends the loops and says that this process holds nothing any more."""
-        await self._tasks.stop()
+        await self.tasks.stop()
         try:
             await self._journal.replay(self._commits)
             async with self._database.begin() as connection:

@@ -158,6 +158,11 @@ FAMILIES = {
         help="Readings of providers' own lists, by their end.",
         labels=("provider", "fault"),
     ),
+    "gatewayz_background_age_seconds": MetricFamily(
+        kind="level",
+        help="Seconds since a background task last ended a turn, well or not.",
+        labels=("task",),
+    ),
     "gatewayz_listing_age_seconds": MetricFamily(
         kind="level",
         help="How old the list is that holds.",

@@ -1,6 +1,6 @@
 """Health and metrics: each a function from a request to a whole answer."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gatewayz import __version__
 from gatewayz.dialects.kit.base import HttpResponse
@@ -32,6 +32,7 @@ class StatusHandlers:
         metrics: Callable[[], Awaitable[bytes]],
         draining: Callable[[], bool],
         can_book: Callable[[], bool] = lambda: True,
+        background: Callable[[], tuple[Mapping[str, float], Sequence[str]]] = lambda: ({}, ()),
         process: str = "1 of 1",
     ) -> None:
         self.models = models
@@ -40,6 +41,7 @@ class StatusHandlers:
         self._metrics = metrics
         self._draining = draining
         self._can_book = can_book
+        self._background = background
         self._process = process
 
     async def root(self, request: HandlerRequest) -> HttpResponse:
@@ -52,16 +54,21 @@ class StatusHandlers:
 
     async def ready(self, request: HandlerRequest) -> HttpResponse:
         """Whether new calls may come: 503 while the server drains, while nothing can be booked (the
-        store is away, its disk is full), or without a provider.
+        store is away, its disk is full), without a provider, or while a background task stands
+        still.
         """
         if self._draining():
             return _json_response({"status": "draining"}, 503)
         if not self._can_book():
             return _json_response({"status": "the store cannot be written"}, 503)
         on = sum(1 for provider in self._providers().values() if not provider.off)
-        return _json_response(
-            {"status": "ready" if on else "no provider is on", "providers": on}, 200 if on else 503
-        )
+        ages_s, stalled = self._background()
+        why = "" if on else "no provider is on"
+        if stalled:
+            why = f"stands still: {', '.join(stalled)}"
+        ages = {name: round(age_s, 1) for name, age_s in ages_s.items()}
+        body = {"status": why or "ready", "providers": on, "background_age_s": ages}
+        return _json_response(body, 503 if why else 200)
 
     async def health(self, request: HandlerRequest) -> HttpResponse:
         """Every provider, and the circuit breakers of its offers."""

@@ -8,7 +8,7 @@ list, its last good one holds, and the others are read all the same.
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from gatewayz.catalog.catalog import Catalog
@@ -24,7 +24,7 @@ from gatewayz.core.clock import Clock, SystemClock
 from gatewayz.core.facts import ListingRead
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Price
-from gatewayz.engine.background import MAX_MESSAGE_CHARS, WorkerTasks, repeat
+from gatewayz.engine.background import MAX_MESSAGE_CHARS, WorkerTasks
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.listings import SavedListings, SavedSeedUpdate
 from gatewayz.ports.overrides import CatalogOverrides
@@ -99,9 +99,10 @@ class CatalogSync:
         self._seed_update = seed_update
         self._update_revision = seed_update.revision() if seed_update is not None else 0
         self._provider_switched_on = asyncio.Event()
+        self._sync_wait_s = 0.0
         self._read_lock = asyncio.Lock()
         self._replace_lock = asyncio.Lock()
-        self._tasks = WorkerTasks(bus.emit)
+        self.tasks = WorkerTasks(bus.emit)
         self.listings: dict[str, Listing] = dict(sources.listings)
         # The catalogue was made a moment ago: a price that has begun since is taken over too.
         self._seed_change_ms = next_change_ms(sources.seed, clock.wall_ms() - START_MS)
@@ -260,29 +261,29 @@ class CatalogSync:
         # What was on when the gateway started is read after it: calls come first.
         self._provider_switched_on.clear()
         if every_s > 0:
-            self._tasks.start("sync", self._read_listings_forever(every_s))
+            self._sync_wait_s = self.first_after_s * (1 + self._rng())
+            # A provider that was switched on just now has its list read at once.
+            self.tasks.repeat(
+                "sync",
+                partial(self._read_due_listings, every_s),
+                lambda: self._sync_wait_s,
+                wake=self._provider_switched_on,
+            )
         if self._overrides or self._seed_update or self._seed_change_ms is not None:
             # A store that is away is reported by those who need it more: what is known of it holds.
-            poll = repeat(self.poll_overrides, lambda: self.poll_every_s)
-            self._tasks.start("catalog", poll)
+            self.tasks.repeat("catalog", self.poll_overrides, lambda: self.poll_every_s)
 
-    async def _read_listings_forever(self, every_s: float) -> None:
-        wait_s = self.first_after_s * (1 + self._rng())
-        while True:
-            with suppress(TimeoutError):
-                # A provider that was switched on just now has its list read at once.
-                await asyncio.wait_for(self._provider_switched_on.wait(), wait_s)
-            self._provider_switched_on.clear()
-            await self._load_saved_listings()
-            ages = self.listing_ages_s()
-            await self.read_listings(
-                [
-                    name
-                    for name in self.readable_providers()
-                    if ages.get((name,), every_s) >= every_s * MIN_AGE_SHARE
-                ]
-            )
-            wait_s = every_s * (1 + JITTER * (2 * self._rng() - 1))
+    async def _read_due_listings(self, every_s: float) -> None:
+        self._sync_wait_s = every_s * (1 + JITTER * (2 * self._rng() - 1))
+        await self._load_saved_listings()
+        ages = self.listing_ages_s()
+        await self.read_listings(
+            [
+                name
+                for name in self.readable_providers()
+                if ages.get((name,), every_s) >= every_s * MIN_AGE_SHARE
+            ]
+        )
 
     async def _load_saved_listings(self) -> None:
         """What another process has read since, or this one before it was started again."""
@@ -298,7 +299,7 @@ class CatalogSync:
 
     async def stop(self) -> None:
         """Ends the loops; a reading under way is given up."""
-        await self._tasks.stop()
+        await self.tasks.stop()
 
 
 def create_catalog_sync(  # noqa: PLR0913 - it is wired once, in assemble

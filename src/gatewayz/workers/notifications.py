@@ -12,7 +12,7 @@ from gatewayz.core.clock import Clock
 from gatewayz.core.facts import NotificationAttempted, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.core.webhooks import secret_from_text, validate_webhook_url, webhook_headers
-from gatewayz.engine.background import WorkerTasks, repeat
+from gatewayz.engine.background import WorkerTasks
 from gatewayz.ports.facts import Bus
 from gatewayz.ports.outbox import Outbox, WebhookDelivery
 from gatewayz.ports.transport import Transport
@@ -55,19 +55,18 @@ class Notifications:
         self._clock = clock
         self._bus = bus
         self._private = private
-        self._tasks = WorkerTasks(bus.emit)
+        self.tasks = WorkerTasks(bus.emit)
         self.poll_every_s = POLL_EVERY_S
         self.attempt_s = ATTEMPT_S
         self.pending = 0
 
     def start(self) -> None:
         """Looks and sends now and then, until `stop`."""
-        run = repeat(self.run_once, lambda: self.poll_every_s, self._warn)
-        self._tasks.start("notifications", run)
+        self.tasks.repeat("notifications", self.run_once, lambda: self.poll_every_s, self._warn)
 
     async def stop(self) -> None:
         """Ends the loop; what is being sent is claimed again later."""
-        await self._tasks.stop()
+        await self.tasks.stop()
 
     async def run_once(self) -> None:
         """Looks once, and sends all that is due. Faults: `unavailable`."""

@@ -7,7 +7,7 @@ from gatewayz.control import retention
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.facts import Fact, Warned
 from gatewayz.core.faults import Fault
-from gatewayz.engine.background import WorkerTasks, repeat
+from gatewayz.engine.background import WorkerTasks
 
 LOOK_EVERY_S = 900.0
 """A day ends once; a gateway that was just started looks after a quarter of an hour."""
@@ -31,16 +31,16 @@ class Retention:
         self._emit = emit
         self._calls_days = calls_days
         self._audit_days = audit_days
-        self._tasks = WorkerTasks(emit)
+        self.tasks = WorkerTasks(emit)
 
     def start(self) -> None:
         """Looks now and then, until `stop`, if there is anything to delete one day."""
         if self._calls_days or self._audit_days:
-            self._tasks.start("retention", repeat(self.run_once, LOOK_EVERY_S, self._warn))
+            self.tasks.repeat("retention", self.run_once, LOOK_EVERY_S, self._warn)
 
     async def stop(self) -> None:
         """Ends the loop; a slice that is not committed is as if it were not begun."""
-        await self._tasks.stop()
+        await self.tasks.stop()
 
     async def run_once(self) -> int:
         """Deletes all that is old enough, in slices; how many rows. Faults: `unavailable`."""

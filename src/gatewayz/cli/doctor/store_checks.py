@@ -16,6 +16,7 @@ from gatewayz.control.keys import count_keys_of_old_secrets, list_all_keys
 from gatewayz.control.webhooks import count_undelivered
 from gatewayz.core.clock import SystemClock
 from gatewayz.core.faults import Fault
+from gatewayz.ledger.values import OWNER_SILENT_S
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings
 from gatewayz.store.secret import FILE, Peppers, has_secret, load_peppers
@@ -125,6 +126,13 @@ async def _date_findings(database: Database) -> AsyncIterator[Finding]:
             if abs(ahead_s) > MAX_DATE_GAP_S:
                 message = f"this machine's is {ahead_s:+.0f} s from its database's; {DATE_ADVICE}"
                 yield Finding("note", "date", message)
+    if latest_ms is not None and latest_ms < now_ms - OWNER_SILENT_S * 1000:
+        silent_s = (now_ms - latest_ms) / 1000
+        message = (
+            f"no gateway has said for {silent_s:.0f} s that it is alive: one that runs all the same "
+            "stands still (/health/ready names the task)"
+        )
+        yield Finding("note", "background", message)
     if latest_ms is not None and latest_ms > now_ms + MAX_DATE_GAP_S * 1000:
         ahead_s = (latest_ms - now_ms) / 1000
         message = f"a process wrote a date {ahead_s:.0f} s ahead of this machine's; {DATE_ADVICE}"

@@ -47,6 +47,10 @@ GIVE_UP_S = 60.0
 """So long without any worker that serves, and the gateway ends."""
 COUNTS_TIMEOUT_S = 0.5
 """A worker that does not report its counts in this time is shown with its last ones."""
+START_SILENT_TIMES = 3
+"""A worker that starts says that it is alive as well, but first it must be loaded: so many times
+`web.worker_silent_s` may pass until it serves.
+"""
 LOOK_EVERY_S = 0.5
 """How often the supervisor looks who is silent."""
 CLOSING_S = 15.0
@@ -69,6 +73,7 @@ class WorkerProcess:
         self.channel = channel
         self.ready = False
         self.silent_s = 0.0
+        self.was_silent = False
         self.counts_received = asyncio.Event()
         self.total_task: asyncio.Task[None] | None = None
 
@@ -109,6 +114,7 @@ class Supervisor:
     async def run(self) -> int:
         """Serves until it is told to stop; exit status 0 when every call could end as it should."""
         loop = asyncio.get_running_loop()
+        self._served_at = loop.time()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
         slots = [loop.create_task(self._run_slot(number + 1)) for number in range(self._count)]
@@ -146,21 +152,24 @@ class Supervisor:
                 worker.kill()
 
     async def _watch_workers(self) -> None:
-        """Ends each worker that serves and has said nothing for `web.worker_silent_s`.
+        """Ends each worker that has said nothing for `web.worker_silent_s`, or while it starts for
+        `START_SILENT_TIMES` as long.
 
         Silence is counted in looks, not read from a clock: after the whole machine has slept, or
         this process, each worker has as long as ever to say something.
         """
-        limit_s = self._loaded.settings.web.worker_silent_s
+        serving_s = self._loaded.settings.web.worker_silent_s
+        starting_s = START_SILENT_TIMES * serving_s
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for worker in self._workers.values():
-                worker.silent_s += LOOK_EVERY_S if worker.ready else 0.0
+                worker.silent_s += LOOK_EVERY_S
+                limit_s = serving_s if worker.ready else starting_s
                 if worker.silent_s > limit_s:
                     self._log_warning(
                         f"worker {worker.number} has said nothing for {limit_s:g} s and is ended"
                     )
-                    worker.silent_s = 0.0
+                    worker.silent_s, worker.was_silent = 0.0, True
                     worker.kill()
 
     async def _run_slot(self, number: int) -> None:
@@ -173,8 +182,8 @@ class Supervisor:
         wait_s = FIRST_RESTART_WAIT_S / 2
         while not self._stopping.is_set():
             started_at = _now()
-            status, ready = await self._run_worker(number)
-            if self._on_worker_exit(status, ready=ready):
+            status, ready, was_silent = await self._run_worker(number)
+            if self._on_worker_exit(status, ready=ready, was_silent=was_silent):
                 return
 
             steady = _now() - started_at > STEADY_S
@@ -187,12 +196,12 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
-    def _on_worker_exit(self, status: int, *, ready: bool) -> bool:
+    def _on_worker_exit(self, status: int, *, ready: bool, was_silent: bool) -> bool:
         """Whether the slot stays empty after its worker has ended."""
         if self._stopping.is_set():
             self.status = self.status or (1 if status and ready else 0)
             return True
-        if not self._first_worker_ready.is_set():
+        if not self._first_worker_ready.is_set() and not was_silent:
             # The first one never served: what keeps it from starting would keep the others.
             self.status = status if status > 0 else 1
             self._stop()
@@ -207,13 +216,15 @@ class Supervisor:
             return True
         return False
 
-    async def _run_worker(self, number: int) -> tuple[int, bool]:
-        """The life of one worker: its exit status, and whether it served."""
+    async def _run_worker(self, number: int) -> tuple[int, bool, bool]:
+        """The life of one worker: its exit status, whether it served, and whether it was ended
+        because it said nothing.
+        """
         try:
             worker = await self._spawn_worker(number)
         except OSError as error:
             self._log_warning(f"worker {number} could not be started: {error.strerror or error}")
-            return 1, False
+            return 1, False, False
 
         self._workers[number] = worker
         if self._stopping.is_set():
@@ -222,7 +233,7 @@ class Supervisor:
             while (message := await worker.channel.receive()) is not None:
                 worker.silent_s = 0.0
                 self._on_message(worker, message)
-            return await worker.process.wait(), worker.ready
+            return await worker.process.wait(), worker.ready, worker.was_silent
         finally:
             worker.channel.close()
             worker.kill()

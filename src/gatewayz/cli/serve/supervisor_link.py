@@ -57,8 +57,19 @@ class SupervisorLink:
                 "unavailable", "The supervisor of the workers does not answer.", retry_after_s=1.0
             ) from None
 
+    def begin(self) -> None:
+        """From now on the worker says that it is alive, while it starts."""
+        self._tasks = [asyncio.create_task(self._say_alive())]
+
+    async def _say_alive(self) -> None:
+        while True:
+            self._channel.send(Alive())
+            await asyncio.sleep(PUSH_S)
+
     def join(self, assembly: Assembly) -> None:
         """From now on the worker serves, reports, and obeys."""
+        for task in self._tasks:
+            task.cancel()
         self._tasks = [
             asyncio.create_task(self._receive_commands(assembly)),
             asyncio.create_task(self._push_counts(assembly)),
@@ -76,17 +87,20 @@ class SupervisorLink:
         self._channel.close()
 
     async def _receive_commands(self, assembly: Assembly) -> None:
-        while (message := await self._channel.receive()) is not None:
-            match message:
-                case CountsRequest():
-                    self._channel.send(_counts_report(assembly))
-                case CountsTotal(counts=counts):
-                    self._resolve_total(counts)
-                case Drain(hurry=hurry):
-                    assembly.server.should_exit = True
-                    if hurry:
-                        assembly.server.hurry()
-        assembly.server.should_exit = True
+        try:
+            while (message := await self._channel.receive()) is not None:
+                match message:
+                    case CountsRequest():
+                        self._channel.send(_counts_report(assembly))
+                    case CountsTotal(counts=counts):
+                        self._resolve_total(counts)
+                    case Drain(hurry=hurry):
+                        assembly.server.should_exit = True
+                        if hurry:
+                            assembly.server.hurry()
+        finally:
+            # Whoever hears no commands any more must not go on without them.
+            assembly.server.should_exit = True
 
     def _resolve_total(self, counts: MetricsSnapshot) -> None:
         waiting, self._total = self._total, None
@@ -115,4 +129,8 @@ async def connect_supervisor(descriptor: int) -> SupervisorLink | None:
     """The link over an inherited descriptor; nothing when the supervisor has gone already."""
     channel = await open_channel(socket.socket(fileno=descriptor), ToWorker)
     start = await channel.receive()
-    return SupervisorLink(channel, start) if isinstance(start, StartWorker) else None
+    if not isinstance(start, StartWorker):
+        return None
+    link = SupervisorLink(channel, start)
+    link.begin()
+    return link

@@ -6,7 +6,7 @@ others nobody can tell.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,9 +15,11 @@ from gatewayz.control.auth.rehash import rehash_keys
 from gatewayz.core.access import HOUSE, SCOPES
 from gatewayz.core.calls import Principal
 from gatewayz.core.clock import Clock
+from gatewayz.core.facts import Fact
 from gatewayz.core.faults import Fault
 from gatewayz.core.keys import mask_key
 from gatewayz.core.secrets import Secret
+from gatewayz.engine.background import WorkerTasks
 from gatewayz.store.secret import Pepper, Peppers
 from gatewayz.store.sql.database import STORE_RETRY_S, Database
 from gatewayz.store.sql.revisions import KEYS, get_revision
@@ -62,7 +64,12 @@ class KeyCache:
     """
 
     def __init__(
-        self, database: Database, peppers: Peppers, clock: Clock, bootstrap: Secret
+        self,
+        database: Database,
+        peppers: Peppers,
+        clock: Clock,
+        bootstrap: Secret,
+        emit: Callable[[Fact], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._peppers = peppers
@@ -71,7 +78,7 @@ class KeyCache:
         self._unknown: dict[str, float] = {}
         self._waiting: dict[str, asyncio.Future[Principal | None]] = {}
         self._loader: asyncio.Task[None] | None = None
-        self._poller: asyncio.Task[None] | None = None
+        self.tasks = WorkerTasks(emit)
         self._revision = -1
         self._store_reachable = True
         self._bootstrap: dict[str, Principal] = {}
@@ -82,13 +89,13 @@ class KeyCache:
         """Reads the revision once, then polls it. Faults: `unavailable`."""
         async with self._database.begin(reading=True) as connection:
             self._revision = await get_revision(connection, KEYS)
-        self._poller = asyncio.create_task(self._poll_loop())
+        self.tasks.repeat("keys", self.poll, POLL_EVERY_S)
 
     async def close(self) -> None:
-        tasks = [task for task in (self._poller, self._loader) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.tasks.stop()
+        if self._loader is not None:
+            self._loader.cancel()
+            await asyncio.gather(self._loader, return_exceptions=True)
 
     async def principal(self, key: str) -> Principal:
         """Who owns `key`; for a key in use an answer out of memory."""
@@ -156,6 +163,16 @@ class KeyCache:
             except Fault as fault:
                 self._answer_without_store(texts, fault)
                 continue
+            except SQLAlchemyError as error:
+                # Whoever waits for a key hears of it, whatever the driver calls it.
+                why = Fault(
+                    "unavailable",
+                    "The keys cannot be read now.",
+                    detail=repr(error),
+                    retry_after_s=STORE_RETRY_S,
+                )
+                self._answer_without_store(texts, why)
+                continue
             if revision < self._revision:
                 # Somebody changed keys meanwhile: what was read may be what was changed.
                 continue
@@ -213,11 +230,6 @@ class KeyCache:
             self._known.clear()
         if len(self._unknown) >= MAX_UNKNOWN:
             self._unknown.clear()
-
-    async def _poll_loop(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_EVERY_S)
-            await self.poll()
 
     async def poll(self) -> None:
         """Looks whether anything has changed: then all known keys are read anew, else those due."""
