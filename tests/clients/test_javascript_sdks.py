@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.scripted_rows import call_piece, chunk, event_stream, run_scripted_rows
+from tests.support.scripted_upstream import answer_json, run_scripted_gateway
 
 FOLDER = Path(__file__).parents[2] / ".venv/clients"
 SCRIPT = Path(__file__).with_name("broken_stream.mjs")
@@ -63,3 +64,41 @@ async def test_calls_of_one_id_are_two(sdk, tmp_path):
         calls = [(call["name"], call["arguments"]) for call in seen["calls"]]
         assert calls == [("get", '{"city":"A"}'), ("put", '{"city":"B"}')]
         assert seen["error"] == ""
+
+
+def weather(request):
+    """Calls the tool until its result is there, and tells it."""
+    text = json.dumps(request.body)
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    if "sunny" in text:
+        message = {"role": "assistant", "content": "It is sunny."}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return answer_json({**head, "choices": [choice]})
+    function = {"name": "get", "arguments": '{"city": "Paris"}'}
+    call = {"id": "c1", "type": "function", "function": function}
+    asking = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return answer_json(
+        {**head, "choices": [{"index": 0, "message": asking, "finish_reason": "tool_calls"}]}
+    )
+
+
+async def test_anthropics_tool_runner_goes_on_without_a_thread(tmp_path):
+    assert installed("@anthropic-ai/sdk"), "run `make test-clients`, which installs it"
+    async with run_scripted_gateway(tmp_path, "openai_chat", weather) as scripted:
+        gateway = scripted.gateway
+        process = await asyncio.create_subprocess_exec(
+            str(NODE),
+            str(SCRIPT.with_name("thread_runner.mjs")),
+            gateway.url,
+            gateway.key,
+            "test/model",
+            cwd=FOLDER,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        seen = json.loads(out)
+        assert seen == {"text": "It is sunny.", "inputs": [{"city": "Paris"}], "error": ""}
+        # Its thread was refused, and the second turn held the whole conversation.
+        assert "unsupported" in (tmp_path / "log.jsonl").read_text()
+        roles = [message["role"] for message in scripted.sent["messages"]]
+        assert roles == ["user", "assistant", "tool"]
