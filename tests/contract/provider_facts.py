@@ -126,7 +126,11 @@ FACTS = {
         absent="seed logit_bias presence_penalty frequency_penalty",
     ),
     "azure-openai": Facts(
-        "/openai/v1/chat/completions", auth=("api-key", "KEY"), effort=EFFORT, developer=True
+        "/openai/v1/chat/completions",
+        auth=("api-key", "KEY"),
+        limit=COMPLETION,
+        effort=EFFORT,
+        developer=True,
     ),
     "ollama": Facts("/v1/chat/completions", effort=EFFORT, absent="logit_bias user tool_choice"),
     "vllm": Facts("/v1/chat/completions", effort=TEMPLATE_AND_EFFORT),

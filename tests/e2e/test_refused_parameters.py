@@ -97,6 +97,12 @@ async def test_a_limit_goes_under_the_name_that_the_provider_takes(rows, surface
     assert "x-gatewayz-dropped" not in response.headers
 
 
+async def test_the_limit_of_a_deployment_goes_under_the_name_that_every_model_takes(rows):
+    await rows.chat("my/azure-openai", max_completion_tokens=50)
+    assert len(rows.requests) == 1
+    assert (rows.sent["max_completion_tokens"], "max_tokens" in rows.sent) == (50, False)
+
+
 async def test_a_limit_whose_both_names_are_refused_is_refused(rows):
     def rule(body):
         name = next(name for name in LIMITS if name in body)
