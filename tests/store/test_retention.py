@@ -1,5 +1,8 @@
 """What is old is deleted in slices, on both databases; bookings, holds and sums of days stay, the books and the log stay whole."""
 
+import os
+from functools import partial
+
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select, text, update
@@ -12,7 +15,10 @@ from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
+from gatewayz.ledger.orders import SettleOrder
+from gatewayz.store.sql.ledger.journal import DiskJournal
 from gatewayz.store.sql.ledger.reconcile import violations
+from gatewayz.store.sql.ledger.records import rows_of
 from gatewayz.store.sql.tables import AUDIT_LOG, CALLS, HOLDS, TRANSFERS, USAGE_MODELS
 from gatewayz.workers.retention import Retention
 from tests.support.clocks import ManualClock
@@ -162,3 +168,27 @@ async def test_the_worker_deletes_both_and_nothing_unless_it_is_set(acme, databa
     assert await Retention(transaction, facts.append, 0, 0).run_once() == 0
     assert await Retention(transaction, facts.append, 3, 30).run_once() == 6
     assert (await count(database, CALLS), facts) == (4, [])
+
+
+async def test_a_settlement_found_after_its_record_was_deleted_is_not_booked_again(
+    acme, store, database, location, tmp_path
+):
+    await delete_all(database, 3)
+    books, folder = store.books, tmp_path / "journals"
+    dead = DiskJournal(folder, "dead", lambda _: None)
+    for number, day in ((0, TODAY - 9), (9, TODAY)):
+        call = call_on(day, number)
+        rows = rows_of(call, outcome_of(100 + number), 500)
+        await dead.append(
+            SettleOrder(call=call.id, account="acme", cost=Nanos(100 + number), rows=rows)
+        )
+    # As if its process had died: the lock is gone, the file is there.
+    os.close(dead._descriptor)
+    before = await count(database, TRANSFERS)
+    journal = DiskJournal(folder, "alive", lambda _: None)
+    journal.first_call = partial(retention.first_call_on_record, database)
+    assert await journal.replay(books.commits) == 0
+    assert await count(database, TRANSFERS) == before
+    [line] = (folder / "journal" / "rejected.log").read_text().splitlines()
+    assert call_on(TODAY - 9, 0).id in line
+    assert "are deleted" in line

@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from msgspec import Struct
 from gatewayz.control.auth.key_cache import KeyCache
 from gatewayz.control.bootstrap import create_bootstrap_key
 from gatewayz.control.keys import pepper_ids_in_use
+from gatewayz.control.retention import first_call_on_record
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.control.upkeep import Upkeep
 from gatewayz.core.access import HOUSE
@@ -71,6 +73,7 @@ async def open_store(
     journal = DiskJournal(
         data_dir, owner, lambda message: emit(Warned(subject="journal", message=message))
     )
+    journal.first_call = partial(first_call_on_record, database)
     stack.callback(journal.close)
 
     # The books close first: what is under way still needs the ledger and the journal.

@@ -50,6 +50,16 @@ async def _raise_first_day(connection: AsyncConnection, day: int) -> None:
         await connection.execute(upsert(connection, REVISIONS, row, ("number",)))
 
 
+async def first_call_on_record(database: Database) -> str:
+    """The least id of the days of which all records are there; empty where all are.
+
+    Faults: `unavailable`.
+    """
+    async with database.begin(reading=True) as connection:
+        first_day = await get_revision(connection, FIRST_DAY)
+    return first_ulid(first_day * DAY_MS) if first_day else ""
+
+
 async def delete_old_entries(
     database: Database, peppers: Peppers, keep_days: int, now_ms: int
 ) -> int:

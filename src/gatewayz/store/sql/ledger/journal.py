@@ -8,7 +8,7 @@ once, because a call is settled once.
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ FOLDER = "journal"
 MAX_JOURNAL_BYTES = 64 * 2**20
 """About 30,000 settlements; a full journal ends calls with a typed end instead of losing money."""
 REJECTED = "rejected.log"
+MAYBE_BOOKED = "records of its time are deleted: compare it with the transfers of its call"
 """Where settlements go that the store refuses for what they say; `credits check` names the file."""
 
 
@@ -41,6 +42,8 @@ class DiskJournal:
         self._path = self._folder / f"{owner}.jsonl"
         self._warn = warn
         self.max_bytes = max_bytes
+        self.first_call: Callable[[], Awaitable[str]] | None = None
+        """The first id of which no record is deleted: an older settlement may be booked already."""
         self._descriptor = -1
         self._bytes = 0
         self._writes = GroupCommit(self._write_orders)
@@ -129,13 +132,18 @@ class DiskJournal:
             except OSError:
                 # Its process lives.
                 return 0
-            booked = await self._submit_lines(file.read(), commits)
+            first = await self.first_call() if self.first_call is not None else ""
+            booked = await self._submit_lines(file.read(), commits, first)
             await asyncio.to_thread(path.unlink, missing_ok=True)
         return booked
 
-    async def _submit_lines(self, lines: bytes, commits: GroupCommit) -> int:
+    async def _submit_lines(self, lines: bytes, commits: GroupCommit, first_call: str = "") -> int:
         booked = 0
         for order in _parse_orders(lines):
+            if order.call < first_call:
+                # That it was booked before would be seen by its record, which may be deleted.
+                self._reject(order, MAYBE_BOOKED)
+                continue
             try:
                 result = await commits.put(order)
             except Fault as fault:
