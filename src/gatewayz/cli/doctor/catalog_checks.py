@@ -34,7 +34,10 @@ def catalog_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> 
     unsold = sum(1 for offer in offers if why_not_sold(offer))
 
     failover = f"{report.callable_failover_models} of them at two providers or more"
-    yield Finding("ok", "models", f"{report.callable_models} can be called, {failover}")
+    counts = f"{report.callable_models} can be called, {failover}"
+    if not report.callable_models:
+        counts = "none of a provider's yet; the simulator's can be tried, such as simulator/echo"
+    yield Finding("ok", "models", counts)
     if unsold:
         yield Finding(
             "note",
