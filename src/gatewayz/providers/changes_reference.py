@@ -195,6 +195,7 @@ def _parameters_part() -> Iterator[str]:
     yield f"- Never left out: {_names(sorted(NEVER_DROPPED))}."
     yield f"- Left out only where nothing changes: {values}."
     yield f"- What needs a field goes with it: {pairs}."
+    yield "- What a refusal has taught holds for its call alone: no request takes a field from another's."
 
 
 def _providers_table() -> Iterator[str]:
