@@ -20,7 +20,7 @@ from tests.support.mutants import MUTANTS
 
 KILLS = 25
 MANY = 500
-PAID = 1_000 * USD
+PAID = 20_000 * USD
 
 
 @pytest.fixture

@@ -156,14 +156,16 @@ async def test_what_nobody_pays_for_leaves_half_of_the_journal_to_what_customers
         assert store is not None
         ledger.away = True
         house = here.client(api_key=here.house_key)
-        await complete_chat(house)
+        for _ in range(2):
+            await complete_chat(house)
+        # There is room for twice as many, and half of it is not theirs.
         store.journal.max_bytes = 2 * store.journal.waiting_bytes
         await complete_chat(house)
         assert len(here.books.unsaved) == 1
         ledger.away = False
         await wait_until(lambda: not len(here.books.unsaved))
         await store.upkeep.replay()
-        assert len(await here.calls("house")) == 2
+        assert len(await here.calls("house")) == 3
         await here.assert_balanced()
 
 

@@ -35,8 +35,18 @@ SETTLE_S = 10.0
 """Of a machine that does much else as well; a call that was left shortly before a kill proves nothing."""
 PRICE = {"input": "10.00", "output": "30.00"}
 PICO = {"input": 10_000_000, "output": 30_000_000}
-MODELS = {"kill/fast": "echo", "kill/long": "long", "kill/slow": "slow"}
-"""The model → the simulator's scene. Clients that leave ask the slow one, so that there is a middle to leave in."""
+MODELS = {
+    "kill/fast": "echo",
+    "kill/long": "long",
+    "kill/slow": "slow",
+    "kill/story": "story",
+    "kill/unseen": "hello",
+}
+"""The model → the simulator's scene. Clients that leave ask the slow one, so that there is a middle to leave in; the hold of a
+story grows with it, and that of an unseen answer is a share of what is free.
+"""
+SHOWN = {"shown_by_model": {"^(echo|long|slow|story)": "always"}}
+STORY_SHARE = 0.05
 
 
 def free_port() -> int:
@@ -133,7 +143,13 @@ class KillRun:
             "observe": {"log": "off"},
             "catalog": {"seed": False},
             "web": {"port": self.port, "grace_s": 10},
-            "providers": {"upstream": {"dialect": "openai_chat", "base_url": f"{upstream}/v1"}},
+            "providers": {
+                "upstream": {
+                    "dialect": "openai_chat",
+                    "base_url": f"{upstream}/v1",
+                    "quirks": SHOWN,
+                }
+            },
             "limits": {
                 "key_rpm": 10_000_000,
                 "account_rpm": 10_000_000,
@@ -195,7 +211,10 @@ class KillRun:
         self, client: openai.AsyncOpenAI, one: ObservedCall, rng: random.Random
     ) -> None:
         leaves = one.streamed and rng.random() < self.abort_share
-        model = "kill/slow" if leaves else rng.choice(("kill/fast", "kill/long"))
+        model = rng.choice(("kill/fast", "kill/long", "kill/unseen"))
+        if one.streamed and rng.random() < STORY_SHARE:
+            model = "kill/story"
+        model = "kill/slow" if leaves else model
         fields: Any = {"model": model, "messages": [{"role": "user", "content": one.text}]}
         if not one.streamed:
             reply = await client.chat.completions.create(**fields)
