@@ -64,7 +64,7 @@ async def test_a_key_that_is_set_is_used_at_once_and_shown_to_nobody(control_pla
     operator = control_plane.operator
     before = await operator.get("/admin/providers/waiting")
     assert (before["state"], before["keys_from"]) == ("off", "")
-    await ask(control_plane, 503)
+    await ask(control_plane, 404)
 
     stored = await operator.request(
         "POST", "/admin/provider-keys", {"provider": "waiting", "key": KEY}
