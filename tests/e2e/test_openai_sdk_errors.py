@@ -70,7 +70,7 @@ async def test_a_bad_key_is_an_authentication_error(gateway, key):
         {"messages": [{"role": "user"}]},
         {"messages": [{"role": "nobody", "content": "x"}]},
         {"temperature": "hot"},
-        {"n": 100},
+        {"n": 129},
         {"max_tokens": 0},
         {"tools": {}},
         {"stop": 5},

@@ -238,7 +238,7 @@ async def test_every_running_gateway_knows_a_price_within_seconds_and_calls_unde
         await wait_until(lambda: "acme/chat" in here.built.catalog.models)
         async for _ in stream:
             pass
-        assert "settings" in (await here.call())["price"]
+        assert "settings" in (await here.call())["price"]["source"]
         await complete_chat(here.client(), "acme/chat")
         call = await here.call()
         assert call["cost"] == 1_000 * (call["usage"]["input"] * 5 + call["usage"]["output"] * 7)

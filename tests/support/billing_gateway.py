@@ -73,9 +73,11 @@ class BillingGateway(RunningGateway):
     async def call(self) -> Any:
         """The record of the last call, with its usage as a dictionary."""
         await self.wait_until_idle()
-        call = (await self.calls())[-1].id
-        details = await get_call(self.built.store.database, self.account, call)
-        return details.record
+        return await self.record((await self.calls())[-1].id)
+
+    async def record(self, call: str) -> Any:
+        """The record of a call, as everybody reads it, with its usage as a dictionary."""
+        return (await get_call(self.built.store.database, self.account, call)).record
 
     async def attempts(self, call: str) -> list[Any]:
         """The attempts of a call, as values with a name for each column."""

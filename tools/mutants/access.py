@@ -304,8 +304,8 @@ REDACTION_MISTAKES = (
         "a provider's raw words go on",
         "redaction",
         "providers/error_classes.py",
-        'message=words, raw=b"")',
-        "message=words)",
+        'message=words, raw=b"", details=details',
+        "message=words, details=details",
         REDACTION,
     ),
     Mistake(

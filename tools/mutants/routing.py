@@ -34,8 +34,8 @@ BREAKER_MISTAKES = (
         "Retry-After is not read from a refusal",
         "breaker",
         "engine/steps.py",
-        "classify(provider, replace(error, retry_after_s=wait_s))",
-        "classify(provider, error)",
+        "classify(provider, replace(error, retry_after_s=wait_s), self._request.body)",
+        "classify(provider, error, self._request.body)",
         (f"{VERDICTS}test_every_form_of_retry_after_is_survived",),
     ),
     Mistake(
