@@ -231,9 +231,7 @@ async def test_what_the_row_prices_is_sold_where_the_price_has_that_unit(tmp_pat
     fields = {"web_search_options": {}, "enable_search": True}
     costs = {"web_search_options": "requests", "enable_search": "free"}
     for price, status in ((PAID, 400), (PAID | {"requests": "0.01"}, 200)):
-        async with run(
-            tmp_path / str(status), location, CHAT, price, quirks={"field_costs": costs}
-        ) as here:
+        async with run(tmp_path, location, CHAT, price, quirks={"field_costs": costs}) as here:
             answer = await post(here, CHAT, {"model": "test/model", **HI, **fields})
             assert answer.status_code == status, answer.text
 

@@ -379,3 +379,14 @@ def test_a_report_on_the_way_counts_where_it_says_more_than_was_shown():
     meter = CallState(call_of(chat(streamed=True))).meter
     meter.watch([Frame((UsageReported(Usage(output=3_000)),))], None)
     assert meter.output_tokens == 3_000
+
+
+def test_what_is_held_pays_for_every_choice_and_the_limit_is_that_of_each():
+    wallet = Wallet(account="payer", paid=DOLLAR // 10)
+    limits = []
+    for choices in (1, 2, 5):
+        request = replace(chat(), sampling=replace(chat().sampling, n=choices))
+        result, limited, _, _ = admit(request, candidate(), wallet)
+        limits.append(choices * limited.output_limit)
+        assert 2_000 * choices * limited.output_limit <= result.moved
+    assert limits == pytest.approx([limits[0]] * 3, rel=0.7)
