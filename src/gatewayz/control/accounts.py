@@ -1,13 +1,14 @@
 """Accounts: who has a wallet, how it is billed, and what holds for all of its keys."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, insert, select
+from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -66,6 +67,23 @@ class Account(Struct, frozen=True, kw_only=True):
     promo: int = 0
     held: int = 0
     floor: int = 0
+
+
+class AccountUpdate(Struct, frozen=True, kw_only=True):
+    """What to change of an account; what is `None` stays, as does a markup that is `UNSET`.
+
+    `credit_line` goes with `billing`. A markup of `None`: the offers' markup holds.
+    Example: AccountUpdate(status="suspended", limits={"account_rpm": 10})
+    """
+
+    name: str | None = None
+    status: Status | None = None
+    billing: Billing | None = None
+    credit_line: Nanos = ZERO
+    markup_bp: int | UnsetType | None = UNSET
+    limits: dict[str, int] | None = None
+    models: tuple[str, ...] | None = None
+    caching: str | None = None
 
 
 def parse_rules(text: str) -> AccountRules:
@@ -210,31 +228,95 @@ def _floor(billing: Billing, credit_line: Nanos) -> int:
     return -credit_line
 
 
+async def update_account(
+    transaction: ControlTransaction, account: str, update: AccountUpdate
+) -> None:
+    """Changes all that the update names, with an audit entry each, or nothing.
+
+    Faults: `bad_request`, `not_found`, `in_flight` for billing while calls hold credit.
+    """
+    _check_update(update)
+    async with transaction.begin_locked() as connection:
+        before = await _fetch_account(connection, account)
+        if update.billing is not None:
+            await _update_wallet(connection, account, update.billing, update.credit_line)
+        for action, values, detail in _changes(before, update):
+            await connection.execute(
+                sql_update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(**values)
+            )
+            event = AuditEvent(action=action, subject=account, account=account, detail=detail)
+            await transaction.append_event(connection, event)
+
+
+def _check_update(update: AccountUpdate) -> None:
+    """Faults: `bad_request` for a value that no account may have."""
+    if update.name is not None:
+        _check_name(update.name)
+    if update.billing is not None:
+        _floor(update.billing, update.credit_line)
+    elif update.credit_line:
+        raise Fault(
+            "bad_request",
+            "A credit line is set together with billing: credit.",
+            param="credit_line",
+        )
+    markup_bp = update.markup_bp
+    if isinstance(markup_bp, int) and not 0 <= markup_bp <= MAX_MARKUP_BP:
+        raise Fault(
+            "bad_request", f"A markup is from 0 to {MAX_MARKUP_BP} basis points, not {markup_bp}."
+        )
+    if update.limits is not None:
+        validate_limits(update.limits, ACCOUNT_LIMITS)
+    if update.caching is not None:
+        check_caching(update.caching)
+
+
+_Change = tuple[str, Mapping[str, Any], Mapping[str, Any]]
+"""What the audit log calls a change, the columns that it sets, and what the log says of it."""
+
+
+def _changes(before: Account, update: AccountUpdate) -> Iterator[_Change]:
+    if update.billing is not None:
+        detail = {"billing": update.billing, "floor": _floor(update.billing, update.credit_line)}
+        yield "account.billing", {"billing": update.billing}, detail
+    columns: dict[str, Any] = {}
+    if update.limits is not None or update.models is not None:
+        rules = AccountRules(
+            limits=before.rules.limits if update.limits is None else update.limits,
+            models=before.rules.models if update.models is None else update.models,
+        )
+        columns["account.rules"] = {"rules": json_text(rules)}
+    if update.markup_bp is not UNSET:
+        columns["account.markup"] = {"markup_bp": update.markup_bp}
+    if update.caching is not None:
+        columns["account.caching"] = {"caching": "auto" if update.caching == "auto" else ""}
+    if update.name is not None:
+        columns["account.name"] = {"name": update.name}
+    if update.status is not None:
+        columns[f"account.{update.status}"] = {"status": update.status}
+    for action, values in columns.items():
+        yield action, values, values
+
+
+async def _update_wallet(
+    connection: AsyncConnection, account: str, billing: Billing, credit_line: Nanos
+) -> None:
+    """Only while no call is under way, and no more is owed than the new credit line allows."""
+    floor = _floor(billing, credit_line)
+    idle = sql_update(WALLETS).where(WALLETS.c.account_id == account, WALLETS.c.held == 0)
+    changed = await connection.execute(
+        idle.where(WALLETS.c.paid >= min(floor, 0)).values(billing=billing, floor=floor)
+    )
+    if not changed.rowcount:
+        raise _billing_fault(await _fetch_account(connection, account))
+
+
 async def set_billing(
     transaction: ControlTransaction, account: str, billing: Billing, credit_line: Nanos = ZERO
 ) -> None:
-    """Changes how an account is billed.
-
-    Only while no call is under way, and no more is owed than the new credit line allows.
-    Faults: `bad_request`, `not_found`, `in_flight` while calls hold credit.
-    """
-    floor = _floor(billing, credit_line)
-    event = AuditEvent(
-        action="account.billing",
-        subject=account,
-        account=account,
-        detail={"billing": billing, "floor": floor},
-    )
-    async with transaction.begin_change(event) as connection:
-        idle = update(WALLETS).where(WALLETS.c.account_id == account, WALLETS.c.held == 0)
-        changed = await connection.execute(
-            idle.where(WALLETS.c.paid >= min(floor, 0)).values(billing=billing, floor=floor)
-        )
-        if not changed.rowcount:
-            raise _billing_fault(await _fetch_account(connection, account))
-        await connection.execute(
-            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(billing=billing)
-        )
+    """Changes how an account is billed. Faults: `bad_request`, `not_found`, `in_flight`."""
+    update = AccountUpdate(billing=billing, credit_line=credit_line)
+    await update_account(transaction, account, update)
 
 
 def _billing_fault(account: Account) -> Fault:
@@ -249,17 +331,12 @@ def _billing_fault(account: Account) -> Fault:
     return Fault("bad_request", f"The account owes ${owed}, more than the new billing lets it owe.")
 
 
-async def rename_account(transaction: ControlTransaction, account: str, name: str) -> None:
-    """Gives an account another name. Faults: `bad_request`, `not_found`."""
-    await _update_account(transaction, account, "account.name", {"name": _check_name(name)})
-
-
 async def set_status(transaction: ControlTransaction, account: str, status: Status) -> None:
     """Suspends an account, or lets it go on; all gateways know within two seconds.
 
     Faults: `not_found`.
     """
-    await _update_account(transaction, account, f"account.{status}", {"status": status})
+    await update_account(transaction, account, AccountUpdate(status=status))
 
 
 async def set_markup(transaction: ControlTransaction, account: str, markup_bp: int | None) -> None:
@@ -267,26 +344,20 @@ async def set_markup(transaction: ControlTransaction, account: str, markup_bp: i
 
     Faults: `bad_request`, `not_found`.
     """
-    if markup_bp is not None and not 0 <= markup_bp <= MAX_MARKUP_BP:
-        raise Fault(
-            "bad_request", f"A markup is from 0 to {MAX_MARKUP_BP} basis points, not {markup_bp}."
-        )
-    await _update_account(transaction, account, "account.markup", {"markup_bp": markup_bp})
+    await update_account(transaction, account, AccountUpdate(markup_bp=markup_bp))
 
 
 async def set_rules(transaction: ControlTransaction, account: str, rules: AccountRules) -> None:
     """Limits and models of all the account's keys. Faults: `bad_request`, `not_found`."""
-    validate_limits(rules.limits, ACCOUNT_LIMITS)
-    await _update_account(transaction, account, "account.rules", {"rules": json_text(rules)})
+    update = AccountUpdate(limits=rules.limits, models=rules.models)
+    await update_account(transaction, account, update)
 
 
 async def set_caching(transaction: ControlTransaction, account: str, caching: str) -> None:
     """Whether prompts of the account are marked for caching, where neither key nor request says:
     `auto` or `off`. Faults: `bad_request`, `not_found`.
     """
-    check_caching(caching)
-    own = caching if caching == "auto" else ""
-    await _update_account(transaction, account, "account.caching", {"caching": own})
+    await update_account(transaction, account, AccountUpdate(caching=caching))
 
 
 def check_caching(caching: str) -> None:
@@ -294,15 +365,3 @@ def check_caching(caching: str) -> None:
     if caching not in CACHING_WORDS:
         words = " or ".join(CACHING_WORDS)
         raise Fault("bad_request", f"Caching is {words}, not {caching[:40]!r}.", param="caching")
-
-
-async def _update_account(
-    transaction: ControlTransaction, account: str, action: str, values: Mapping[str, Any]
-) -> None:
-    event = AuditEvent(action=action, subject=account, account=account, detail=values)
-    async with transaction.begin_change(event) as connection:
-        changed = await connection.execute(
-            update(ACCOUNTS).where(ACCOUNTS.c.id == account).values(**values)
-        )
-        if not changed.rowcount:
-            raise account_not_found(account)

@@ -149,33 +149,49 @@ async def _check_account(connection: AsyncConnection, account: str) -> None:
         raise account_not_found(account)
 
 
+async def update_user(
+    transaction: ControlTransaction,
+    account: str,
+    user_id: str,
+    *,
+    role: Role | None = None,
+    disabled: bool | None = None,
+) -> None:
+    """Changes a person's role, or refuses them and all their keys, or lets them go on: all that is
+    named, with an audit entry each, or nothing. Faults: `bad_request`, `forbidden`, `not_found`.
+    """
+    if role is not None:
+        _check_role(account, role)
+    changes: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
+    if role is not None:
+        changes.append(("user.role", {"role": role}, {"role": role}))
+    if disabled is not None:
+        disabled_ms = transaction.clock.wall_ms() if disabled else None
+        action = "user.disable" if disabled else "user.enable"
+        changes.append((action, {"disabled_ms": disabled_ms}, {}))
+
+    own = update(USERS).where(USERS.c.account_id == account, USERS.c.id == user_id)
+    async with transaction.begin_locked() as connection:
+        for action, values, detail in changes:
+            if not (await connection.execute(own.values(**values))).rowcount:
+                raise _user_not_found(user_id)
+            event = AuditEvent(action=action, subject=user_id, account=account, detail=detail)
+            await transaction.append_event(connection, event)
+
+
 async def set_role(transaction: ControlTransaction, account: str, user_id: str, role: Role) -> None:
     """Gives a person another role. Faults: `bad_request`, `forbidden`, `not_found`."""
-    _check_role(account, role)
-    event = AuditEvent(action="user.role", subject=user_id, account=account, detail={"role": role})
-    await _update_user(transaction, event, {"role": role})
+    await update_user(transaction, account, user_id, role=role)
 
 
 async def disable_user(transaction: ControlTransaction, account: str, user_id: str) -> None:
     """Refuses a person and all their keys. Faults: `not_found`."""
-    event = AuditEvent(action="user.disable", subject=user_id, account=account)
-    await _update_user(transaction, event, {"disabled_ms": transaction.clock.wall_ms()})
+    await update_user(transaction, account, user_id, disabled=True)
 
 
 async def enable_user(transaction: ControlTransaction, account: str, user_id: str) -> None:
     """Lets a person and their keys go on. Faults: `not_found`."""
-    event = AuditEvent(action="user.enable", subject=user_id, account=account)
-    await _update_user(transaction, event, {"disabled_ms": None})
-
-
-async def _update_user(
-    transaction: ControlTransaction, event: AuditEvent, values: Mapping[str, Any]
-) -> None:
-    """Changes the person that the event is about, in the account that it is about."""
-    own = update(USERS).where(USERS.c.account_id == event.account, USERS.c.id == event.subject)
-    async with transaction.begin_change(event) as connection:
-        if not (await connection.execute(own.values(**values))).rowcount:
-            raise _user_not_found(event.subject)
+    await update_user(transaction, account, user_id, disabled=False)
 
 
 def _check_role(account: str, role: str) -> None:

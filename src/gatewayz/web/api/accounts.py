@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
+from msgspec import UNSET
 from pydantic import Field
 
 from gatewayz.control import accounts
-from gatewayz.control.accounts import Account, AccountRules, Status
+from gatewayz.control.accounts import Account, AccountUpdate, Status
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import nanos_from_usd
 from gatewayz.ledger.values import Billing
@@ -143,38 +144,25 @@ async def get_any_account(ctx: Ctx, id: Id) -> AccountView:
 
 
 async def update_account(ctx: Ctx, id: Id, body: UpdateAccountRequest) -> AccountView:
-    """Change an account's name, status, billing, markup, limits, models or caching."""
-    account = await accounts.get_account(ctx.database, id)
-    fields = body.model_fields_set
+    """Change an account's name, status, billing, markup, limits, models or caching: all of it, or
+    nothing.
+    """
     if body.credit_line is not None and body.billing is None:
         raise Fault(
             "bad_request",
             "A credit line is set together with billing: credit.",
             param="credit_line",
         )
-
-    # Billing first: it is refused while calls hold credit, and then nothing has changed.
-    if body.billing is not None:
-        credit_line = nanos_from_usd(body.credit_line or "0")
-        await accounts.set_billing(ctx.transaction, id, body.billing, credit_line)
-
-    if "limits" in fields or "models" in fields:
-        rules = _merge_rules(account.rules, body)
-        await accounts.set_rules(ctx.transaction, id, rules)
-    if "markup_bp" in fields:
-        await accounts.set_markup(ctx.transaction, id, body.markup_bp)
-    if body.caching is not None:
-        await accounts.set_caching(ctx.transaction, id, body.caching)
-    if body.name is not None:
-        await accounts.rename_account(ctx.transaction, id, body.name)
-    if body.status is not None:
-        await accounts.set_status(ctx.transaction, id, body.status)
+    limits, models = body.limits, body.models
+    update = AccountUpdate(
+        name=body.name,
+        status=body.status,
+        billing=body.billing,
+        credit_line=nanos_from_usd(body.credit_line or "0"),
+        markup_bp=body.markup_bp if "markup_bp" in body.model_fields_set else UNSET,
+        limits=None if limits is None else {str(name): limits[name] for name in limits},
+        models=None if models is None else tuple(models),
+        caching=body.caching,
+    )
+    await accounts.update_account(ctx.transaction, id, update)
     return account_view(await accounts.get_account(ctx.database, id))
-
-
-def _merge_rules(rules: AccountRules, body: UpdateAccountRequest) -> AccountRules:
-    limits = rules.limits
-    if body.limits is not None:
-        limits = {str(name): number for name, number in body.limits.items()}
-    models = rules.models if body.models is None else tuple(body.models)
-    return AccountRules(limits=limits, models=models)

@@ -76,13 +76,9 @@ async def get_user(ctx: Ctx, id: Id) -> UserView:
 
 
 async def update_user(ctx: Ctx, id: Id, body: UpdateUserRequest) -> UserView:
-    """Change a person's role, or disable or enable them and their keys."""
+    """Change a person's role, or disable or enable them and their keys; both, or nothing."""
     account = await users.account_of_user(ctx.database, id)
-    if body.role is not None:
-        await users.set_role(ctx.transaction, account, id, body.role)
-    if body.disabled is not None:
-        switch = users.disable_user if body.disabled else users.enable_user
-        await switch(ctx.transaction, account, id)
+    await users.update_user(ctx.transaction, account, id, role=body.role, disabled=body.disabled)
     return await _get_user_view(ctx, id)
 
 
