@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.commands import Commands
+from tests.support.commands import Commands, run_in_process
 
 KEY = "gsk_set-by-a-command-000000001"
 
@@ -72,3 +72,25 @@ def test_a_provider_is_switched_off_with_a_reason_and_on_again(gatewayz):
 )
 def test_a_wrong_input_is_answered_by_a_sentence(gatewayz, words, given, says):
     assert says in gatewayz("providers", *words, given=given, status=2)
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"GROQ_API_KEY": "“sk-pasted-0123”"}, "GROQ_API_KEY contains the character U+201C"),
+        (
+            {"GATEWAYZ_PROVIDERS__GROQ__KEY": "sk-pasted\u200b0123"},
+            "providers.groq.key contains the character U+200B",
+        ),
+    ],
+)
+def test_the_doctor_says_which_key_no_header_carries(tmp_path, environment, says):
+    more = {
+        **environment,
+        "OPENAI_API_KEY": "sk-fine-0123456789",
+        "GATEWAYZ_DATA_DIR": str(tmp_path),
+    }
+    _, printed = run_in_process("doctor", env=more)
+    assert says in printed
+    assert "pasted" not in printed
+    assert "openai" in printed.split("providers on")[1].splitlines()[0]

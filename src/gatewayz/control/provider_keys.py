@@ -18,6 +18,7 @@ from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
+from gatewayz.providers.header_values import why_unsendable
 from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential, Provider, ProviderChange
 from gatewayz.store.secret import Peppers
 from gatewayz.store.sql.database import Database, upsert
@@ -227,9 +228,8 @@ def check_provider_key(provider: Provider, text: str) -> str:
         problem = "" if key.startswith("{") else "it is no JSON document of an account"
     elif provider.auth == "none":
         problem = f"{provider.id} takes no key"
-    elif odd := next((each for each in key if not "!" <= each <= "~"), ""):
-        name = "a space or line break" if odd.isspace() else f"the character U+{ord(odd):04X}"
-        problem = f"it contains {name}, which no header carries; paste the key alone"
+    elif odd := why_unsendable(key, spaces=False):
+        problem = f"it contains {odd}, which no header carries; paste the key alone"
     if problem:
         raise Fault(
             "bad_request", f"The key for {provider.id} cannot be used: {problem}.", param="key"

@@ -15,6 +15,7 @@ import msgspec
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.dialects.registry import UPSTREAMS
+from gatewayz.providers.header_values import has_odd_header, keep_sendable
 from gatewayz.providers.spec import (
     Credential,
     KeysFrom,
@@ -157,6 +158,7 @@ def _provider(
         key_source=key_source,
         disabled_in_settings=not settings.enabled,
     )
+    provider = keep_sendable(provider)
     has_url = bool(_base_url_from_environment(row, environment))
     known = configured is not None or has_url or bool(change.credentials)
     off = _why_off(provider, change, missing, configured=known)
@@ -197,6 +199,8 @@ def _why_off(
         return change.off
     if provider.dialect not in UPSTREAMS:
         return f"its dialect {provider.dialect} is not supported by this version"
+    if provider.unsendable and (not provider.credentials or has_odd_header(provider)):
+        return provider.unsendable
     if provider.auth not in {"none", "optional_bearer"} and not provider.credentials:
         if change.unreadable:
             return UNREADABLE_KEYS

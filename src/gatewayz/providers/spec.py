@@ -317,4 +317,6 @@ class Provider(Struct, frozen=True, kw_only=True):
     key_source: str = ""
     """Where the keys come from, in words: a setting's path, a variable's name, or the store."""
     disabled_in_settings: bool = False
+    unsendable: str = ""
+    """What of its keys and headers no request can carry; such keys are not among its credentials."""
     off: str = ""

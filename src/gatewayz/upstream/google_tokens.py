@@ -15,6 +15,7 @@ from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.ports.transport import Transport
+from gatewayz.providers.header_values import why_unsendable
 from gatewayz.providers.spec import Credential
 from gatewayz.upstream.google_accounts import GoogleAccount, account_from_text, is_inline
 
@@ -168,6 +169,7 @@ def _token_from_answer(
     credential: Credential, answer: dict[str, Any], sent_at: float
 ) -> AccessToken:
     secret, life_s = answer.get("access_token"), answer.get("expires_in")
-    if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
+    is_token = isinstance(secret, str) and secret and not why_unsendable(secret)
+    if not is_token or not isinstance(life_s, int | float):
         raise Fault("upstream_broken", f"{credential.id}: Google's answer holds no access token")
     return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)

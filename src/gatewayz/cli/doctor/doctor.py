@@ -158,8 +158,11 @@ def _provider_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -
         yield from fact_findings(provider, datetime.now(UTC).date())
         if provider.local or provider.own:
             yield _connection_finding(provider)
+    for provider in providers.values():
+        if provider.unsendable:
+            yield Finding("bad", provider.id, provider.unsendable)
     for name, settings in loaded.settings.providers.items():
-        if providers[name].off and settings.enabled:
+        if providers[name].off and settings.enabled and not providers[name].unsendable:
             yield Finding("note", name, f"configured, but off: {providers[name].off}")
 
 

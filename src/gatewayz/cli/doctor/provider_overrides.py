@@ -25,7 +25,7 @@ def provider_override_findings(
         if override.off:
             message = f"{override.off}; `gatewayz providers on {name}` ends that"
             yield Finding("note", name, message)
-        if override.keys:
+        if override.keys and not provider.unsendable:
             yield _key_finding(loaded, provider, override)
 
 
