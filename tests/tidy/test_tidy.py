@@ -114,6 +114,9 @@ def test_the_catch_alls_are_around_calls_and_workers():
         if CATCH_ALL.search(line) and "BLE001" in line
     ]
     assert sorted(places) == [
+        "src/gatewayz/cli/serve/supervisor.py",
+        "src/gatewayz/cli/serve/supervisor_link.py",
+        "src/gatewayz/control/auth/key_cache.py",
         "src/gatewayz/engine/background.py",
         "src/gatewayz/observe/bus.py",
         "src/gatewayz/store/sql/ledger/group_commit.py",

@@ -169,7 +169,8 @@ def _token_from_answer(
     credential: Credential, answer: dict[str, Any], sent_at: float
 ) -> AccessToken:
     secret, life_s = answer.get("access_token"), answer.get("expires_in")
-    is_token = isinstance(secret, str) and secret and not why_unsendable(secret)
-    if not is_token or not isinstance(life_s, int | float):
+    if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
         raise Fault("upstream_broken", f"{credential.id}: Google's answer holds no access token")
+    if odd := why_unsendable(secret):
+        raise Fault("upstream_broken", f"{credential.id}: Google's access token contains {odd}")
     return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)

@@ -28,7 +28,8 @@ from gatewayz.cli.serve.worker_channel import (
     StartWorker,
     open_channel,
 )
-from gatewayz.core.facts import Warned
+from gatewayz.core.facts import Fact, Warned
+from gatewayz.engine.background import WorkerTasks
 from gatewayz.observe.log import LogWriter, open_log
 from gatewayz.observe.metrics_snapshot import (
     Labels,
@@ -81,11 +82,14 @@ class WorkerProcess:
         if self.ready:
             self.channel.send(Drain(hurry))
         elif self.process.returncode is None:
-            self.process.terminate()
+            with suppress(ProcessLookupError):
+                self.process.terminate()
 
     def kill(self) -> None:
+        # It may have ended without anybody having noticed yet.
         if self.process.returncode is None:
-            self.process.kill()
+            with suppress(ProcessLookupError):
+                self.process.kill()
 
 
 class Supervisor:
@@ -109,6 +113,7 @@ class Supervisor:
         self._first_worker_ready = asyncio.Event()
         self._stopping = asyncio.Event()
         self._served_at = 0.0
+        self._tasks = WorkerTasks(self._emit)
         self.status = 0
 
     async def run(self) -> int:
@@ -118,7 +123,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
         slots = [loop.create_task(self._run_slot(number + 1)) for number in range(self._count)]
-        watch = loop.create_task(self._watch_workers())
+        self._tasks.repeat("workers", self._end_silent_workers, LOOK_EVERY_S)
         await self._stopping.wait()
         self._on_drain()
 
@@ -127,7 +132,7 @@ class Supervisor:
         if late:
             self._kill_workers()
             await asyncio.wait(late)
-        watch.cancel()
+        await self._tasks.stop()
         return self.status
 
     def _on_signal(self) -> None:
@@ -151,7 +156,7 @@ class Supervisor:
                 self.status = 1
                 worker.kill()
 
-    async def _watch_workers(self) -> None:
+    async def _end_silent_workers(self) -> None:
         """Ends each worker that has said nothing for `web.worker_silent_s`, or while it starts for
         `START_SILENT_TIMES` as long.
 
@@ -159,18 +164,15 @@ class Supervisor:
         this process, each worker has as long as ever to say something.
         """
         serving_s = self._loaded.settings.web.worker_silent_s
-        starting_s = START_SILENT_TIMES * serving_s
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            for worker in self._workers.values():
-                worker.silent_s += LOOK_EVERY_S
-                limit_s = serving_s if worker.ready else starting_s
-                if worker.silent_s > limit_s:
-                    self._log_warning(
-                        f"worker {worker.number} has said nothing for {limit_s:g} s and is ended"
-                    )
-                    worker.silent_s, worker.was_silent = 0.0, True
-                    worker.kill()
+        for worker in self._workers.values():
+            worker.silent_s += LOOK_EVERY_S
+            limit_s = serving_s if worker.ready else START_SILENT_TIMES * serving_s
+            if worker.silent_s > limit_s:
+                worker.silent_s, worker.was_silent = 0.0, True
+                worker.kill()
+                self._log_warning(
+                    f"worker {worker.number} has said nothing for {limit_s:g} s and is ended"
+                )
 
     async def _run_slot(self, number: int) -> None:
         """Keeps one slot filled until the gateway stops.
@@ -182,7 +184,11 @@ class Supervisor:
         wait_s = FIRST_RESTART_WAIT_S / 2
         while not self._stopping.is_set():
             started_at = _now()
-            status, ready, was_silent = await self._run_worker(number)
+            try:
+                status, ready, was_silent = await self._run_worker(number)
+            except Exception as error:  # noqa: BLE001 - a slot that ended would stay empty for ever
+                self._log_warning(f"worker {number}: {type(error).__name__}: {error}")
+                status, ready, was_silent = 1, False, False
             if self._on_worker_exit(status, ready=ready, was_silent=was_silent):
                 return
 
@@ -314,8 +320,11 @@ class Supervisor:
         )
 
     def _log_warning(self, message: str) -> None:
+        self._emit(Warned(subject="workers", message=message))
+
+    def _emit(self, fact: Fact) -> None:
         if self._log is not None:
-            self._log.on_facts([Warned(subject="workers", message=message)])
+            self._log.on_facts([fact])
 
 
 def _now() -> float:

@@ -24,6 +24,7 @@ from gatewayz.cli.serve.worker_channel import (
     ToWorker,
     open_channel,
 )
+from gatewayz.core.facts import Warned
 from gatewayz.core.faults import Fault
 from gatewayz.observe.metrics_snapshot import MetricsSnapshot
 
@@ -42,6 +43,7 @@ class SupervisorLink:
         self.workers = start.workers
         self._channel = channel
         self._total: asyncio.Future[MetricsSnapshot] | None = None
+        self._last_counts = b""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def total_metrics(self, own: MetricsSnapshot) -> MetricsSnapshot:
@@ -91,7 +93,7 @@ class SupervisorLink:
             while (message := await self._channel.receive()) is not None:
                 match message:
                     case CountsRequest():
-                        self._channel.send(_counts_report(assembly))
+                        self._send_counts(assembly)
                     case CountsTotal(counts=counts):
                         self._resolve_total(counts)
                     case Drain(hurry=hurry):
@@ -108,16 +110,28 @@ class SupervisorLink:
             waiting.set_result(counts)
 
     async def _push_counts(self, assembly: Assembly) -> None:
-        last = b""
         while True:
             await asyncio.sleep(PUSH_S)
-            content = msgspec.msgpack.encode(_counts_report(assembly))
-            if content == last:
-                self._channel.send(Alive())
-            else:
-                self._channel.send_encoded(content)
-                last = content
+            self._send_counts(assembly)
             await self._channel.flush()
+
+    def _send_counts(self, assembly: Assembly) -> None:
+        """Sends the counts where they have changed, and else that the worker is alive.
+
+        So it does, too, when they cannot be had: a worker that serves is not ended for its counts.
+        """
+        try:
+            content = msgspec.msgpack.encode(_counts_report(assembly))
+        except Exception as error:  # noqa: BLE001 - nobody would say any more that it is alive
+            self._channel.send(Alive())
+            message = f"counts: {type(error).__name__}: {error}"
+            assembly.bus.emit(Warned(subject="background", message=message))
+            return
+        if content == self._last_counts:
+            self._channel.send(Alive())
+        else:
+            self._channel.send_encoded(content)
+            self._last_counts = content
 
 
 def _counts_report(assembly: Assembly) -> CountsReport:

@@ -78,13 +78,13 @@ class MessageChannel(Generic[T]):
         self._decoder = msgspec.msgpack.Decoder(kind)
 
     async def receive(self) -> T | None:
-        """The next message; nothing when the other end is gone."""
+        """The next message; nothing when the other end is gone, or says what nobody understands."""
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             if length > MAX_MESSAGE_BYTES:
                 return None
             message: T = self._decoder.decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, msgspec.DecodeError):
             return None
         return message
 

@@ -163,8 +163,7 @@ class KeyCache:
             except Fault as fault:
                 self._answer_without_store(texts, fault)
                 continue
-            except SQLAlchemyError as error:
-                # Whoever waits for a key hears of it, whatever the driver calls it.
+            except Exception as error:  # noqa: BLE001 - whoever waits for a key hears of it
                 why = Fault(
                     "unavailable",
                     "The keys cannot be read now.",
@@ -233,6 +232,7 @@ class KeyCache:
 
     async def poll(self) -> None:
         """Looks whether anything has changed: then all known keys are read anew, else those due."""
+        is_read = False
         try:
             async with (
                 asyncio.timeout(POLL_TIMEOUT_S),
@@ -252,12 +252,15 @@ class KeyCache:
             ]
             for start in range(0, len(due), MAX_BATCH):
                 await self._reload(due[start : start + MAX_BATCH])
+            is_read = True
         except (Fault, TimeoutError, SQLAlchemyError):
+            return
+        finally:
             # Not reached: what is known holds for a while. Without a revision, the next look that
             # reaches the store reads every key anew.
-            self._store_reachable, self._revision = False, -1
-            return
-        self._store_reachable = True
+            self._store_reachable = is_read
+            if not is_read:
+                self._revision = -1
         self._drop_stale(self._clock.now())
 
     async def _reload(self, due: Sequence[tuple[str, CachedKey]]) -> None:

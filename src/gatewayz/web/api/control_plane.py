@@ -79,13 +79,16 @@ class ControlPlane:
         return faults[0] if faults else None
 
     async def _get_application(self) -> Callable[[Any, Receive, Send], Any]:
-        """The application; requests that come while it is loaded wait for the same one."""
-        if self._application_task is None:
-            self._application_task = asyncio.create_task(asyncio.to_thread(_create_application))
+        """The application; requests that come while it is loaded wait for the same one.
+
+        A loading that failed is begun anew by the next request.
+        """
+        loading = self._application_task
+        if loading is None or (loading.done() and (loading.cancelled() or loading.exception())):
+            loading = asyncio.create_task(asyncio.to_thread(_create_application))
+            self._application_task = loading
         # Shielded: a client that leaves must not end the loading for the others.
-        application: Callable[[Any, Receive, Send], Any] = await asyncio.shield(
-            self._application_task
-        )
+        application: Callable[[Any, Receive, Send], Any] = await asyncio.shield(loading)
         return application
 
 

@@ -83,7 +83,8 @@ class StoreBooks:
         self._steady = SteadyClock(clock)
         self.owner = owner
         self.timeouts = BooksTimeouts()
-        self.unsaved = UnsavedSettlements(self.commits, warn or _tell_nobody)
+        self._warn = warn or _tell_nobody
+        self.unsaved = UnsavedSettlements(self.commits, self._warn)
         self.unconfirmed_holds: dict[str, str] = {}
         """Accounts by call: holds of which nobody knows whether they were made."""
         self.exhausted_budgets: set[str] = set()
@@ -223,15 +224,28 @@ class StoreBooks:
     async def _release_loop(self) -> None:
         while self.unconfirmed_holds:
             for call, account in list(self.unconfirmed_holds.items()):
-                release = self.commits.put(ReleaseOrder(call=call, account=account))
-                try:
-                    await asyncio.wait_for(release, self.timeouts.settle_s)
-                except (Fault, TimeoutError):
+                if not await self._try_release(call, account):
                     break
                 del self.unconfirmed_holds[call]
             else:
                 continue
             await asyncio.sleep(RELEASE_RETRY_S)
+
+    async def _try_release(self, call: str, account: str) -> bool:
+        """Whether this hold needs no further try: it is released, or never will be from here.
+
+        One that the store refuses keeps no other waiting: it is left to its expiry.
+        """
+        release = self.commits.put(ReleaseOrder(call=call, account=account))
+        try:
+            await asyncio.wait_for(release, self.timeouts.settle_s)
+        except TimeoutError:
+            return False
+        except Fault as fault:
+            if fault.kind == "unavailable":
+                return False
+            self._warn(f"the hold of {call} is left to its expiry: {fault.operator_message}")
+        return True
 
     async def finish(self) -> None:
         """Waits for what is under way; holds that are in doubt are left to their expiry."""

@@ -68,6 +68,7 @@ class GroupCommit:
             return
         try:
             results = await self._commit([order for order, _ in batch])
+            pairs = list(zip(batch, results, strict=True))
         except Fault as fault:
             await self._fail_batch(batch, fault)
             return
@@ -75,7 +76,7 @@ class GroupCommit:
             message = "The store refused what was booked."
             await self._fail_batch(batch, Fault("internal", message, detail=repr(error)))
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in pairs:
             if not future.done():
                 future.set_result(result)
 
