@@ -190,7 +190,7 @@ async def _open_base(
     log = _log_subscribers(settings.observe.log, group, stack, redactor)
     bus = FactBus([metrics.on_facts, *log])
     stack.callback(bus.flush)
-    transport = HttpTransport(settings.routing.deadlines)
+    transport = HttpTransport(settings.routing.deadlines, loaded.open_network())
     stack.push_async_callback(transport.close)
     store = await _open_store(loaded, clock, bus, stack)
     if store is None:
@@ -330,7 +330,7 @@ def _start_notifications(base: _Base, stack: AsyncExitStack) -> Notifications | 
     outbox = SqlOutbox(store.database, peppers, base.clock, books.owner, books.exhausted_budgets)
     private = base.loaded.settings.notifications.private_addresses
     # Connections and lookups of its own: what accounts name must hold up no call.
-    transport = HttpTransport(base.loaded.settings.routing.deadlines)
+    transport = HttpTransport(base.loaded.settings.routing.deadlines, base.transport.network)
     stack.push_async_callback(transport.close)
     notifications = Notifications(outbox, transport, transaction.clock, base.bus, private=private)
     notifications.start()

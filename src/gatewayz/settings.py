@@ -42,6 +42,8 @@ from gatewayz.settings_sources import (
     values_from_file,
 )
 from gatewayz.store.files.listings import FileSeedUpdate
+from gatewayz.upstream.network import Network, network_from
+from gatewayz.upstream.proxies import environment_proxy_secrets, proxy_secrets
 
 FLAT_VARIABLES = {
     "GATEWAYZ_CONFIG": "",
@@ -69,6 +71,12 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     body_values: int = MAX_VALUES
     workers: int = 1
     worker_silent_s: float = 20.0
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True):
+    """Whom TLS towards upstreams trusts."""
+
+    ca_file: str = ""
 
 
 class DatabaseSettings(Struct, frozen=True, kw_only=True):
@@ -99,6 +107,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     web: WebSettings = WebSettings()
+    tls: TlsSettings = TlsSettings()
     data_dir: str = "./data"
     database: DatabaseSettings = DatabaseSettings()
     providers: dict[str, ProviderSettings] = {}
@@ -136,13 +145,19 @@ class LoadedSettings(Struct, frozen=True, kw_only=True):
     def old_secret_keys(self) -> tuple[Secret, ...]:
         return tuple(Secret(key) for key in self.settings.old_secret_keys)
 
+    def open_network(self) -> Network:
+        """How upstreams are reached. Faults: `bad_request` for a file or a proxy that is none."""
+        return network_from(self.settings.tls.ca_file, self.environment)
+
     def every_secret(self, providers: Iterable[Provider]) -> list[str]:
         """Every secret that the settings hold, and those of these providers."""
         settings = self.settings
         secrets = [settings.bootstrap_key, settings.secret_key, *settings.old_secret_keys]
         secrets.append(password_from_url(settings.database.url))
         secrets.append(password_from_url(settings.catalog.index_url))
+        secrets += environment_proxy_secrets(self.environment)
         for provider in providers:
+            secrets += proxy_secrets(provider.proxy)
             secrets += [credential.key.reveal() for credential in provider.credentials]
             # Whichever header it is, its value may be the provider's key.
             secrets += [value for _, value in provider.headers]

@@ -8,17 +8,21 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import HOST, is_origin, mask_userinfo, parse_url
+from gatewayz.upstream.proxies import DIRECT, NO_PROXY_URL, proxy_from_url
+from gatewayz.upstream.resolver import is_address
 
 MAX_TOKENS = 100_000_000
 MAX_RATE = 1_000_000_000
 YEAR_S = 31_536_000.0
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
+MAX_SHOWN_CHARS = 200
+ORIGIN_FORM = "https://host, or https://host:port where the port is not the usual one"
 MAX_MARKUP_BP = 1_000_000
 
 
@@ -95,39 +99,25 @@ def _network_problem(text: str) -> str:
 
 
 def _origin_problem(text: str) -> str:
-    if text == "*":
-        return ""
-    parts = _split_url(text)
-    if parts is None or parts[1] or text.endswith("/"):
-        return "is no origin; write https://host, https://host:port, or *"
-    return ""
+    return "" if text == "*" or is_origin(text) else f"is no origin; write {ORIGIN_FORM}, or *"
 
 
 def _base_url_problem(text: str) -> str:
     # Placeholders of a row ({host}, {location}) stand for names that are filled in later.
-    if _split_url(re.sub(r"\{[a-z_]+\}", "x", text)) is None:
+    if parse_url(re.sub(r"\{[a-z_]+\}", "x", text)) is None:
         return "is no base URL; write http://host:port/v1 or https://host/v1"
     return ""
 
 
-def _split_url(text: str) -> tuple[str, str] | None:
-    """Host, and whatever follows host and port; nothing for what is no address of a server."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return None
-    plain = text.isascii() and text.isprintable() and " " not in text
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    rest = parts.path + parts.query + parts.fragment + (parts.username or "")
-    return parts.hostname, rest
-
-
 def _index_problem(text: str) -> str:
-    if _split_url(text) is None:
+    if parse_url(text) is None:
         return "is no package index; write https://host/simple"
     return ""
+
+
+def _proxy_problem(text: str) -> str:
+    is_usable = text == DIRECT or proxy_from_url(text) is not None
+    return "" if is_usable else f"{NO_PROXY_URL}, or {DIRECT}"
 
 
 def _pattern_problem(text: str) -> str:
@@ -139,7 +129,8 @@ def _pattern_problem(text: str) -> str:
 
 
 def _host_problem(text: str) -> str:
-    if text and text.isascii() and text.isprintable() and not set(text) & set(" /@?#"):
+    host = text.strip("[]")
+    if HOST.fullmatch(host.lower()) is not None and (":" not in host or is_address(host)):
         return ""
     return "is no host name; write it without scheme, port and path"
 
@@ -149,11 +140,15 @@ TEXTS: dict[str, Check] = {
     "web.trusted_proxies": _network_problem,
     "web.cors_origins": _origin_problem,
     "providers.NAME.base_url": _base_url_problem,
+    "providers.NAME.proxy": _proxy_problem,
     "providers.NAME.dialect_by_model": _pattern_problem,
     "routing.locks.pattern": _pattern_problem,
     "catalog.index_url": _index_problem,
 }
 """Setting → what is wrong with its text, with each of its texts, or with each of its keys."""
+
+URLS = frozenset({"providers.NAME.base_url", "providers.NAME.proxy", "catalog.index_url"})
+"""Those whose texts may hold a name and a password, which are not shown."""
 
 PROVIDER_NAMES = (
     "routing.chain",
@@ -177,7 +172,8 @@ def check_settings(settings: Struct, providers: Collection[str]) -> None:
             for text in _texts(value, keys=True):
                 problem = TEXTS[name](text)
                 if problem:
-                    raise Fault("bad_request", f"{path}: {text[:200]!r} {problem}.")
+                    shown = mask_userinfo(text)[:MAX_SHOWN_CHARS] if name in URLS else text[:200]
+                    raise Fault("bad_request", f"{path}: {shown!r} {problem}.")
         if name in PROVIDER_NAMES:
             for text in _texts(value, keys=False):
                 _check_provider(path, text, providers)

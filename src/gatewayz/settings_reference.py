@@ -10,7 +10,15 @@ from msgspec import Struct
 
 from gatewayz.settings import Settings
 
-SECRET_FIELDS = ("key", "secret_key", "old_secret_keys", "bootstrap_key", "url", "index_url")
+SECRET_FIELDS = (
+    "proxy",
+    "key",
+    "secret_key",
+    "old_secret_keys",
+    "bootstrap_key",
+    "url",
+    "index_url",
+)
 MASK = "***"
 
 DESCRIPTIONS = {
@@ -35,6 +43,10 @@ DESCRIPTIONS = {
     ),
     "web.worker_silent_s": (
         "Seconds after which a worker that no longer answers its supervisor is replaced."
+    ),
+    "tls.ca_file": (
+        "A file of certificates in PEM that upstreams may be signed by, besides the system's; "
+        "SSL_CERT_FILE takes the system's place."
     ),
     "data_dir": "Where the database, the journal and the installation's secret are kept.",
     "database.url": (
@@ -68,6 +80,10 @@ DESCRIPTIONS = {
     "providers.NAME.credentials.weight": "How often it is drawn, relative to the others.",
     "providers.NAME.auth": "bearer, optional_bearer, api_key, x_api_key, key or none.",
     "providers.NAME.headers": "Headers sent with every request to it.",
+    "providers.NAME.proxy": (
+        "The HTTP proxy that it is asked through, http://host:port, or `direct` for none; empty: "
+        "what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."
+    ),
     "providers.NAME.priority": "Lower comes first; equal ones follow the chain.",
     "providers.NAME.markup_bp": (
         "Basis points on top of this provider's prices; a model's own goes before it."

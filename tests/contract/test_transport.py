@@ -14,7 +14,9 @@ from cryptography.x509.oid import NameOID
 from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
 from gatewayz.routing.rules import Deadlines
-from gatewayz.upstream.http1 import HttpTransport, tls_context
+from gatewayz.upstream.http1 import HttpTransport
+from gatewayz.upstream.network import Network
+from gatewayz.upstream.tls import tls_context
 from tests.support.examples import PROFILE
 
 CANCELLATIONS = 10_000 if PROFILE == "new" else 1_000
@@ -290,7 +292,7 @@ async def test_certificates_are_verified(tmp_path, kind, works):
         "expired": lambda: certificate(tmp_path, days=-1, issuer=authority),
         "wrong host": lambda: certificate(tmp_path, host="other.example", issuer=authority),
     }[kind]()
-    transport = HttpTransport(QUICK, tls_context(str(authority[2])))
+    transport = HttpTransport(QUICK, Network(tls_context(str(authority[2]))))
     async with Scripted(OK, tls=serving(signed[2])) as server:
         if works:
             for _ in range(3):

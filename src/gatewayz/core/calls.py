@@ -50,7 +50,8 @@ class HttpRequest(Struct, frozen=True):
     `url` is a path on the way in and absolute on the way out.
 
     `public`: it may only go to addresses of the public internet, because others than the operator
-    named its host.
+    named its host. `proxy` is the URL of the proxy that its provider has, or `direct`; empty: what
+    the environment says.
 
     Example: `HttpRequest("POST", "https://api.openai.com/v1/chat/completions", (("Accept",
     "*/*"),), b"{…}")`
@@ -61,6 +62,7 @@ class HttpRequest(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     public: bool = False
+    proxy: str = ""
 
 
 class Principal(Struct, frozen=True):

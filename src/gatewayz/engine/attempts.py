@@ -358,8 +358,8 @@ class UpstreamClient:
         if candidate.provider.auth not in TOKEN_AUTH_FORMS:
             return await self._begin_with(credential, call, candidate, info, dropped)
 
-        credential = credential or NO_CREDENTIAL
-        token = await self._tokens.get_token(credential)
+        credential, proxy = credential or NO_CREDENTIAL, candidate.provider.proxy
+        token = await self._tokens.get_token(credential, proxy)
         ready = replace(credential, key=token)
         try:
             return await self._begin_with(ready, call, candidate, info, dropped)
@@ -367,7 +367,7 @@ class UpstreamClient:
             if fault.kind != "upstream_auth" or not self._tokens.invalidate(credential, token):
                 raise
         # The token may have been revoked before its time: a fresh one is tried, once.
-        ready = replace(credential, key=await self._tokens.get_token(credential))
+        ready = replace(credential, key=await self._tokens.get_token(credential, proxy))
         return await self._begin_with(ready, call, candidate, info, dropped)
 
     async def _begin_with(

@@ -16,8 +16,8 @@ class AccessTokens(Protocol):
     not of the model).
     """
 
-    async def get_token(self, credential: Credential) -> Secret:
-        """The access token of a credential."""
+    async def get_token(self, credential: Credential, proxy: str = "") -> Secret:
+        """The access token of a credential, fetched through the proxy that its provider has."""
         ...
 
     def invalidate(self, credential: Credential, token: Secret) -> bool:

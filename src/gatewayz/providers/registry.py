@@ -142,6 +142,7 @@ def _provider(
         auth=settings.auth or row.auth,
         credentials=credentials,
         headers=(*_headers(row, environment), *settings.headers.items()),
+        proxy=settings.proxy,
         priority=settings.priority,
         markup_bp=settings.markup_bp,
         free=row.free if settings.free is None else settings.free,

@@ -179,7 +179,8 @@ def wire_from_draft(target: RequestTarget, draft: Draft) -> tuple[HttpRequest, t
     if not url.startswith(
         own_hosts(provider.base_url, *provider.fallback_base_urls, provider.quirks.queue_url)
     ):
-        return HttpRequest(draft.method, url, (*PUBLIC_HEADERS, *draft.headers), public=True), ()
+        headers = (*PUBLIC_HEADERS, *draft.headers)
+        return HttpRequest(draft.method, url, headers, public=True, proxy=provider.proxy), ()
 
     body, dropped = b"", draft.dropped
     if draft.body is not None:
@@ -190,7 +191,7 @@ def wire_from_draft(target: RequestTarget, draft: Draft) -> tuple[HttpRequest, t
             draft.body.pop("model", None)
         body = encode_json(draft.body)
 
-    headers = [
+    lines = [
         ("Content-Type", "application/json"),
         ("Accept", _accept_header(target, draft)),
         ("Accept-Encoding", "identity"),
@@ -200,8 +201,8 @@ def wire_from_draft(target: RequestTarget, draft: Draft) -> tuple[HttpRequest, t
         *draft.headers,
     ]
     if options.trace:
-        headers.append(("traceparent", options.trace))
-    return HttpRequest(draft.method, url, tuple(headers), body), dropped
+        lines.append(("traceparent", options.trace))
+    return HttpRequest(draft.method, url, tuple(lines), body, proxy=provider.proxy), dropped
 
 
 def request_path(target: RequestTarget, path: str) -> str:

@@ -256,6 +256,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Auth | None = None
     locations: tuple[str, ...] = ()
     headers: dict[str, str] = {}
+    proxy: str = ""
     priority: int = 100
     markup_bp: int | None = None
     free: bool | None = None
@@ -300,6 +301,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     auth: Auth = "bearer"
     credentials: tuple[Credential, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    proxy: str = ""
+    """The URL of the proxy that it is asked through, or `direct`; empty: what the environment says."""
     priority: int = 100
     markup_bp: int | None = None
     free: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
@@ -59,13 +60,13 @@ class GoogleTokens:
         self._clock = clock
         self._states: dict[Secret, _CredentialState] = {}
 
-    async def get_token(self, credential: Credential) -> Secret:
+    async def get_token(self, credential: Credential, proxy: str = "") -> Secret:
         state = self._state_for(credential)
         token = self._valid_token(state, REFRESH_EARLY_S)
         if token is None and state.lock.locked():
             # Somebody is fetching a new one: the old one serves while it lives.
             token = self._valid_token(state, 0.0)
-        return token.secret if token is not None else await self._refresh(state, credential)
+        return token.secret if token is not None else await self._refresh(state, credential, proxy)
 
     def invalidate(self, credential: Credential, token: Secret) -> bool:
         state = self._state_for(credential)
@@ -92,7 +93,7 @@ class GoogleTokens:
             return None
         return token
 
-    async def _refresh(self, state: _CredentialState, credential: Credential) -> Secret:
+    async def _refresh(self, state: _CredentialState, credential: Credential, proxy: str) -> Secret:
         """A new token, for everybody who waits for the lock."""
         async with state.lock:
             token = self._valid_token(state, REFRESH_EARLY_S)
@@ -100,7 +101,7 @@ class GoogleTokens:
                 return token.secret
             try:
                 async with asyncio.timeout(FETCH_TIMEOUT_S):
-                    state.token = token = await self._fetch(state, credential)
+                    state.token = token = await self._fetch(state, credential, proxy)
             except (Fault, TimeoutError) as error:
                 token = self._valid_token(state, 0.0)
                 if token is not None:
@@ -113,12 +114,14 @@ class GoogleTokens:
                 ) from None
         return token.secret
 
-    async def _fetch(self, state: _CredentialState, credential: Credential) -> AccessToken:
+    async def _fetch(
+        self, state: _CredentialState, credential: Credential, proxy: str
+    ) -> AccessToken:
         if state.account is None:
             state.account = await asyncio.to_thread(load_account, credential)
         request = state.account.token_request(self._clock.wall_ms() // 1000)
         sent_at = self._clock.now()
-        async with self._transport.send(request) as exchange:
+        async with self._transport.send(replace(request, proxy=proxy)) as exchange:
             body = await exchange.read(MAX_ANSWER_BYTES)
 
         answer = _parse_object(body)

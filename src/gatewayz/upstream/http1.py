@@ -1,26 +1,28 @@
 """The port `Transport`, our own: HTTP/1.1 over pooled connections, parsed by httptools.
 
-It does what a gateway needs and nothing else: no redirects, no cookies, no proxies, no environment.
-A body that nobody reads to its end breaks its connection, so the provider stops at once. It costs a
-third of what aiohttp costs per call (ADR 0003).
+It does what a gateway needs and nothing else: no redirects, no cookies. A body that nobody reads to
+its end breaks its connection, so the provider stops at once. It costs a third of what aiohttp costs
+per call (ADR 0003). How connections are made is in `dialer`.
 """
 
 import asyncio
-import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import parse_url
 from gatewayz.ports.transport import Exchange
 from gatewayz.routing.rules import Deadlines
 from gatewayz.upstream.bodies import MAX_BODY_BYTES, body_too_large, inflater_for_encoding
 from gatewayz.upstream.connection import Connection
+from gatewayz.upstream.dialer import Dialer, Origin
+from gatewayz.upstream.network import Network
+from gatewayz.upstream.proxies import ProxyRules
 from gatewayz.upstream.resolver import PublicResolver
 
 MAX_CONNECTIONS = 8_192
@@ -28,27 +30,6 @@ MAX_IDLE_PER_ORIGIN = 512
 KEEP_ALIVE_S = 45.0
 """Most servers close idle connections after 60 s or more; a request must not meet that moment."""
 MAX_PARSED_URLS = 4_096
-MAX_URL_CHARS = 8_192
-
-CONNECT_FAULTS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (TimeoutError, "upstream_timeout", "could not be connected to in time"),
-    (ssl.SSLError, "upstream_unreachable", "cannot be trusted: TLS failed"),
-    (OSError, "upstream_unreachable", "cannot be reached"),
-    (ValueError, "upstream_unreachable", "has no usable address"),
-)
-CONNECT_ERRORS = tuple(row[0] for row in CONNECT_FAULTS)
-
-
-class Origin(Struct, frozen=True):
-    """Where connections go. `public` ones are pooled apart from those that the operator configured.
-
-    Example: `Origin("api.openai.com", 443, tls=True)`
-    """
-
-    host: str
-    port: int
-    tls: bool
-    public: bool = False
 
 
 class Address(Struct, frozen=True):
@@ -96,16 +77,18 @@ class HttpTransport:
     def __init__(
         self,
         deadlines: Deadlines,
-        tls: ssl.SSLContext | None = None,
+        network: Network | None = None,
         resolver: PublicResolver | None = None,
     ) -> None:
-        self._deadlines = deadlines
-        self._resolver = resolver if resolver is not None else PublicResolver()
-        self._tls = tls if tls is not None else tls_context()
+        self.network = network = network if network is not None else Network()
+        resolver = resolver if resolver is not None else PublicResolver()
+        self._pool_s = deadlines.pool_s
+        self._proxies = network.proxies
+        self._dialer = Dialer(deadlines, network.tls, resolver)
         self._loop = asyncio.get_running_loop()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._parsed_urls: dict[tuple[str, str], Address] = {}
+        self._parsed_urls: dict[tuple[str, str, str], Address] = {}
         self._open: set[Connection] = set()
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[Exchange]:
@@ -126,9 +109,8 @@ class HttpTransport:
         return await self._connect(origin)
 
     async def _connect(self, origin: Origin) -> Connection:
-        rules = self._deadlines
         try:
-            async with asyncio.timeout(rules.pool_s):
+            async with asyncio.timeout(self._pool_s):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise Fault(
@@ -136,47 +118,14 @@ class HttpTransport:
                 f"All {MAX_CONNECTIONS} upstream connections are in use.",
                 blame="gateway",
             ) from error
-        is_resolved = False
         try:
-            async with asyncio.timeout(rules.connect_s + (rules.tls_s if origin.tls else 0)):
-                addresses = await self._resolve(origin)
-                is_resolved = True
-                connection = await self._connect_to(origin, addresses)
-        except BaseException as error:
+            connection = await self._dialer.connect(origin)
+        except BaseException:
             # Cancelled or failed: the slot goes back either way.
             self._slots.release()
-            if isinstance(error, CONNECT_ERRORS):
-                kind, why = next(
-                    (kind, why) for cause, kind, why in CONNECT_FAULTS if isinstance(error, cause)
-                )
-                blame = "provider" if is_resolved else self._resolver.blame(origin.host, error)
-                raise Fault(kind, f"The provider at {origin.host} {why}.", blame=blame) from error
             raise
         self._open.add(connection)
         return connection
-
-    async def _resolve(self, origin: Origin) -> list[str]:
-        if origin.public:
-            return [await self._resolver.resolve_public(origin.host, origin.port)]
-        return await self._resolver.resolve(origin.host, origin.port)
-
-    async def _connect_to(self, origin: Origin, addresses: list[str]) -> Connection:
-        """A connection to the first of the addresses that takes one. Raises `OSError`."""
-        refusal: OSError = OSError("no address")
-        for address in addresses:
-            try:
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(origin.host),
-                    address,
-                    origin.port,
-                    ssl=self._tls if origin.tls else None,
-                    server_hostname=origin.host if origin.tls else None,
-                )
-            except OSError as error:
-                refusal = error
-            else:
-                return connection
-        raise refusal
 
     def release(self, origin: Origin, connection: Connection) -> None:
         """Keeps a connection whose answer was read to its end; breaks any other."""
@@ -193,24 +142,24 @@ class HttpTransport:
             self._open.remove(connection)
             self._slots.release()
 
-    def parse_url(self, request: HttpRequest) -> Address:
+    def parse_address(self, request: HttpRequest) -> Address:
         """The address of a request, parsed once for each URL.
 
         Faults: `upstream_unreachable` for a URL that is none, `upstream_broken` for a public one
         that carries a name or a password.
         """
-        method, url = request.method, request.url
-        known = self._parsed_urls.get((method, url))
+        method, url, proxy = request.method, request.url, request.proxy
+        known = self._parsed_urls.get((method, url, proxy))
         if known is not None and not request.public:
             return known
 
-        address = _address_from_url(method, url, public=request.public)
+        address = _address_of_request(request, self._proxies)
         if request.public:
             # Every file has a URL of its own, which nobody asks for twice.
             return address
         if len(self._parsed_urls) >= MAX_PARSED_URLS:
             self._parsed_urls.clear()
-        self._parsed_urls[(method, url)] = address
+        self._parsed_urls[(method, url, proxy)] = address
         return address
 
     async def close(self) -> None:
@@ -221,29 +170,44 @@ class HttpTransport:
         await asyncio.sleep(0)
 
 
-def _address_from_url(method: str, url: str, *, public: bool) -> Address:
-    """Faults: `upstream_unreachable`, `upstream_broken` as for `HttpTransport.parse_url`."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_URL_CHARS
-    except ValueError:
-        host, port, plain = None, None, False
-    if not plain or not host or parts.scheme not in {"http", "https"}:
-        # The URL itself is not shown: it may carry a token.
-        if public:
+def _address_of_request(request: HttpRequest, proxies: ProxyRules) -> Address:
+    """Faults: `upstream_unreachable`, `upstream_broken` as for `HttpTransport.parse_address`."""
+    url = parse_url(request.url)
+    # The URL itself is not shown: it may carry a token.
+    if url is None:
+        if request.public:
             raise Fault(
                 "upstream_broken", "The provider named a file whose URL is no http or https URL."
             )
         raise Fault("upstream_unreachable", "The provider's base_url is not an http or https URL.")
-    if public and "@" in parts.netloc:
+    if request.public and url.has_userinfo:
         raise Fault("upstream_broken", "The provider named a file whose URL carries a password.")
 
-    tls = parts.scheme == "https"
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
-    origin = Origin(host, port or (443 if tls else 80), tls, public)
+    head = f"{request.method} {url.target} HTTP/1.1\r\nHost: {url.authority}\r\n"
+    proxy = proxies.choose(request.proxy, url.host, url.port, tls=url.tls)
+    origin = Origin(url.host, url.port, url.tls, request.public, proxy)
     return Address(origin, head.encode())
+
+
+def _head_of_request(request: HttpRequest, address: Address) -> bytes:
+    """The whole head. Faults: `upstream_unreachable` where a header would not stay in its line.
+
+    What is configured was checked when it was read; this holds for whatever else comes here.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
+    count = len(request.headers)
+    try:
+        encoded = lines.encode("latin-1")
+    except UnicodeEncodeError:
+        count = -1
+    if lines.count("\n") != count or lines.count("\r") != count:
+        raise Fault(
+            "upstream_unreachable",
+            f"The provider at {address.origin.host} cannot be asked: one of the headers for it "
+            "holds what no header carries.",
+            blame="gateway",
+        )
+    return b"%b%bContent-Length: %d\r\n\r\n" % (address.head, encoded, len(request.body))
 
 
 class _PendingRequest(AbstractAsyncContextManager[Exchange]):
@@ -252,18 +216,13 @@ class _PendingRequest(AbstractAsyncContextManager[Exchange]):
     def __init__(self, transport: HttpTransport, request: HttpRequest) -> None:
         self._transport = transport
         self._request = request
-        self._address = transport.parse_url(request)
+        self._address = transport.parse_address(request)
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> HttpExchange:
         request, origin = self._request, self._address.origin
+        head = _head_of_request(request, self._address)
         connection = self._connection = await self._transport.acquire(origin)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
-        head = b"%b%bContent-Length: %d\r\n\r\n" % (
-            self._address.head,
-            lines.encode("latin-1"),
-            len(request.body),
-        )
         try:
             connection.send_request(head, request.body)
             await connection.wait_for_head()
@@ -280,12 +239,3 @@ class _PendingRequest(AbstractAsyncContextManager[Exchange]):
     ) -> None:
         if self._connection is not None:
             self._transport.release(self._address.origin, self._connection)
-
-
-def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Verification against the system's authorities, and those in `ca_file`."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context

@@ -227,12 +227,12 @@ class CatalogSync:
 
     async def _fetch(self, provider: Provider, form: ListingFormat) -> bytes:
         headers = listing_headers(provider, form)
+        url = listing_url(provider, form)
+        request = HttpRequest("GET", url, headers, proxy=provider.proxy)
         try:
             async with (
                 asyncio.timeout(self.read_s),
-                self._transport.send(
-                    HttpRequest("GET", listing_url(provider, form), headers)
-                ) as exchange,
+                self._transport.send(request) as exchange,
             ):
                 return await _read_body(exchange, provider)
         except TimeoutError:

@@ -29,7 +29,7 @@ async def sync_listings(
     saved = FileListings(Path(settings.data_dir)).load()
     sources = catalog_sources_from_settings(settings, saved)._replace(overrides=overrides)
     catalog = Catalog(merge_catalog(sources, providers), providers)
-    transport = HttpTransport(settings.routing.deadlines)
+    transport = HttpTransport(settings.routing.deadlines, loaded.open_network())
     try:
         sync = create_catalog_sync(settings.data_dir, transport, sources, catalog, FactBus([]))
         return await sync.read_listings(_names_to_sync(sync, names))

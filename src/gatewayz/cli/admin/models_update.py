@@ -120,7 +120,7 @@ def _list_from_file(path: Path, today: date) -> ReadList:
 async def _lists_from_index(
     loaded: LoadedSettings, index: str, today: date
 ) -> tuple[list[ReadList], list[str]]:
-    transport = HttpTransport(loaded.settings.routing.deadlines)
+    transport = HttpTransport(loaded.settings.routing.deadlines, loaded.open_network())
     lists: list[ReadList] = []
     failures: list[str] = []
     try:

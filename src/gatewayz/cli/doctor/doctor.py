@@ -4,13 +4,11 @@ import os
 import resource
 import shutil
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import structs
 from rich.console import Console
@@ -22,6 +20,7 @@ from gatewayz.cli.catalog import load_overrides, load_providers
 from gatewayz.cli.doctor.account_checks import account_findings
 from gatewayz.cli.doctor.catalog_checks import catalog_findings
 from gatewayz.cli.doctor.findings import Finding
+from gatewayz.cli.doctor.network_checks import connection_finding, network_findings
 from gatewayz.cli.doctor.provider_facts import fact_findings
 from gatewayz.cli.doctor.provider_overrides import provider_override_findings
 from gatewayz.cli.doctor.store_checks import store_findings
@@ -33,7 +32,6 @@ from gatewayz.store.secret import FILE as SECRET_FILE
 
 MIN_DESCRIPTORS = 4_096
 YEAR_2026_S = 1_767_225_600
-CONNECT_TIMEOUT_S = 2.0
 MIN_FREE_BYTES = 256 * 2**20
 """Free on the disk of the data directory: room for the log of writes and the journal."""
 MARKS = {
@@ -134,11 +132,6 @@ def _machine_findings(loaded: LoadedSettings, providers: dict[str, Provider]) ->
         yield Finding(
             "bad", "clock", "this machine's date is in the past; TLS to providers will fail"
         )
-    authorities = ssl.create_default_context().cert_store_stats()["x509_ca"]
-    if not authorities and not os.environ.get("SSL_CERT_DIR"):
-        yield Finding(
-            "note", "TLS", "no certificate authorities were found; install ca-certificates"
-        )
 
 
 def _provider_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
@@ -157,25 +150,13 @@ def _provider_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -
             )
         yield from fact_findings(provider, datetime.now(UTC).date())
         if provider.local or provider.own:
-            yield _connection_finding(provider)
+            yield connection_finding(loaded, provider)
     for provider in providers.values():
         if provider.unsendable:
             yield Finding("bad", provider.id, provider.unsendable)
     for name, settings in loaded.settings.providers.items():
         if providers[name].off and settings.enabled and not providers[name].unsendable:
             yield Finding("note", name, f"configured, but off: {providers[name].off}")
-
-
-def _connection_finding(provider: Provider) -> Finding:
-    parts = urlsplit(provider.base_url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        why = f"nothing answers at {host}:{port} ({error.strerror or error}); start it, or fix base_url"
-        return Finding("bad", provider.id, why)
-    return Finding("ok", provider.id, f"something listens at {host}:{port}")
 
 
 Check = Callable[[LoadedSettings, dict[str, Provider]], Iterator[Finding]]
@@ -185,6 +166,7 @@ CHECKS: tuple[Check, ...] = (
     _port_findings,
     _worker_findings,
     _machine_findings,
+    network_findings,
     _provider_findings,
     provider_override_findings,
     account_findings,

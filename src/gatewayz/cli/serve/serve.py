@@ -28,6 +28,8 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
         lock = ServingLock(database_location(loaded))
         lock.acquire()
         if web.workers > 1:
+            # Said once and here, and not by each worker at each of its starts.
+            loaded.open_network()
             from gatewayz.cli.serve.supervisor import supervise
 
             # The port was free; the workers take it, each with a socket of its own.
