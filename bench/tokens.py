@@ -69,7 +69,8 @@ def page(counts: dict[str, int]) -> str:
         "(`core/token_rates.py`). Beside it stands what o200k_base counts for the texts of "
         "`bench/corpus`, none of which the rates were fitted to; `python -m bench.tokens count` "
         "writes this page, and a test holds every kind within 10 %. Other tokenizers differ from "
-        "o200k_base by more than the estimate does: an estimate is marked as one wherever it is charged.",
+        "o200k_base by more than the estimate does: an estimate is marked as one wherever it is charged. "
+        "A word is a token at the least, however short it is.",
         "",
         "| kind | counted | estimated | error |",
         "|---|---|---|---|",

@@ -461,6 +461,14 @@ LATER_ZEROS = [
 ]
 
 
+@pytest.mark.parametrize(("placeholder", "counted"), [(40, 7), (8, 1), (7, 7)])
+def test_what_a_message_says_of_its_output_at_the_start_is_a_placeholder(placeholder, counted):
+    start = {"usage": {"input_tokens": 11, "output_tokens": placeholder}}
+    documents = messages_stream(start, {"usage": {"output_tokens": counted}})
+    usage = last_usage(decode("anthropic_messages", STREAM, sse(documents)))
+    assert usage == Usage(input=11, output=counted)
+
+
 @pytest.mark.parametrize(("dialect", "documents"), LATER_ZEROS)
 def test_a_later_report_that_says_less_says_nothing(dialect, documents):
     assert last_usage(decode(dialect, STREAM, sse(documents))) == HEARD

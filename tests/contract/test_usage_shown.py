@@ -109,3 +109,28 @@ def test_a_message_without_usage_has_one_in_every_event_that_the_sdk_reads(docum
     assert (
         next(one for one in events if one["type"] == "message_delta")["usage"]["output_tokens"] == 0
     )
+
+
+LESS_LATER = {
+    "less of the prompt": ({"input_tokens": 90}, {"input_tokens": 9, "output_tokens": 4}),
+    "none of it": ({"input_tokens": 90}, {"input_tokens": 0, "output_tokens": 4}),
+    "less from the cache": (
+        {"input_tokens": 9, "cache_read_input_tokens": 80},
+        {"input_tokens": 9, "cache_read_input_tokens": 7, "output_tokens": 4},
+    ),
+    "less written to it": (
+        {"input_tokens": 9, "cache_creation_input_tokens": 80},
+        {"input_tokens": 9, "cache_creation_input_tokens": 0, "output_tokens": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LESS_LATER)
+def test_a_message_that_says_less_at_its_end_is_shown_as_it_is_charged(case):
+    start, end = LESS_LATER[case]
+    documents = messages_stream({"usage": {**start, "output_tokens": 1}}, {"usage": end})
+    shown = echo("/v1/messages", "anthropic_messages", STREAM, sse(documents), streamed=True)
+    usages = re.findall(rb'"usage":(\{[^{}]*\})', shown)
+    usage = json.loads(usages[-1])
+    assert {name: usage.get(name, 0) for name in start} == start
+    assert usage["output_tokens"] == 4

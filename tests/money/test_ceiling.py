@@ -143,6 +143,29 @@ async def test_ten_parallel_answers_on_a_wallet_of_ten_holds_write_off_nothing(
         await here.assert_balanced()
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_no_more_is_asked_of_a_provider_than_is_held_of_the_clients_own_limit(
+    tmp_path, location, dialect
+):
+    async with run_billing_gateway(
+        tmp_path, location, dialect=dialect, models=model("story", max_output=2_000)
+    ) as here:
+        for path, body in (CHAT, COMPLETIONS, ("/v1/messages", CHAT[1])):
+            for streamed in (False, True):
+                asked = {**body, "max_tokens": 9_000, "stream": streamed}
+                status, headers, text = await ask(here, path, asked)
+                assert status == 200, text
+                assert (LIMITS[dialect](here.sent), headers[HEADER]) == (2_000, "2000")
+                record = await here.call()
+                assert record["cost"] <= record["held"]
+                assert "repaired" not in record["usage"]
+                assert record["usage"]["output"] == here.upstream.invoices[-1].completion_tokens
+                await ask(here, path, asked, here.house_key)
+                assert LIMITS[dialect](here.sent) >= 2_000
+        assert await written_off(here) == 0
+        await here.assert_balanced()
+
+
 async def test_a_refusal_names_a_limit_with_which_the_call_goes_through(tmp_path, location):
     async with run_billing_gateway(
         tmp_path, location, dollars=0.0004, models=model("story")

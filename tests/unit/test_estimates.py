@@ -53,6 +53,29 @@ def test_so_is_what_the_corpus_has_not(kind):
     assert abs(text_tokens(text) / counted - 1) <= 0.15, (counted, text_tokens(text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b c d e f g h",
+        "fox fox fox",
+        "no\nyes\nno",
+        "да но да",
+        "x\ty\tz",
+        "der Hut ist an",
+        "1 2 3",
+    ],
+)
+def test_a_word_is_a_token_at_the_least_however_short_it_is(text):
+    words = len(text.split())
+    assert text_tokens(text) >= words
+    long = f"{text} " * 2_000
+    assert text_tokens(long) >= 0.98 * 2_000 * words
+    counter = TokenCounter()
+    for piece in (long[start : start + 7] for start in range(0, len(long), 7)):
+        counter.add(piece)
+    assert counter.tokens >= 0.98 * 2_000 * words
+
+
 @pytest.mark.parametrize("kind", ["english/prose", "chinese/story", "json/compact", "base64/line"])
 def test_a_long_text_is_estimated_by_slices_of_it(kind):
     text = (CORPUS / f"{kind}.txt").read_text()

@@ -15,7 +15,7 @@ from gatewayz.core.conversation import Audio, Message, OpaqueTool, Text
 from gatewayz.core.estimates import text_tokens
 from gatewayz.core.events import BlockDelta, BlockStarted, Frame, Kind, UsageReported
 from gatewayz.core.money import Nanos, Price
-from gatewayz.core.requests import ChatRequest, Effort, ImageRequest
+from gatewayz.core.requests import ChatRequest, Effort, ImageRequest, Sampling
 from gatewayz.core.usage import Usage
 from gatewayz.engine.call_state import CallState
 from gatewayz.engine.charge import EXTEND_AT, Allowance
@@ -231,8 +231,6 @@ def test_a_stream_whose_provider_bills_on_is_told_what_everything_free_could_pay
         (chat(max_output=400), {"limit_by_model": {"": "without_thinking"}}, PLAIN, 400),
         (chat(max_output=400, reasoning=Effort(effort="none")), {"limit_by_model": {"": "without_thinking"}}, {}, 400),
         (chat(max_output=400), {"limit_by_model": {"^other": "without_thinking"}}, {}, 400),
-        # More than the model can say is not held.
-        (chat(max_output=90_000), {}, {}, 16_384),
         # A provider that is always told a limit cannot say more than that.
         (chat(), {"always_send_limit": True}, {}, STEP),
     ],
@@ -241,6 +239,26 @@ def test_what_a_limit_does_not_bound_is_held(request_, quirks, offer, held):
     offered = candidate(quirks=quirks, **offer)
     result, limited, _, terms = admit(request_, offered, Wallet(account="payer", paid=DOLLAR))
     assert result.moved == terms.amount(held)
+    assert limited.output_limit is None
+
+
+@pytest.mark.parametrize("offer", [{}, {"max_output": None, "context": 20_000}, {"max_output": 5}])
+@pytest.mark.parametrize(
+    ("more", "quirks"),
+    [
+        ({}, {}),
+        ({"streamed": True}, SHOWN),
+        ({"sampling": Sampling(n=3)}, {}),
+        ({"reasoning": Effort(budget=2_000)}, {"limit_by_model": {"": "without_thinking"}}),
+    ],
+)
+def test_a_client_that_asks_for_more_than_the_model_can_say_gets_what_is_held(offer, more, quirks):
+    offered = candidate(quirks=quirks, **offer)
+    wallet = Wallet(account="payer", paid=DOLLAR)
+    result, limited, _, terms = admit(chat(max_output=90_000, **more), offered, wallet)
+    assert result.moved == terms.amount(terms.cap)
+    assert limited.output_limit == limited.offer.max_output == terms.cap
+    _, limited, *_ = admit(chat(max_output=terms.cap, **more), offered, wallet)
     assert limited.output_limit is None
 
 

@@ -118,12 +118,16 @@ def class_pairs(encoded: bytes) -> bytes:
 
 
 def _units(text: str) -> int:
-    """What the characters cost, each by its class and that of the one before it."""
+    """What the characters cost, each by its class and that of the one before it; a word is a token
+    at the least, however short it is.
+    """
     encoded = text.encode()
-    units = sum(class_pairs(encoded).translate(_RATE_OF_PAIR))
+    pairs = class_pairs(encoded)
+    units = sum(pairs.translate(_RATE_OF_PAIR))
     if not encoded.isascii():
         units += sum(rate * encoded.count(start) for start, rate in EXTRA_RATES.items())
-    return units
+    words = pairs.translate(_WORD_START_OF_PAIR).count(1)
+    return max(units, words * UNITS_PER_TOKEN)
 
 
 def _class_of_byte() -> bytes:
@@ -142,6 +146,13 @@ def _class_of_byte() -> bytes:
 
 _CLASS_OF_BYTE = _class_of_byte()
 _RATE_OF_PAIR = bytes(rate for row in RATES for rate in row)
+_WORD_CLASSES = ("consonant", "vowel", "capital", "digit", "accented", "cyrillic", "alphabet")
+_WORD_START_OF_PAIR = bytes(
+    before in {"space", "line end", "tab"} and name in _WORD_CLASSES
+    for before in CLASSES
+    for name in CLASSES
+)
+"""Class of two characters → whether the second begins a word: no tokenizer joins two words."""
 _FIRST_PAIR = list(CLASSES).index("line end") << 4
 """A text begins as a line does."""
 

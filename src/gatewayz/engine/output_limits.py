@@ -4,7 +4,8 @@ Decisions only, as a table of the kinds of output:
 
 | output | held before the call | extended | limit that is sent |
 |---|---|---|---|
-| the client named its limit | the limit, up to the model's cap | no | the client's own |
+| the client named its limit | the limit, up to the model's cap | no | the client's own, up to the
+cap |
 | a stream that is delivered in full as it comes | one step | by a step at a time | what everything
 free could pay, where breaking off does not end the bill |
 | any other: whole answers, hidden thinking, offers of which nobody knows | a step, or a share of
@@ -148,7 +149,7 @@ class CallEstimate:
             self._usage = replace(self._usage, service=self._service)
         self._used: frozenset[str] | None = None
         self._ceiling = NO_CEILING
-        self._has_shown = False
+        self._has_unbounded = False
         self._terms: dict[tuple[str, str], OutputTerms | None] = {}
 
     def ceiling(self, plan: Plan) -> Ceiling:
@@ -170,10 +171,12 @@ class CallEstimate:
         return self._ceiling
 
     def limit_outputs(self, plan: Plan, hold: Hold) -> Plan:
-        """The plan, whose candidates are given a limit where what is held does not reach the cap."""
-        if hold.free is None or not self._request.open_ended:
+        """The plan, whose candidates are given a limit where what is held does not reach the cap, or
+        the client's own limit is beyond it.
+        """
+        if hold.free is None or not isinstance(self._request, ChatRequest):
             return plan
-        if hold.amount >= self._ceiling.largest and not self._has_shown:
+        if hold.amount >= self._ceiling.largest and not self._has_unbounded:
             # The usual case: what is held pays for all that any of them can answer.
             return plan
         candidates = tuple(self._limit(candidate, hold) for candidate in plan.candidates)
@@ -182,7 +185,12 @@ class CallEstimate:
 
     def _limit(self, candidate: Candidate, hold: Hold) -> Candidate:
         terms = self.terms(candidate)
-        if terms is None or not terms.has_limit or hold.free is None:
+        if terms is None or hold.free is None:
+            return candidate
+        if terms.kind is OutputKind.LIMITED:
+            # The cap is what is held; whoever can answer more than that is not asked for it.
+            return _with_limit(candidate, terms.cap) if terms.limit > terms.cap else candidate
+        if not terms.has_limit:
             return candidate
         covered = hold.amount
         if terms.kind is OutputKind.SHOWN:
@@ -193,8 +201,7 @@ class CallEstimate:
         tokens = min(terms.tokens(covered), terms.largest_limit)
         if tokens >= terms.cap or tokens < terms.least or terms.tokens(covered) >= terms.cap:
             return candidate
-        offer = replace(candidate.offer, max_output=tokens)
-        return replace(candidate, output_limit=tokens, offer=offer)
+        return _with_limit(candidate, tokens)
 
     def terms(self, candidate: Candidate) -> OutputTerms | None:
         """What an answer comes to at the candidate; nothing where nothing is paid."""
@@ -230,7 +237,8 @@ class CallEstimate:
         token_pico = -(-dearest * request.choices * markup // BASIS_POINTS)
 
         terms = _chat_terms(request, candidate, fixed, token_pico, self._prompt)
-        self._has_shown = self._has_shown or terms.kind is OutputKind.SHOWN
+        if terms.kind is OutputKind.SHOWN or terms.limit > terms.cap:
+            self._has_unbounded = True
         return terms
 
     def _used_buckets(self, offer: Offer) -> frozenset[str]:
@@ -245,6 +253,12 @@ class CallEstimate:
         if "image" in offer.outputs:
             used.add("image_output")
         return frozenset(used)
+
+
+def _with_limit(candidate: Candidate, tokens: int) -> Candidate:
+    """The candidate, told to keep each answer within so many tokens."""
+    offer = replace(candidate.offer, max_output=tokens)
+    return replace(candidate, output_limit=tokens, offer=offer)
 
 
 def _has_dear_bucket(price: Price) -> bool:

@@ -74,6 +74,7 @@ class MessagesStreamDecoder(BaseStreamDecoder):
         self._reader = MessagesBlockReader(options)
         self._open: dict[int, OpenBlock] = {}
         self._report: dict[str, Any] = {}
+        self._has_placeholder = False
         self._searches = 0
         self._end: ChoiceEnded | None = None
         self._started = False
@@ -125,7 +126,7 @@ class MessagesStreamDecoder(BaseStreamDecoder):
             case "content_block_stop":
                 self._close_block(event.index, events)
             case "message_delta":
-                self._message_delta(event, events)
+                source = self._message_delta(event, source, events)
             case "message_stop":
                 self._finished = True
                 events += [*self._closing_events(), *FINISHED.events]
@@ -137,7 +138,9 @@ class MessagesStreamDecoder(BaseStreamDecoder):
         events: list[Event] = [_started(message)]
         if message.usage and isinstance(message.usage, dict):
             self._report = message.usage
-            # The output is counted as it is made: what the start says of it is a placeholder.
+            # The output is counted as it is made: what the start says of it is a placeholder, and
+            # may be more than a short answer has.
+            self._has_placeholder = True
             events.append(UsageReported(usage_from_wire({**message.usage, "output_tokens": 0})))
         return events
 
@@ -194,15 +197,29 @@ class MessagesStreamDecoder(BaseStreamDecoder):
         if opened is not None:
             self._reader.end_block(opened, events)
 
-    def _message_delta(self, event: WireEvent, events: list[Event]) -> None:
-        if event.usage and isinstance(event.usage, dict):
-            self._report = merge_reports(self._report, event.usage)
+    def _message_delta(self, event: WireEvent, source: bytes, events: list[Event]) -> bytes:
+        """Adds what the event says to `events`; returns the source with the usage that holds."""
+        report = event.usage
+        if report and isinstance(report, dict):
+            if self._has_placeholder and report.get("output_tokens"):
+                self._report, self._has_placeholder = {**self._report, "output_tokens": 0}, False
+            self._report = merge_reports(self._report, report)
             events.append(UsageReported(usage_from_wire(self._report)))
+
+            # What says less than before says nothing, to the client too.
+            held = {
+                name: self._report[name]
+                for name, value in report.items()
+                if value is not None and self._report[name] != value
+            }
+            if held:
+                source = encode_json({**decode_json(source), "usage": {**report, **held}})
         if event.delta is not None and event.delta.stop_reason:
             for index in list(self._open):
                 self._close_block(index, events)
             self._reader.add_refusal(event.delta, events)
             self._end = choice_ended(event.delta, event.context_management, self._options)
+        return source
 
     def _closing_events(self) -> list[Event]:
         """What ends with the message: blocks that were left open, and the choice."""
