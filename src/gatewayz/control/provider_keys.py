@@ -17,8 +17,8 @@ from gatewayz.control.audit import AuditEvent
 from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import unsendable_character
 from gatewayz.core.secrets import Secret
-from gatewayz.providers.header_values import why_unsendable
 from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential, Provider, ProviderChange
 from gatewayz.store.secret import Peppers
 from gatewayz.store.sql.database import Database, upsert
@@ -228,7 +228,7 @@ def check_provider_key(provider: Provider, text: str) -> str:
         problem = "" if key.startswith("{") else "it is no JSON document of an account"
     elif provider.auth == "none":
         problem = f"{provider.id} takes no key"
-    elif odd := why_unsendable(key, spaces=False):
+    elif odd := unsendable_character(key, spaces=False):
         problem = f"it contains {odd}, which no header carries; paste the key alone"
     if problem:
         raise Fault(

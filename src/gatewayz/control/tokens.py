@@ -4,7 +4,6 @@ A token is a row beside its key, and can do no more than its key may. It ends wi
 counts as its key: limits, budgets and usage are the key's.
 """
 
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from gatewayz.control.transactions import ControlTransaction
 from gatewayz.core.calls import new_ulid
 from gatewayz.core.clock import DAY_MS
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import is_origin
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random, mask_key
 from gatewayz.core.money import Nanos
 from gatewayz.core.pagination import Cursor, Page
@@ -37,10 +37,6 @@ RETENTION_MS = DAY_MS
 """How long a token that has ended can be seen; no call of it is under way any more."""
 TOO_MANY_RETRY_S = 60.0
 """`Retry-After` for a key that has as many tokens as it can have: some end within a minute."""
-ORIGIN = re.compile(
-    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([1-9][0-9]{0,4}))?"
-)
-DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class TokenSpec(Struct, frozen=True, kw_only=True):
@@ -130,9 +126,7 @@ def _check_spec(spec: TokenSpec) -> None:
         message = f"A token has 1 to {MAX_ORIGINS} origins and at most {MAX_MODELS} models."
         raise Fault("bad_request", message, param="origins")
     for origin in spec.origins:
-        match = ORIGIN.fullmatch(origin)
-        # Browsers leave a default port out, so an origin with one would never match.
-        if match is None or match[3] == DEFAULT_PORTS[match[1]]:
+        if not is_origin(origin):
             message = (
                 f"{origin[:100]!r} is no origin as browsers send it, "
                 "such as https://app.example.com."

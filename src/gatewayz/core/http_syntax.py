@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 MAX_URL_CHARS = 8_192
+MAX_HEADER_NAME_CHARS = 128
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 HOST = re.compile(r"[0-9a-z._~%:-]+")
 """Of a URL, in lower case: a name, an IPv4 address, or an IPv6 address without its brackets."""
@@ -78,32 +79,22 @@ def mask_userinfo(url: str) -> str:
     return USERINFO.sub("***@", url, count=1)
 
 
-def is_token(text: str) -> bool:
+def is_header_name(text: str) -> bool:
     """Whether a header may have this name."""
-    return TOKEN.fullmatch(text) is not None
+    return len(text) <= MAX_HEADER_NAME_CHARS and TOKEN.fullmatch(text) is not None
 
 
-def header_value_problem(text: str) -> str:
-    """Why a header cannot carry this value, without quoting it; empty where it can.
+def unsendable_character(text: str, *, spaces: bool = True) -> str:
+    """Which character of the text no header carries, in words; empty when it carries all.
 
-    Example: `"it contains the character U+201C, which no header carries"`
+    Example: `unsendable_character("sk-“1”")` is `the character U+201C`
     """
-    if text != text.strip():
-        return "it begins or ends with a space or line break"
-    odd = next((each for each in text if not " " <= each <= "~" and each != "\t"), "")
-    return f"it contains {_name_character(odd)}, which no header carries" if odd else ""
-
-
-def key_problem(text: str) -> str:
-    """Why a key cannot be sent in a header, without quoting it; empty where it can."""
-    odd = next((each for each in text if not "!" <= each <= "~"), "")
-    return f"it contains {_name_character(odd)}, which no key has" if odd else ""
-
-
-def _name_character(character: str) -> str:
-    return (
-        "a space or line break" if character.isspace() else f"the character U+{ord(character):04X}"
+    odd = next(
+        (each for each in text if not "!" <= each <= "~" and (each != " " or not spaces)), ""
     )
+    if not odd:
+        return ""
+    return "a space or line break" if odd.isspace() else f"the character U+{ord(odd):04X}"
 
 
 def is_origin(text: str) -> bool:

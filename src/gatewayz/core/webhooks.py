@@ -8,14 +8,13 @@ and receiver know.
 import base64
 import binascii
 import ipaddress
-import re
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
 from gatewayz.core.addresses import is_public
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import parse_url
 
 Headers = tuple[tuple[str, str], ...]
 PREFIX = "whsec_"
@@ -23,8 +22,6 @@ SECRET_BYTES = 32
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 """Of a secret, as the specification bounds it."""
 MAX_URL = 2_048
-URL_PATTERN = re.compile(rf"https?://[!-~]{{1,{MAX_URL}}}")
-"""Printable ASCII without spaces: what goes into the head of a request cannot break it."""
 
 
 def secret_text(secret: bytes) -> str:
@@ -70,19 +67,15 @@ def validate_webhook_url(url: str, *, private: bool) -> str:
     Names are resolved, and what they resolve to is checked, whenever something is sent. Faults:
     `bad_request`.
     """
-    if len(url) > MAX_URL or not URL_PATTERN.fullmatch(url):
+    parts = parse_url(url)
+    if parts is None or len(url) > MAX_URL:
         raise _invalid_url(
-            f"it must begin with https:// and have at most {MAX_URL} characters, without spaces"
+            "it must begin with https:// and a host, without spaces, and have at most "
+            f"{MAX_URL} characters"
         )
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        has_valid_port = parts.port is None or parts.port > 0
-    except ValueError:
-        raise _invalid_url("it is not a URL") from None
-    if not host or not has_valid_port or "@" in parts.netloc or parts.fragment:
-        raise _invalid_url("it must have a host, and no user name, password or fragment")
-    if not private and (parts.scheme != "https" or not _maybe_public(host)):
+    if parts.has_userinfo or parts.has_fragment:
+        raise _invalid_url("it must have no user name, password or fragment")
+    if not private and (not parts.tls or not _maybe_public(parts.host)):
         raise _invalid_url(
             "it must be https, at a public address; notifications.private_addresses allows others"
         )

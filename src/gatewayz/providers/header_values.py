@@ -4,27 +4,10 @@ A key that was pasted with curly quotes, or with the end of its line in the midd
 set it is told which character, and never what stands around it.
 """
 
-import re
-
 from msgspec.structs import replace
 
+from gatewayz.core.http_syntax import is_header_name, unsendable_character
 from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Credential, Provider
-
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,128}")
-"""A token (RFC 9110, 5.6.2)."""
-
-
-def why_unsendable(text: str, *, spaces: bool = True) -> str:
-    """Which character of the text no header carries, in words; empty when it carries all.
-
-    Example: `why_unsendable("sk-“1”")` is `the character U+201C`
-    """
-    odd = next(
-        (each for each in text if not "!" <= each <= "~" and (each != " " or not spaces)), ""
-    )
-    if not odd:
-        return ""
-    return "a space or line break" if odd.isspace() else f"the character U+{ord(odd):04X}"
 
 
 def keep_sendable(provider: Provider) -> Provider:
@@ -48,15 +31,15 @@ def has_odd_header(provider: Provider) -> bool:
 def _key_problem(provider: Provider, credential: Credential) -> str:
     if provider.auth in TOKEN_AUTH_FORMS or provider.auth == "none":
         return ""
-    odd = why_unsendable(credential.key.reveal())
+    odd = unsendable_character(credential.key.reveal())
     where = provider.key_source or "its key"
     return f"{where} contains {odd}, which no header carries; paste the key alone" if odd else ""
 
 
 def _header_problem(provider: Provider) -> str:
     for name, value in provider.headers:
-        if HEADER_NAME.fullmatch(name) is None:
+        if not is_header_name(name):
             return f"{name[:40]!r} is no name of a header"
-        if odd := why_unsendable(value):
+        if odd := unsendable_character(value):
             return f"its header {name} contains {odd}, which no header carries"
     return ""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import mask_userinfo, parse_url
 from gatewayz.core.secrets import Secret
 from gatewayz.dialects.registry import UPSTREAMS
 from gatewayz.providers.header_values import has_odd_header, keep_sendable
@@ -33,6 +34,7 @@ UNSET_VARIABLE = re.compile("\0([^\0]*)\0")
 """Within a key: a variable that it refers to, and that the environment does not have."""
 OPENAI_EXTRA_DIALECTS = ("openai_images", "openai_embeddings")
 """What an operator's own server with the OpenAI Chat API is taken to serve besides."""
+MAX_SHOWN_CHARS = 200
 STORED_KEYS = "set by command or API"
 UNREADABLE_KEYS = (
     "its stored key was encrypted under another secret; set GATEWAYZ_SECRET_KEY or "
@@ -210,7 +212,18 @@ def _why_off(
         )
     if provider.local and not configured:
         return f"local server: set providers.{provider.id}.base_url"
-    return f"set {' and '.join(missing)}" if missing else ""
+    if missing:
+        return f"set {' and '.join(missing)}"
+    return next(
+        filter(None, map(_url_problem, (provider.base_url, *provider.fallback_base_urls))), ""
+    )
+
+
+def _url_problem(url: str) -> str:
+    """Why a URL, which variables may be part of, leads nowhere; empty where it does not."""
+    if parse_url(url) is not None:
+        return ""
+    return f"its base URL {mask_userinfo(url)[:MAX_SHOWN_CHARS]!r} is no http or https URL"
 
 
 def _base_urls(

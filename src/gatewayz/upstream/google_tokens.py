@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import unsendable_character
 from gatewayz.core.secrets import Secret
 from gatewayz.ports.transport import Transport
-from gatewayz.providers.header_values import why_unsendable
 from gatewayz.providers.spec import Credential
 from gatewayz.upstream.google_accounts import GoogleAccount, account_from_text, is_inline
 
@@ -174,6 +174,6 @@ def _token_from_answer(
     secret, life_s = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
         raise Fault("upstream_broken", f"{credential.id}: Google's answer holds no access token")
-    if odd := why_unsendable(secret):
+    if odd := unsendable_character(secret):
         raise Fault("upstream_broken", f"{credential.id}: Google's access token contains {odd}")
     return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)

@@ -21,6 +21,7 @@ import msgspec
 
 from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import mask_userinfo, parse_url
 from gatewayz.ports.transport import Exchange, Transport
 from gatewayz.providers.headers import USER_AGENT
 
@@ -64,10 +65,10 @@ def index_url(configured: str, environment: Mapping[str, str]) -> str:
     """
     named = (environment.get(name, "").strip() for name in INDEX_VARIABLES)
     url = configured or next(filter(None, named), "") or _index_of_pip()
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
+    if parse_url(url) is None:
         raise Fault(
             "bad_request",
-            f"No package index is known ({url or 'nothing'!r}); say which:"
+            f"No package index is known ({mask_userinfo(url) or 'nothing'!r}); say which:"
             f" --index URL, catalog.index_url or {INDEX_VARIABLES[-1]}.",
         )
     return url.rstrip("/")
@@ -145,7 +146,7 @@ def _wheel(name: str, url: str, digest: str) -> Wheel | None:
     parts = name.removesuffix(".whl").split("-")
     if not name.endswith(".whl") or len(parts) < len(("name", "version", "py", "abi", "system")):
         return None
-    if not FINAL_VERSION.fullmatch(parts[1]) or urlsplit(url).scheme not in {"http", "https"}:
+    if not FINAL_VERSION.fullmatch(parts[1]) or parse_url(url) is None:
         return None
     return Wheel(parts[1], url, digest if SHA256.fullmatch(digest) else "")
 
@@ -222,12 +223,12 @@ async def _read_bounded(exchange: Exchange, limit_bytes: int) -> bytes:
 
 def _split_credentials(url: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An address, and the header that says who asks, where a name and a password stand in it."""
-    parts = urlsplit(url)
-    user, found, host = parts.netloc.rpartition("@")
-    if not found:
+    parts = parse_url(url)
+    if parts is None or not parts.has_userinfo:
         return url, ()
-    token = base64.b64encode(unquote(user).encode()).decode()
-    return parts._replace(netloc=host).geturl(), (("Authorization", f"Basic {token}"),)
+    token = base64.b64encode(f"{parts.user}:{parts.password}".encode()).decode()
+    address = f"{parts.scheme}://{parts.authority}{parts.target}"
+    return address, (("Authorization", f"Basic {token}"),)
 
 
 def _public_url(url: str) -> str:

@@ -8,6 +8,7 @@ here.
 from collections.abc import Mapping
 from typing import Any
 
+from gatewayz.core.http_syntax import unsendable_character
 from gatewayz.core.requests import CACHING_WORDS, ChatRequest, ResponseFormat, Sampling
 from gatewayz.dialects.anthropic.block_writer import MessagesBlockWriter
 from gatewayz.dialects.anthropic.messages import (
@@ -236,9 +237,11 @@ def _optional_fields(
 def headers_of(request: ChatRequest) -> tuple[tuple[str, str], ...]:
     """The version, and the client's beta flags."""
     version = (VERSION_HEADER, request.extra.get(VERSION_EXTRA, DEFAULT_VERSION))
-    if BETA_HEADER not in request.extra:
+    beta = request.extra.get(BETA_HEADER)
+    # A body can have a field of this name, which may hold what would end the header's line.
+    if not isinstance(beta, str) or unsendable_character(beta):
         return (version,)
-    return (version, (BETA_HEADER, request.extra[BETA_HEADER]))
+    return (version, (BETA_HEADER, beta))
 
 
 def _tool_choice_to_wire(
