@@ -4,29 +4,35 @@ import json
 import re
 
 import pytest
+from msgspec.structs import replace
 
+from gatewayz.catalog.offers import Offer
+from gatewayz.catalog.operator_models import parse_price
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.conversation import Message, Text
 from gatewayz.core.events import Frame, UsageReported
 from gatewayz.core.requests import ChatRequest
 from gatewayz.core.usage import Usage
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
+from gatewayz.engine.usage_meter import UsageMeter
 from tests.contract.test_usage_places import (
     BODIES,
     BODY,
+    CHAT_USAGE,
     END,
+    GEMINI_USAGE,
     OPTIONS,
     STREAM,
     TEXT,
     ZEROS,
+    chunk,
     messages_stream,
     response,
     sse,
 )
 
 
-def echo(client, dialect, content_type, body, *reports, streamed):
-    """What a client of the same dialect is sent, with these reports put before the end."""
+def call_of(client, dialect, *, streamed):
     request = ChatRequest(
         dialect=dialect,
         model="m",
@@ -34,18 +40,20 @@ def echo(client, dialect, content_type, body, *reports, streamed):
         streamed=streamed,
         wants_usage=True,
     )
-    encoder = CLIENTS[client].encoder(
-        Call(
-            id=new_ulid(),
-            endpoint=client,
-            principal=Principal("a", "k"),
-            request=request,
-            received_at=0.0,
-            received_ms=0,
-            deadline=1e9,
-        ),
-        1,
+    return Call(
+        id=new_ulid(),
+        endpoint=client,
+        principal=Principal("a", "k"),
+        request=request,
+        received_at=0.0,
+        received_ms=0,
+        deadline=1e9,
     )
+
+
+def echo(client, dialect, content_type, body, *reports, streamed):
+    """What a client of the same dialect is sent, with these reports put before the end."""
+    encoder = CLIENTS[client].encoder(call_of(client, dialect, streamed=streamed), 1)
     decoder = UPSTREAMS[dialect].decoder(content_type, OPTIONS)
     frames = [*decoder.feed(body), *decoder.close()]
     end = frames[-1]
@@ -134,3 +142,63 @@ def test_a_message_that_says_less_at_its_end_is_shown_as_it_is_charged(case):
     usage = json.loads(usages[-1])
     assert {name: usage.get(name, 0) for name in start} == start
     assert usage["output_tokens"] == 4
+
+
+LONG = "A text of many more words than its provider says that it has counted."
+FEWER = {
+    "openai_chat": [
+        chunk({"content": LONG}),
+        END,
+        chunk(choices=0, usage=CHAT_USAGE | {"completion_tokens": 2}),
+        b"[DONE]",
+    ],
+    "openai_chat, with the end": [
+        chunk({"content": LONG}),
+        chunk(reason="stop", usage=CHAT_USAGE | {"completion_tokens": 2}),
+        b"[DONE]",
+    ],
+    "gemini": [
+        response(LONG),
+        response(reason="STOP", usageMetadata=GEMINI_USAGE | {"candidatesTokenCount": 2}),
+    ],
+    "anthropic_messages": [
+        *(
+            event | {"delta": {"type": "text_delta", "text": LONG}}
+            if event["type"] == "content_block_delta"
+            else event
+            for event in messages_stream(
+                {"usage": {"input_tokens": 11, "output_tokens": 1}}, {"usage": {"output_tokens": 2}}
+            )
+        ),
+    ],
+    "anthropic_messages, after the end": [
+        *messages_stream({"usage": {"input_tokens": 11, "output_tokens": 1}}, {})[:-1],
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    ],
+}
+OFFER = Offer(
+    model="m", provider="p", upstream_id="u", price=parse_price({"input": "1", "output": "2"})
+)
+
+
+@pytest.mark.parametrize("name", FEWER)
+@pytest.mark.parametrize("client", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_shown_is_charged_however_the_stream_is_cut(client, name, together):
+    dialect = name.partition(",")[0]
+    native = (client == "/v1/messages") == (dialect == "anthropic_messages")
+    call = call_of(client, dialect, streamed=True)
+    encoder, meter = CLIENTS[client].encoder(call, 1), UsageMeter(call)
+    decoder = UPSTREAMS[dialect].decoder(
+        STREAM, replace(OPTIONS, echo=native and dialect != "gemini")
+    )
+    events = [sse([document]) for document in FEWER[name]]
+    batches = [decoder.feed(data) for data in ([b"".join(events)] if together else events)]
+    shown = b"".join(
+        encoder.feed(meter.watch(frames, OFFER)) for frames in [*batches, decoder.close()]
+    )
+    word = b"output_tokens" if client == "/v1/messages" else b"completion_tokens"
+    counts = re.findall(rb'"%s": ?([0-9]+)' % word, shown)
+    assert int(counts[-1]) == meter.usage(OFFER).completion == 2
+    assert not meter.usage(OFFER).estimated

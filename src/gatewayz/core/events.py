@@ -97,7 +97,8 @@ class UsageReported(Struct, frozen=True, gc=False):
 
     `cost` is ours, in nano-dollars: the engine puts it in when the price is known, encoders show it
     beside the usage. `final`: the engine has seen the end of the answer, so it may be shown at
-    once.
+    once. `counts_all`: the report came with the reason to stop or later, so nothing is made after
+    it.
 
     Example: `UsageReported(Usage(input=12, output=3), cost=60_000, final=True)`
     """
@@ -106,6 +107,7 @@ class UsageReported(Struct, frozen=True, gc=False):
     cost_usd: str = ""
     cost: int | None = None
     final: bool = False
+    counts_all: bool = False
 
 
 class Finished(Struct, frozen=True, gc=False):

@@ -121,6 +121,9 @@ class UsageMeter:
             case UsageReported():
                 # An echo shows each report where it stands; what is encoded in our words shows its
                 # cost once, with the end.
+                ended = self._ended_choices.values()
+                if ended and all(ended) and not event.counts_all:
+                    event = replace(event, counts_all=True)
                 self._reported = _cumulative(self._reported, event)
                 self._cost_is_due = self._cost_is_due or echoed
             case ChoiceEnded(choice=choice, raw=raw, stop=stop):
@@ -196,7 +199,8 @@ class UsageMeter:
         """A report as it is charged: completed, within what the call can have used, and estimated
         where it says nothing of what was sent or delivered.
 
-        Before the end a report may lag behind what it counts; at the end only a zero does.
+        Before the end a report may lag behind what it counts; from the reason to stop on only a
+        zero does.
         """
         complete = complete_usage(reported, self._call.request, offer.price)
         usage, beyond = self._bound(complete, offer)
@@ -212,7 +216,8 @@ class UsageMeter:
         elif not usage.prompt and estimate.prompt and not usage.images:
             usage = replace(usage, input=estimate.input, estimated=True)
         lags = usage.completion < estimate.completion
-        if lags and not (self.finished and usage.completion) and not usage.images:
+        counts_all = self.finished or (self._reported is not None and self._reported.counts_all)
+        if lags and not (counts_all and usage.completion) and not usage.images:
             # What is reported of sound and images stays; the text is estimated.
             usage = replace(
                 usage, output=estimate.output, reasoning=estimate.reasoning, estimated=True

@@ -204,7 +204,9 @@ class MessagesStreamDecoder(BaseStreamDecoder):
             if self._has_placeholder and report.get("output_tokens"):
                 self._report, self._has_placeholder = {**self._report, "output_tokens": 0}, False
             self._report = merge_reports(self._report, report)
-            events.append(UsageReported(usage_from_wire(self._report)))
+            is_end = event.delta is not None and bool(event.delta.stop_reason)
+            counts_all = is_end or self._end is not None
+            events.append(UsageReported(usage_from_wire(self._report), counts_all=counts_all))
 
             # What says less than before says nothing, to the client too.
             held = {
