@@ -123,8 +123,8 @@ async def test_a_price_that_changes_touches_no_call_that_was_admitted(tmp_path, 
         await complete_chat(here.client())
         second = await here.call()
         assert first["cost"] < 10**6 < second["cost"]
-        assert "settings" in first["price"]
-        assert "dear" in second["price"]
+        assert "settings" in first["price"]["source"]
+        assert second["price"]["version"] == "dear"
         await here.assert_balanced()
 
 

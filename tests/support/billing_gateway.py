@@ -10,13 +10,15 @@ import msgspec
 from sqlalchemy import func, select
 
 from gatewayz.control import accounts, keys
-from gatewayz.control.calls import get_call
+from gatewayz.control.calls import get_call, list_latest_calls
 from gatewayz.core.money import Nanos
 from gatewayz.ledger.values import Billing
 from gatewayz.store.sql.database import Location
 from gatewayz.store.sql.ledger.reconcile import violations
-from gatewayz.store.sql.tables import CALLS, HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
+from gatewayz.store.sql.pagination import MAX_ROWS
+from gatewayz.store.sql.tables import HOLDS, IDEMPOTENCY, TRANSFERS, WALLETS
 from tests.support.databases import url_of
+from tests.support.flaky_ledger import PATIENT
 from tests.support.money import top_up
 from tests.support.running_gateway import RunningGateway, model_with_offers, run_gateway
 
@@ -63,21 +65,17 @@ class BillingGateway(RunningGateway):
             return list((await connection.execute(statement)).all())
 
     async def calls(self, account: str = "") -> list[Any]:
-        """The records of an account's calls, oldest first."""
-        return await self.rows(
-            select(CALLS)
-            .where(CALLS.c.account_id == (account or self.account))
-            .order_by(CALLS.c.received_ms, CALLS.c.id)
-        )
+        """The records of an account's calls, oldest first, with a name for each column."""
+        database, account = self.built.store.database, account or self.account
+        records = await list_latest_calls(database, MAX_ROWS, account)
+        return [SimpleNamespace(**record) for record in records]
 
     async def call(self) -> Any:
         """The record of the last call, with its usage as a dictionary."""
         await self.wait_until_idle()
-        return await self.record((await self.calls())[-1].id)
-
-    async def record(self, call: str) -> Any:
-        """The record of a call, as everybody reads it, with its usage as a dictionary."""
-        return (await get_call(self.built.store.database, self.account, call)).record
+        call = (await self.calls())[-1].id
+        details = await get_call(self.built.store.database, self.account, call)
+        return details.record
 
     async def attempts(self, call: str) -> list[Any]:
         """The attempts of a call, as values with a name for each column."""
@@ -124,6 +122,8 @@ async def run_billing_gateway(
         **settings,
     ) as here:
         billing_gateway = BillingGateway(here)
+        # Generous: a busy machine is no store that is away.
+        billing_gateway.books.timeouts = PATIENT
         billing_gateway.account, billing_gateway.key = await billing_gateway.open_account(dollars)
         yield billing_gateway
 

@@ -165,10 +165,13 @@ async def run_gateway(
             )
             await built.server.listening.wait()
             gateway = RunningGateway(built, upstream, url, key)
-            yield gateway
-            for client in gateway.clients:
-                await client.close()
-            await _stop(gateway, serving)
+            try:
+                yield gateway
+            finally:
+                # Of a test that fails, too: what it leaves open would fail one that comes later.
+                for client in gateway.clients:
+                    await client.close()
+                await _stop(gateway, serving)
 
 
 async def _stop(gateway: RunningGateway, serving: asyncio.Task[None]) -> None:

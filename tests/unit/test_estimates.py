@@ -94,6 +94,15 @@ def test_records_of_one_length_are_not_seen_at_the_same_place_each_time(records)
     assert text_tokens(text) == pytest.approx(10_000 * text_tokens(line[records]), rel=0.1)
 
 
+@pytest.mark.parametrize("text", ["a", ".", " ", "\n", "7", "ü", "a cat"])
+def test_a_text_that_is_not_empty_has_a_token(text):
+    counter = TokenCounter()
+    for character in text:
+        counter.add(character)
+    assert text_tokens(text) == counter.tokens >= 1
+    assert text_tokens("") == TokenCounter().tokens == 0
+
+
 @given(st.text())
 def test_an_estimate_is_no_less_than_nothing_and_no_more_than_eight_tokens_a_character(text):
     assert 0 <= text_tokens(text) <= 8 * len(text)

@@ -67,10 +67,13 @@ def conversation_tokens(messages: Iterable[Message], tools: Iterable[Tool | Opaq
 
 
 def text_tokens(text: str) -> float:
-    """Tokens of one text. Example: about 5 for "Grüße aus Köln!"."""
+    """Tokens of one text: one at the least, of one that is empty none.
+
+    Example: about 5 for "Grüße aus Köln!".
+    """
     length = len(text)
     if length <= SAMPLE_CHARS:
-        return _units(text) / UNITS_PER_TOKEN
+        return max(1.0, _units(text) / UNITS_PER_TOKEN) if text else 0.0
     size = SAMPLE_CHARS // SAMPLE_SLICES
     starts = [int(n * GOLDEN_RATIO % 1 * (length - size)) for n in range(SAMPLE_SLICES)]
     sample = "".join(text[start : start + size] for start in starts)
