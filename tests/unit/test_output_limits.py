@@ -14,7 +14,7 @@ from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.conversation import Audio, Message, OpaqueTool, Text
 from gatewayz.core.estimates import text_tokens
 from gatewayz.core.events import BlockDelta, BlockStarted, Frame, Kind, UsageReported
-from gatewayz.core.money import Nanos, Price
+from gatewayz.core.money import Nanos, Price, Tier, rates_of
 from gatewayz.core.requests import ChatRequest, Effort, ImageRequest, Sampling
 from gatewayz.core.usage import Usage
 from gatewayz.engine.call_state import CallState
@@ -26,7 +26,7 @@ from gatewayz.engine.output_limits import (
     output_bound,
     output_kind,
 )
-from gatewayz.engine.usage_bounds import SPECIAL_TOKENS, bound_usage
+from gatewayz.engine.usage_bounds import MAX_UNASKED_SEARCHES, SPECIAL_TOKENS, bound_usage
 from gatewayz.ledger.batch import LedgerBatch
 from gatewayz.ledger.orders import HoldOrder
 from gatewayz.ledger.values import Wallet
@@ -356,20 +356,66 @@ def test_rows_say_of_thinking_what_holds_of_their_models():
 
 def test_a_prompt_is_held_at_the_dearest_price_that_may_be_asked_for_it():
     pico = 2 * MILLION_DOLLARS
-    price = Price(input=pico, output=pico, cache_write=5 * pico, audio_input=9 * pico)
-    marked = Message("user", (Text("Hello there", extra={"cache_control": {"type": "ephemeral"}}),))
+    writes = {"cache_write": 5 * pico, "cache_write_1h": 8 * pico}
+    price = Price(input=pico, output=pico, audio_input=9 * pico, **writes)
+    mark = {"type": "ephemeral"}
+    marked = Message("user", (Text("Hello there", extra={"cache_control": mark}),))
+    hour = Message("user", (Text("Hi", extra={"cache_control": {**mark, "ttl": "1h"}}),))
     sound = Message("user", (Audio("UklGRg==", "wav"),))
     for model, messages, auto, times in (
         ("claude-sonnet-4-5", HELLO, "", 1),
         ("claude-sonnet-4-5", (marked,), "", 5),
         ("claude-sonnet-4-5", HELLO, "auto", 5),
-        ("gpt-4o", (marked,), "", 1),
+        ("claude-sonnet-4-5", (hour,), "", 8),
+        ("claude-sonnet-4-5", (hour,), "auto", 8),
+        ("anthropic/claude-opus-4.1", (marked, hour), "", 8),
+        # These write whenever they like, marked or not.
+        ("gpt-5.6", HELLO, "", 5),
+        ("qwen3.7-max", (marked,), "", 5),
+        ("MiniMax-M2.5", (hour,), "", 8),
         ("gpt-4o", (sound,), "", 9),
     ):
         request = replace(chat(max_output=1), messages=messages, caching=auto)
         offered = candidate(upstream_id=model, price=price)
         fixed = CallEstimate(call_of(request)).terms(offered).fixed
         assert fixed == times * 2_000 * estimate_prompt_tokens(request), (model, times)
+
+
+def test_a_model_whose_price_names_no_writing_is_held_at_its_prompts_price():
+    pico = 2 * MILLION_DOLLARS
+    for tiers in ((), (Tier(above=10**6, rates=rates_of(Price(input=pico, output=pico), 1)),)):
+        offered = candidate(upstream_id="gpt-4o", price=Price(input=pico, output=pico, tiers=tiers))
+        request = chat(max_output=1)
+        fixed = CallEstimate(call_of(request)).terms(offered).fixed
+        assert fixed == 2_000 * estimate_prompt_tokens(request)
+
+
+SEARCH_PICO = 10**10
+SEARCHES = {"web_search_options": "searches", "plugins": "searches", "enable_search": "searches"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "costs", "searches"),
+    [
+        ({"web_search_options": {}}, SEARCHES, MAX_UNASKED_SEARCHES),
+        ({"plugins": [{"id": "web"}]}, SEARCHES, MAX_UNASKED_SEARCHES),
+        ({"enable_search": True}, SEARCHES, MAX_UNASKED_SEARCHES),
+        ({"extra_body": {"enable_search": True}}, SEARCHES, MAX_UNASKED_SEARCHES),
+        ({"enable_search": False}, SEARCHES, 0),
+        ({"web_search_options": {}}, {"web_search_options": "requests"}, 0),
+        ({"seed": 3}, SEARCHES, 0),
+        ({}, SEARCHES, 0),
+    ],
+)
+@pytest.mark.parametrize("dear", [{}, {"cache_write": 5 * MILLION_DOLLARS}])
+def test_searches_that_a_field_asks_for_are_held_before_the_call(extra, costs, searches, dear):
+    def fixed(price):
+        offered = candidate(price=price, quirks={"field_costs": costs}, upstream_id="sonar")
+        return CallEstimate(call_of(chat(max_output=1, extra=extra))).terms(offered).fixed
+
+    plain = {"input": MILLION_DOLLARS, "output": MILLION_DOLLARS, **dear}
+    each = fixed(Price(**plain, searches=SEARCH_PICO)) - fixed(Price(**plain))
+    assert each == searches * SEARCH_PICO // 1_000
 
 
 @pytest.mark.parametrize(

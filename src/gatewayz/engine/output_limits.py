@@ -39,7 +39,8 @@ from gatewayz.core.money import (
 )
 from gatewayz.core.requests import BaseRequest, ChatRequest
 from gatewayz.core.usage import BUCKETS, COMPLETION_BUCKETS, PROMPT_BUCKETS, Usage
-from gatewayz.engine.usage_bounds import MAX_OUTPUT_TOKENS, OutputBound
+from gatewayz.dialects.kit.costly_fields import uses_in
+from gatewayz.engine.usage_bounds import MAX_OUTPUT_TOKENS, MAX_UNASKED_SEARCHES, OutputBound
 from gatewayz.ports.books import Hold
 from gatewayz.providers.body_step import value_for_model
 from gatewayz.providers.quirks import DEFAULT_LIMIT_TOKENS
@@ -219,6 +220,8 @@ class CallEstimate:
             return OutputTerms(kind=OutputKind.LIMITED, fixed=fixed, token_pico=0, cap=0)
 
         usage, markup_bp = self._usage, self._markup_bp
+        if price.searches and not usage.searches and self._asks_for_searches(candidate):
+            usage = replace(usage, searches=MAX_UNASKED_SEARCHES)
         if price.tiers or _has_dear_bucket(price):
             used = self._used_buckets(offer)
             rates = rates_of(price, self._prompt, self._service)
@@ -241,6 +244,13 @@ class CallEstimate:
             self._has_unbounded = True
         return terms
 
+    def _asks_for_searches(self, candidate: Candidate) -> bool:
+        """Whether a field of the request has the provider search, at a price for each search."""
+        costs = candidate.provider.quirks.field_costs
+        return any(
+            costs.get(use.name, use.cost.unit) == "searches" for use in uses_in(self._request)
+        )
+
     def _used_buckets(self, offer: Offer) -> frozenset[str]:
         """The buckets that the request may fill at the offer."""
         if self._used is None:
@@ -249,7 +259,8 @@ class CallEstimate:
         if may_write_cache(self._request, offer):
             used.add("cache_write")
         if not CACHES_ON_REQUEST.search(offer.upstream_id):
-            used -= {"cache_write", "cache_write_1h"}
+            # Whoever is not told by marks when to write, writes as it likes.
+            used.add("cache_write")
         if "image" in offer.outputs:
             used.add("image_output")
         return frozenset(used)
