@@ -356,8 +356,13 @@ def test_rows_say_of_thinking_what_holds_of_their_models():
 
 def test_a_prompt_is_held_at_the_dearest_price_that_may_be_asked_for_it():
     pico = 2 * MILLION_DOLLARS
-    writes = {"cache_write": 5 * pico, "cache_write_1h": 8 * pico}
-    price = Price(input=pico, output=pico, audio_input=9 * pico, **writes)
+    price = Price(
+        input=pico,
+        output=pico,
+        audio_input=9 * pico,
+        cache_write=5 * pico,
+        cache_write_1h=8 * pico,
+    )
     mark = {"type": "ephemeral"}
     marked = Message("user", (Text("Hello there", extra={"cache_control": mark}),))
     hour = Message("user", (Text("Hi", extra={"cache_control": {**mark, "ttl": "1h"}}),))

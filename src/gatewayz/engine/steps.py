@@ -125,25 +125,31 @@ class StepRunner:
         bounds.
         """
         stream = self._stream
-        if stream is None:
-            brought = await self._run_steps()
-            if isinstance(brought, list):
-                return brought
-            stream = self._stream = brought
-
         cut: Fault | None = None
         try:
-            async for chunk in stream.chunks:
-                frames = stream.decoder.feed(chunk)
-                if frames:
-                    return frames
-        except Fault as fault:
-            if fault.kind != "upstream_cut":
-                raise
-            cut = fault
+            if stream is None:
+                brought = await self._run_steps()
+                if isinstance(brought, list):
+                    return brought
+                stream = self._stream = brought
 
-        self._stream = None
-        frames = stream.decoder.close()
+            try:
+                async for chunk in stream.chunks:
+                    frames = stream.decoder.feed(chunk)
+                    if frames:
+                        return frames
+            except Fault as fault:
+                if fault.kind != "upstream_cut":
+                    raise
+                cut = fault
+
+            self._stream = None
+            frames = stream.decoder.close()
+        except RecursionError:
+            # Whichever reader went down into it: nobody's answer nests like that.
+            name = self._provider.name
+            raise Fault("upstream_broken", f"{name} sent JSON that nests too deep.") from None
+
         # A connection that broke after the answer was complete has lost nothing: the decoder knows.
         if not is_end(frames):
             raise cut or Fault("upstream_broken", f"{self._provider.name}'s answer has no end.")
