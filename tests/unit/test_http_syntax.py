@@ -129,3 +129,7 @@ def test_a_field_of_a_body_does_not_become_a_header_that_is_none(value):
         dialect="openai_chat", model="m", messages=(), extra={"anthropic-beta": "context-1m"}
     )
     assert headers_of(fine)[1:] == (("anthropic-beta", "context-1m"),)
+
+
+def test_the_simulator_is_on_before_it_has_an_address():
+    assert providers_from(provider_rows(), {}, {})["simulator"].off == ""

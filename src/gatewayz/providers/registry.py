@@ -214,9 +214,9 @@ def _why_off(
         return f"local server: set providers.{provider.id}.base_url"
     if missing:
         return f"set {' and '.join(missing)}"
-    return next(
-        filter(None, map(_url_problem, (provider.base_url, *provider.fallback_base_urls))), ""
-    )
+    # What is built in gets its address when it is started.
+    urls = () if provider.built_in else (provider.base_url, *provider.fallback_base_urls)
+    return next(filter(None, map(_url_problem, urls)), "")
 
 
 def _url_problem(url: str) -> str:
