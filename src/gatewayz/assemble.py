@@ -64,6 +64,7 @@ from gatewayz.web.inference import Inference, InferenceRules
 from gatewayz.web.models import ModelHandlers
 from gatewayz.web.server import Server
 from gatewayz.web.status import StatusHandlers
+from gatewayz.web.tls import open_listener_tls
 from gatewayz.workers.catalog_sync import CatalogSync, ProviderBuilder, create_catalog_sync
 from gatewayz.workers.notifications import Notifications
 from gatewayz.workers.provider_changes import provider_builder
@@ -159,7 +160,7 @@ async def _assemble(loaded: LoadedSettings, group: WorkerGroup, stack: AsyncExit
         control_plane=_create_control_plane(base, catalog, sources, sync, health),
     )
     assembly = Assembly(
-        server=Server(app, _guard_rules(settings), settings.web.grace_s, draining.set),
+        server=_create_server(app, settings, bus, draining.set),
         app=app,
         gateway=gateway,
         catalog=catalog,
@@ -259,10 +260,11 @@ def _inference_rules(settings: Settings, catalog: Catalog) -> InferenceRules:
     )
 
 
-def _guard_rules(settings: Settings) -> GuardRules:
-    """Which hosts a request may name: ours too where only this machine can reach us."""
-    hosts = frozenset(settings.web.hosts)
-    return GuardRules(hosts=hosts | LOCAL_HOSTS if settings.web.host in LOOPBACK else hosts)
+def _create_server(app: App, settings: Settings, bus: FactBus, drain: Callable[[], None]) -> Server:
+    """A request may name our hosts, and this machine where only it can reach us."""
+    web, hosts = settings.web, frozenset(settings.web.hosts)
+    rules = GuardRules(hosts=hosts | LOCAL_HOSTS if web.host in LOOPBACK else hosts)
+    return Server(app, rules, web.grace_s, drain, open_listener_tls(web.tls, bus.emit))
 
 
 def _register_gauges(assembly: Assembly, group: WorkerGroup, health: Health) -> Assembly:

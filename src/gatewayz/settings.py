@@ -44,6 +44,7 @@ from gatewayz.settings_sources import (
 from gatewayz.store.files.listings import FileSeedUpdate
 from gatewayz.upstream.network import Network, network_from
 from gatewayz.upstream.proxies import environment_proxy_secrets, proxy_secrets
+from gatewayz.web.tls import ListenerTlsSettings
 
 FLAT_VARIABLES = {
     "GATEWAYZ_CONFIG": "",
@@ -71,6 +72,7 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     body_values: int = MAX_VALUES
     workers: int = 1
     worker_silent_s: float = 20.0
+    tls: ListenerTlsSettings = ListenerTlsSettings()
 
 
 class TlsSettings(Struct, frozen=True, kw_only=True):

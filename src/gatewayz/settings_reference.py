@@ -22,7 +22,12 @@ SECRET_FIELDS = (
 MASK = "***"
 
 DESCRIPTIONS = {
-    "web.host": "Address to listen on. Beyond 127.0.0.1 put TLS in front.",
+    "web.host": "Address to listen on. Beyond 127.0.0.1 put TLS in front, or set web.tls.",
+    "web.tls.cert_file": (
+        "The listener's certificate in PEM, with its chain; empty: it speaks HTTP without TLS. "
+        "Renewed files are taken up within 10 s."
+    ),
+    "web.tls.key_file": "The certificate's key in PEM, without a password; empty: it is in cert_file.",
     "web.port": "Port to listen on; 0 takes a free one.",
     "web.hosts": (
         "Host names this server is known by. On loopback only these and localhost are answered."

@@ -17,6 +17,7 @@ import uvicorn
 from gatewayz.web.app import App
 from gatewayz.web.guard import NOSNIFF, GuardRules, protocol_with_rules
 from gatewayz.web.listener import BACKLOG
+from gatewayz.web.tls import RELOAD_S, ListenerTls
 
 FINAL_GRACE_S = 5.0
 """After the grace: how long the typed ends and settlements may take."""
@@ -33,7 +34,12 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: App, rules: GuardRules, grace_s: float, on_drain: Callable[[], None]
+        self,
+        app: App,
+        rules: GuardRules,
+        grace_s: float,
+        on_drain: Callable[[], None],
+        tls: ListenerTls | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -49,6 +55,9 @@ class Server(uvicorn.Server):
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=round(grace_s + FINAL_GRACE_S),
+            ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
+            callback_notify=tls.reload if tls is not None else None,
+            timeout_notify=RELOAD_S,
         )
         super().__init__(config)
         self._app = app

@@ -20,7 +20,11 @@ from gatewayz.cli.catalog import load_overrides, load_providers
 from gatewayz.cli.doctor.account_checks import account_findings
 from gatewayz.cli.doctor.catalog_checks import catalog_findings
 from gatewayz.cli.doctor.findings import Finding
-from gatewayz.cli.doctor.network_checks import connection_finding, network_findings
+from gatewayz.cli.doctor.network_checks import (
+    connection_finding,
+    listener_findings,
+    network_findings,
+)
 from gatewayz.cli.doctor.provider_facts import fact_findings
 from gatewayz.cli.doctor.provider_overrides import provider_override_findings
 from gatewayz.cli.doctor.store_checks import store_findings
@@ -167,6 +171,7 @@ CHECKS: tuple[Check, ...] = (
     _worker_findings,
     _machine_findings,
     network_findings,
+    listener_findings,
     _provider_findings,
     provider_override_findings,
     account_findings,

@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+Level = Literal["ok", "note", "bad"]
+
 
 class Finding(Struct, frozen=True):
     """One thing looked at. `bad`: something will not work; `note`: something may surprise.
@@ -11,6 +13,6 @@ class Finding(Struct, frozen=True):
     Example: `Finding("note", "port", "127.0.0.1:8080 is taken")`
     """
 
-    level: Literal["ok", "note", "bad"]
+    level: Level
     subject: str
     message: str

@@ -1,17 +1,23 @@
-"""What the doctor says of the network: authorities, proxies, and whether servers of one's own listen."""
+"""What the doctor says of the network: authorities, proxies, the listener's certificate, and whether
+servers of one's own listen.
+"""
 
 import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
-from gatewayz.cli.doctor.findings import Finding
+from gatewayz.cli.doctor.findings import Finding, Level
 from gatewayz.core.faults import Fault
 from gatewayz.core.http_syntax import parse_url
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings
 from gatewayz.upstream.proxies import DIRECT, Proxy, proxy_from_url
+from gatewayz.web.tls import certificate_end, open_listener_tls
 
 CONNECT_TIMEOUT_S = 2.0
+RENEW_BEFORE = timedelta(days=14)
+"""A certificate that ends sooner should have been renewed."""
 
 
 def network_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
@@ -38,6 +44,28 @@ def network_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> 
         named = proxy_from_url(provider.proxy) if provider.proxy not in {"", DIRECT} else None
         if named is not None and not provider.off:
             yield _proxy_finding(f"{provider.id} proxy", named)
+
+
+def listener_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:
+    """Whether the listener's certificate can be used, and how long."""
+    settings = loaded.settings.web.tls
+    try:
+        tls = open_listener_tls(settings, lambda _: None)
+    except Fault as fault:
+        yield Finding("bad", "listener's TLS", fault.message)
+        return
+    end = certificate_end(settings)
+    if tls is None or end is None:
+        return
+    left = end - datetime.now(UTC)
+    level: Level = "ok" if left > RENEW_BEFORE else "note"
+    verb = "ends" if left > timedelta() else "has ended"
+    yield Finding(
+        level if left > timedelta() else "bad",
+        "listener's TLS",
+        f"the certificate in {settings.cert_file} {verb} on {end:%Y-%m-%d %H:%M} UTC"
+        + ("" if level == "ok" else "; renew it"),
+    )
 
 
 def connection_finding(loaded: LoadedSettings, provider: Provider) -> Finding:

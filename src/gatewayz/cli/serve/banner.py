@@ -18,7 +18,7 @@ QUESTION = "Is the gateway up?"
 async def print_banner(loaded: LoadedSettings, listener: socket.socket, assembly: Assembly) -> None:
     """Prints where it serves, which providers are on, a new key, and one question's answer."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    url = _local_url(listener)
+    url = _local_url(listener, tls=bool(loaded.settings.web.tls.cert_file))
     console.print(f"\n[bold]gatewayz[/bold] serves [bold]{url}/v1[/bold]")
     _print_providers(console, assembly)
     _print_key(console, url, assembly.first_key)
@@ -31,10 +31,10 @@ async def print_banner(loaded: LoadedSettings, listener: socket.socket, assembly
     await _print_smoke_test(console, url, loaded, assembly)
 
 
-def _local_url(listener: socket.socket) -> str:
+def _local_url(listener: socket.socket, *, tls: bool) -> str:
     host, port = listener.getsockname()[:2]
     anywhere = host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-    return f"http://{'127.0.0.1' if anywhere else host}:{port}"
+    return f"{'https' if tls else 'http'}://{'127.0.0.1' if anywhere else host}:{port}"
 
 
 def _print_providers(console: Console, assembly: Assembly) -> None:

@@ -9,6 +9,7 @@ from gatewayz.cli.serve.lock import ServingLock
 from gatewayz.core.faults import Fault
 from gatewayz.settings import load_settings
 from gatewayz.web.listener import bind_socket
+from gatewayz.web.tls import open_listener_tls
 
 
 def serve(config: str, flags: Mapping[str, Any]) -> int:
@@ -30,6 +31,7 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
         if web.workers > 1:
             # Said once and here, and not by each worker at each of its starts.
             loaded.open_network()
+            open_listener_tls(web.tls, lambda _: None)
             from gatewayz.cli.serve.supervisor import supervise
 
             # The port was free; the workers take it, each with a socket of its own.
