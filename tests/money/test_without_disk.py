@@ -156,11 +156,19 @@ async def test_what_nobody_pays_for_leaves_half_of_the_journal_to_what_customers
         assert store is not None
         ledger.away = True
         house = here.client(api_key=here.house_key)
+        path = tmp_path / "data" / FOLDER / f"{here.books.owner}.jsonl"
+
+        def lines_in_journal() -> int:
+            return path.read_bytes().count(b"\n") if path.exists() else 0
+
         for _ in range(2):
             await complete_chat(house)
+        # The house waits for no settlement.
+        await wait_until(lambda: lines_in_journal() == 2 and not here.built.app.inference.running)
         # There is room for twice as many, and half of it is not theirs.
         store.journal.max_bytes = 2 * store.journal.waiting_bytes
         await complete_chat(house)
+        await wait_until(lambda: lines_in_journal() + len(here.books.unsaved) == 3)
         assert len(here.books.unsaved) == 1
         ledger.away = False
         await wait_until(lambda: not len(here.books.unsaved))

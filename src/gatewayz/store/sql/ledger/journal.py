@@ -24,8 +24,8 @@ FOLDER = "journal"
 MAX_JOURNAL_BYTES = 64 * 2**20
 """About 30,000 settlements; a full journal ends calls with a typed end instead of losing money."""
 REJECTED = "rejected.log"
-MAYBE_BOOKED = "records of its time are deleted: compare it with the transfers of its call"
 """Where settlements go that the store refuses for what they say; `credits check` names the file."""
+MAYBE_BOOKED = "records of its time are deleted: compare it with the transfers of its call"
 
 
 class DiskJournal:
