@@ -108,6 +108,20 @@ def may_write_cache(request: Request, offer: Offer) -> bool:
     return offer.price is None or "cache_write" not in offer.price.unpriced_buckets
 
 
+def has_dear_bucket(price: Price) -> bool:
+    """Whether some buckets cost more than others of their side, or images have a price each."""
+    return (
+        price.images > 0
+        or price.pixels > 0
+        or price.cache_write > price.input
+        or price.cache_write_1h > price.input
+        or price.audio_input > price.input
+        or price.image_input > price.input
+        or price.audio_output > price.output
+        or price.image_output > price.output
+    )
+
+
 def missing_bucket(offer: Offer, price: Price, used: frozenset[str]) -> str:
     """The first bucket that is used at this offer and that its price does not name, or nothing."""
     return next((one for one in price.unpriced_buckets if _is_used(one, offer, price, used)), "")

@@ -21,13 +21,18 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gatewayz.catalog.dear_buckets import CACHES_ON_REQUEST, buckets_in_use, may_write_cache
+from gatewayz.catalog.dear_buckets import (
+    CACHES_ON_REQUEST,
+    buckets_in_use,
+    has_dear_bucket,
+    may_write_cache,
+)
 from gatewayz.catalog.offers import Offer
 from gatewayz.catalog.pricing import estimate_prompt_tokens, service_tier_of
 from gatewayz.core.calls import Call
 from gatewayz.core.ceiling import Ceiling
 from gatewayz.core.conversation import OpaqueTool
-from gatewayz.core.estimates import DEFAULT_OUTPUT_TOKENS
+from gatewayz.core.estimates import DEFAULT_OUTPUT_TOKENS, DEFAULT_SIZE
 from gatewayz.core.money import (
     BASIS_POINTS,
     PICO_PER_NANO,
@@ -222,10 +227,14 @@ class CallEstimate:
         usage, markup_bp = self._usage, self._markup_bp
         if price.searches and not usage.searches and self._asks_for_searches(candidate):
             usage = replace(usage, searches=MAX_UNASKED_SEARCHES)
-        if price.tiers or _has_dear_bucket(price):
+        if price.tiers or has_dear_bucket(price):
             used = self._used_buckets(offer)
             rates = rates_of(price, self._prompt, self._service)
             usage = _dearest_prompt(usage, used, rates)
+            if "image_output" in used:
+                width, height = DEFAULT_SIZE
+                pixels = request.choices * width * height
+                usage = replace(usage, images=request.choices, pixels=pixels)
             dearest = max(
                 rates[PLACES[bucket]]
                 for bucket in COMPLETION_BUCKETS
@@ -270,18 +279,6 @@ def _with_limit(candidate: Candidate, tokens: int) -> Candidate:
     """The candidate, told to keep each answer within so many tokens."""
     offer = replace(candidate.offer, max_output=tokens)
     return replace(candidate, output_limit=tokens, offer=offer)
-
-
-def _has_dear_bucket(price: Price) -> bool:
-    """Whether some buckets cost more than others of their side."""
-    return (
-        price.cache_write > price.input
-        or price.cache_write_1h > price.input
-        or price.audio_input > price.input
-        or price.image_input > price.input
-        or price.audio_output > price.output
-        or price.image_output > price.output
-    )
 
 
 def _dearest_prompt(worst: Usage, used: frozenset[str], rates: Sequence[int]) -> Usage:

@@ -31,6 +31,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
 from gatewayz.core.usage import PROMPT_BUCKETS, Usage, merge_reports
 from gatewayz.engine.charge import answer_cost
+from gatewayz.engine.media_output import MediaCounter, count_media, sound_format_of
 from gatewayz.engine.usage_bounds import OutputBound, bound_usage
 
 OUTPUT_KINDS = frozenset({Kind.TEXT, Kind.REFUSAL, Kind.TOOL, Kind.AUDIO})
@@ -62,6 +63,7 @@ class UsageMeter:
         self._cost_is_due = False
         self._has_output = False
         self._said, self._thought = TokenCounter(), TokenCounter()
+        self._media = MediaCounter(sound_format_of(call.request.extra))
         self._other_kinds: dict[int, Kind] = {}
         self._open_blocks: dict[int, int] = {}
         self._ended_choices: dict[int, bool] = {}
@@ -93,6 +95,8 @@ class UsageMeter:
                     self._note(event, echoed=frame.source is not None)
                     continue
                 text = event.text
+                if event.extra is not None:
+                    self._media.add(event.extra)
                 size = len(text) if text.isascii() else len(text.encode())
                 if event.block not in other_kinds:
                     self.output_bytes += size
@@ -203,21 +207,24 @@ class UsageMeter:
         zero does.
         """
         complete = complete_usage(reported, self._call.request, offer.price)
+        if self._media:
+            complete = self._count_media(complete, offer)
         usage, beyond = self._bound(complete, offer)
         self.beyond_bounds = beyond or self.beyond_bounds
         if not self._has_output:
             return usage
 
         estimate = self._estimate(offer)
+        is_image = self._call.request.surface == "image"
         # A prompt that cannot have been, or that is none, is the one that we sent.
         if usage.prompt < complete.prompt:
             nothing = dict.fromkeys(PROMPT_BUCKETS, 0)
             usage = replace(usage, **nothing | {"input": estimate.input}, estimated=True)
-        elif not usage.prompt and estimate.prompt and not usage.images:
+        elif not usage.prompt and estimate.prompt and not is_image:
             usage = replace(usage, input=estimate.input, estimated=True)
         lags = usage.completion < estimate.completion
         counts_all = self.finished or (self._reported is not None and self._reported.counts_all)
-        if lags and not (counts_all and usage.completion) and not usage.images:
+        if lags and not (counts_all and reported.completion) and not is_image:
             # What is reported of sound and images stays; the text is estimated.
             usage = replace(
                 usage, output=estimate.output, reasoning=estimate.reasoning, estimated=True
@@ -228,7 +235,13 @@ class UsageMeter:
         """What was used by the bytes that were sent and delivered, marked as an estimate."""
         request = self._call.request
         estimate = request.estimate_usage(self._said.tokens, self._thought.tokens)
+        if self._media:
+            prompt = estimate.input or request.prompt_tokens()
+            estimate = self._count_media(replace(estimate, input=prompt), offer)
         return self._within_bounds(complete_usage(estimate, request, offer.price), offer)
+
+    def _count_media(self, usage: Usage, offer: Offer) -> Usage:
+        return count_media(usage, self._media, round(self._said.tokens), offer.price)
 
     def _within_bounds(self, estimate: Usage, offer: Offer) -> Usage:
         """An estimate that is not more than can have been used; that is no fault of the provider."""

@@ -79,6 +79,8 @@ class ChoiceReader:
             self._emit(Kind.REFUSAL, refusal, events)
         if delta.annotations:
             self._emit(Kind.TEXT, "", events, {"annotations": delta.annotations})
+        if isinstance(delta.images, list) and delta.images:
+            self._emit(Kind.TEXT, "", events, {"images": delta.images})
         if delta.audio:
             self._read_audio(delta.audio, events)
         if delta.tool_calls:

@@ -63,6 +63,7 @@ class ChatWireDelta(Struct, gc=False):
     refusal: str | None = None
     tool_calls: list[ChatWireCall] | None = None
     audio: Any = None
+    images: Any = None
     annotations: Any = None
     extra_content: Any = None
 
