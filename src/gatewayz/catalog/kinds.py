@@ -37,13 +37,28 @@ class ModelKind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class _ModelKinds(Struct, frozen=True, forbid_unknown_fields=True):
     kind: tuple[ModelKind, ...]
+    understated: dict[str, str]
 
 
 @cache
+def _table() -> _ModelKinds:
+    text = files("gatewayz.catalog").joinpath("kinds.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), _ModelKinds)
+
+
 def kinds() -> tuple[ModelKind, ...]:
     """The kinds of this version, in the order in which they are tried."""
-    text = files("gatewayz.catalog").joinpath("kinds.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), _ModelKinds).kind
+    return _table().kind
+
+
+@lru_cache(maxsize=CACHED_IDS)
+def why_understated(native: str) -> str:
+    """Why any listed price of a model says too little to be sold at; empty for nearly all.
+
+    Example: `it searches as often as it likes`
+    """
+    patterns = _table().understated.items()
+    return next((why for ids, why in patterns if re.search(ids, native, re.IGNORECASE)), "")
 
 
 @lru_cache(maxsize=CACHED_IDS)

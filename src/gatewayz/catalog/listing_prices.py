@@ -1,16 +1,19 @@
 """The prices of one list, judged: each is believed, or quarantined while the last good one is sold.
 
-A price is judged by what the offer cost before, by the model's other offers, and by itself; when
-most of a list's prices are far off, its unit is in doubt and none is believed.
+A price is judged by what the offer cost before, by the model's other offers, by what the package says
+of them, and by itself; when most of a list's prices are far off, its unit is in doubt and none is
+believed. Lists that agree with each other prove nothing against the package.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gatewayz.catalog.canonical_ids import grouping_key
+from gatewayz.catalog.kinds import why_understated
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.price_checks import (
     BASE_BUCKETS,
@@ -25,7 +28,12 @@ from gatewayz.catalog.price_checks import (
     why_odd,
     why_outlier,
 )
-from gatewayz.catalog.price_memory import OfferMemory, RememberedPrice, forget_newest
+from gatewayz.catalog.price_memory import (
+    MAX_FIRST_RATIO,
+    OfferMemory,
+    RememberedPrice,
+    forget_newest,
+)
 from gatewayz.catalog.sources import Listing, OfferKey, QuarantinedPrice
 from gatewayz.core.money import BucketRates, Price, price_from_pico, reprice
 from gatewayz.core.usage import BUCKETS
@@ -53,6 +61,8 @@ class ListingBaseline(Struct, frozen=True):
     """The longest context of each model, in tokens."""
     package: dict[OfferKey, Offer] = {}
     """What is known without any list: it is what a list takes nothing away from."""
+    anchors: dict[str, BucketRates] = {}
+    """The median rates of each model's offers that are known without any list."""
 
 
 def baseline_from_models(
@@ -76,11 +86,13 @@ def baseline_from_models(
         key: (price,) for key, price in (confirmed or {}).items() if not price.free
     }
     known: list[BucketRates] = []
+    rates_by_model: dict[str, list[BucketRates]] = {}
     # A list that was believed must not widen the band by which the next ones are judged.
     known_without_lists = models if package is None else package
     for offer in _all_offers(known_without_lists):
         if offer.price is not None and not offer.price.free:
-            known.append(rates_from_price(offer.price))
+            known.append(rates := rates_from_price(offer.price))
+            rates_by_model.setdefault(offer.model, []).append(rates)
             if package is not None:
                 key = (offer.provider, offer.upstream_id)
                 trusted[key] = (*trusted.get(key, ()), offer.price)
@@ -92,7 +104,16 @@ def baseline_from_models(
         trusted,
         {name: model.context for name, model in models.items() if model.context},
         {(offer.provider, offer.upstream_id): offer for offer in _all_offers(known_without_lists)},
+        {model: _median_rates(rates) for model, rates in rates_by_model.items()},
     )
+
+
+def _median_rates(prices: Sequence[BucketRates]) -> BucketRates:
+    buckets = {bucket for rates in prices for bucket in rates}
+    return {
+        bucket: round(median(rates[bucket] for rates in prices if bucket in rates))
+        for bucket in buckets
+    }
 
 
 def _all_offers(models: Mapping[str, Model]) -> Iterable[Offer]:
@@ -215,7 +236,9 @@ class ListingPrices:
         if memory.prices and dict(rates) == memory.last_good:
             return ""
         before = [price.rates for price in memory.prices]
-        why = memory.why_changed(rates, self._now_s)
+        anchor = self._anchor(offer)
+        max_first_ratio = MAX_FIRST_RATIO if anchor else MAX_MEDIAN_RATIO
+        why = memory.why_changed(rates, self._now_s, max_first_ratio)
         known = self._known_price(offer)
         if not before and known is not None:
             before = [rates_from_price(known)]
@@ -223,11 +246,22 @@ class ListingPrices:
 
         others = self._other_rates(offer.model)
         return (
-            why
+            why_understated(offer.upstream_id)
+            or why
+            or _why_far_from_package(rates, anchor)
             or ("" if before else why_incomplete(rates, others))
             or why_outlier(rates, others, BUCKETS)
             or why_odd(rates, before, others, self._baseline.band)
         )
+
+    def _anchor(self, offer: Offer) -> BucketRates:
+        """What the package, or an operator, says of this offer, else of the model's; empty for
+        nothing.
+        """
+        known = self._baseline.package.get((self._provider, offer.upstream_id))
+        if known is not None and known.price is not None and not known.price.free:
+            return rates_from_price(known.price)
+        return self._baseline.anchors.get(offer.model, {})
 
     def _doubt_reason(self) -> str:
         """Why no price of this list is believed; empty when most are near what is known."""
@@ -290,3 +324,11 @@ class ListingPrices:
         if named and all(getattr(before, bucket) == pico for bucket, pico in listed.items()):
             return replace(before, markup_bp=0)
         return replace(reprice(before, listed), **self._price_origin(read_s), markup_bp=0)
+
+
+def _why_far_from_package(rates: BucketRates, anchor: BucketRates) -> str:
+    """Which rate is too far from what the package says, however slowly the lists went there."""
+    named = {bucket: pico for bucket, pico in rates.items() if pico}
+    return why_changed(named, anchor, MAX_FIRST_RATIO).replace(
+        "what it was", "what the package says"
+    )

@@ -1,8 +1,9 @@
 """Price memory: what an offer has cost at its provider, as far as its list was believed.
 
 A listed price is compared with the last good one, with all that held within `WINDOW_S`, so that
-many small steps are as suspicious as a large one, and with the first. A price that was not believed
-is no part of it: a list that is wrong twice is still wrong. Each memory is bounded.
+many small steps are as suspicious as a large one, and with the first. Where the package has no price
+of the model, nothing but lists vouches for it, and the first bounds it as closely as the last. A
+price that was not believed is no part of it: a list that is wrong twice is still wrong. Each memory is bounded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,12 +47,17 @@ class OfferMemory(Struct, frozen=True, omit_defaults=True):
         """The rates that were believed last; empty when none were."""
         return self.prices[-1].rates if self.prices else {}
 
-    def why_changed(self, listed: BucketRates, now_s: int) -> str:
-        """How these rates are too far from a remembered price; empty when they are not."""
+    def why_changed(
+        self, listed: BucketRates, now_s: int, max_first_ratio: int = MAX_FIRST_RATIO
+    ) -> str:
+        """How these rates are too far from a remembered price; empty when they are not.
+
+        `max_first_ratio` is how far they may ever be from those before the window.
+        """
         for number, price in enumerate(self.prices):
             later = self.prices[number + 1 : number + 2]
             is_old = bool(later) and later[0].read_s <= now_s - WINDOW_S
-            why = why_changed(listed, price.rates, MAX_FIRST_RATIO if is_old else MAX_MEDIAN_RATIO)
+            why = why_changed(listed, price.rates, max_first_ratio if is_old else MAX_MEDIAN_RATIO)
             if why:
                 return why
         return ""
