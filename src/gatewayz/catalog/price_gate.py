@@ -1,4 +1,5 @@
-"""The price gate: what every price that people set must pass, by command, by API or in the file.
+"""The price gate: what every price that people set must pass, by command, by API or in the file, and
+what limits of an offer must, which decide how much is held.
 
 A price names what it asks for: tokens in and out both, or none; nothing is free by omission. A
 price far from what is known is mostly a wrong unit, and must be meant. A price without effect is
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from gatewayz.catalog.catalog import Catalog
+from gatewayz.catalog.fact_checks import why_odd_context, why_odd_output
 from gatewayz.catalog.offers import Offer
 from gatewayz.catalog.price_checks import (
     BASE_BUCKETS,
@@ -114,6 +116,36 @@ def check_new_price(catalog: Catalog, key: OfferKey, price: Price, *, sure: bool
             f"{why}; if it is meant, say so: --sure, or sure: true by API.",
             param="price",
         )
+
+
+def check_new_limits(
+    catalog: Catalog,
+    model: str,
+    key: OfferKey,
+    *,
+    context: int | None,
+    max_output: int | None,
+    sure: bool,
+) -> None:
+    """Faults: `bad_request` for a limit of an offer, in tokens, that no model has, or that is far from
+    what is known: too small a one shuts it, too large a one holds too much money.
+
+    `sure`: it is meant.
+    """
+    if sure:
+        return
+    known, owner = catalog.index.offers_by_key.get(key), catalog.index.models.get(model)
+    before = (known.context, known.max_output) if known is not None else (None, None)
+    longest = owner.context if owner is not None else None
+    whys = {
+        "context": context and why_odd_context(context, before[0], longest),
+        "max_output": max_output and why_odd_output(max_output, before[1], context or before[0]),
+    }
+    for name, why in whys.items():
+        if why:
+            raise Fault(
+                "bad_request", f"{name}: {why}; if it is meant, say so: sure: true.", param=name
+            )
 
 
 def _why_nobody_pays(offer: Offer, price: Price) -> str:

@@ -11,7 +11,12 @@ from msgspec.json import decode
 
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.operator_models import parse_price
-from gatewayz.catalog.price_gate import check_new_price, price_from_quarantine, usual_call_cost
+from gatewayz.catalog.price_gate import (
+    check_new_limits,
+    check_new_price,
+    price_from_quarantine,
+    usual_call_cost,
+)
 from gatewayz.catalog.report import why_not_callable, why_not_sold
 from gatewayz.catalog.settings import TierSettings
 from gatewayz.catalog.sources import OfferKey, config_lock_path, price_config_lock_path
@@ -132,6 +137,14 @@ async def put_offer(ctx: Ctx, body: PutOfferRequest) -> ModelView:
     offer_key = (body.provider, body.upstream_id)
     _check_provider(ctx, body.provider)
     _check_not_locked(config_lock_path(ctx.control.lists, body.model, offer_key))
+    check_new_limits(
+        ctx.control.catalog,
+        body.model,
+        offer_key,
+        context=body.context,
+        max_output=body.max_output,
+        sure=body.sure,
+    )
     can = None if body.can is None else tuple(Capability(word) for word in body.can)
     override = OfferOverride(
         model=body.model,

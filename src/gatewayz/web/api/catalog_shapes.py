@@ -82,7 +82,10 @@ class PutModelRequest(RequestModel):
 
 
 class PutOfferRequest(RequestModel):
-    """An offer of a model; a field that is left out is as the lists have it."""
+    """An offer of a model; a field that is left out is as the lists have it.
+
+    `sure`: its limits are meant, though they are far from what is known.
+    """
 
     model: CatalogId
     provider: CatalogId
@@ -92,6 +95,7 @@ class PutOfferRequest(RequestModel):
     can: list[Literal["tools", "images", "audio", "files", "choices", "json_schema"]] | None = None
     free: bool = False
     hidden: bool = False
+    sure: bool = False
 
 
 class PriceTierInput(RequestModel):
