@@ -378,7 +378,8 @@ def test_what_is_missing_for_vertex_is_said():
             "ok",
             "application-default credentials of a user",
         ),
-        ({"type": "external_account"}, "bad", "of type 'external_account' cannot be used"),
+        ({"type": "external_account"}, "bad", "the Google credential has no audience"),
+        ({"type": "gdch_service_account"}, "bad", "of type 'gdch_service_account' cannot be used"),
         (None, "bad", "its file cannot be read"),
     ],
 )

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -33,6 +34,12 @@ from gatewayz.simulator.routes import Behaviour, SimulatorRoute
 TOKEN_LIFE_S = 3_599
 SKEW_S = 60
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no password
+"""What assertions are for, wherever the endpoint is asked: the audience that Google's libraries name."""
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, no password
+AUDIENCE = (
+    "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/oidc"
+)
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_ASSERTION_LIFE_S = 3_600
 NOT_SHORT_LIVED = (
@@ -56,6 +63,7 @@ class GoogleAccounts:
         self.tokens: dict[str, float] = {}
         self._keys: dict[str, tuple[str, RSAPublicKey]] = {}
         self._refresh: dict[str, str] = {}
+        self._subjects: set[str] = set()
         self.routes = (
             SimulatorRoute(
                 "POST", re.compile(r"/(?P<model>token)$"), self._play_token, billed=False
@@ -65,6 +73,9 @@ class GoogleAccounts:
                 re.compile(r"/(?P<model>computeMetadata)/v1/.+/token$"),
                 self._play_metadata,
                 billed=False,
+            ),
+            self._vertex_route(
+                r"/serviceAccounts/(?P<model>[^/:]+):generateAccessToken$", self._play_impersonation
             ),
             self._vertex_route(
                 r"/publishers/anthropic/models/(?P<model>count-tokens):rawPredict$",
@@ -115,6 +126,22 @@ class GoogleAccounts:
             "token_uri": f"{url}/token",
         }
 
+    def create_external_account(
+        self, url: str, source: dict[str, Any], subject: str
+    ) -> dict[str, Any]:
+        """A new file of workload identity federation: whoever brings `subject` is known.
+
+        `source` says where the subject's token is.
+        """
+        self._subjects.add(subject)
+        return {
+            "type": "external_account",
+            "audience": AUDIENCE,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": f"{url}/v1/token",
+            "credential_source": source,
+        }
+
     def revoke_tokens(self) -> None:
         """Every token that was issued is refused from now on."""
         self.tokens.clear()
@@ -141,14 +168,25 @@ class GoogleAccounts:
             return
         yield self._issue_token()
 
+    def _play_impersonation(self, request: RecordedRequest, scene: str) -> tuple[Invoice, Actions]:
+        """IAM's own answer: the token of a service account, for whoever has a federated one."""
+        token = self._new_token()
+        ends = datetime.fromtimestamp(self.tokens[token], UTC)
+        body = {"accessToken": token, "expireTime": f"{ends:%Y-%m-%dT%H:%M:%SZ}"}
+        return _invoice(request), iter([http_response(200, json.dumps(body).encode())])
+
     def _issue_token(self) -> SendBytes:
+        token = self._new_token()
+        body = {"access_token": token, "expires_in": self.life_s, "token_type": "Bearer"}
+        return http_response(200, json.dumps(body).encode())
+
+    def _new_token(self) -> str:
         if len(self.tokens) >= MAX_TOKENS:
             self.tokens.clear()
         self.issued += 1
         token = f"ya29.sim-{self.issued}-{secrets.token_urlsafe(24)}"
         self.tokens[token] = time.time() + self.life_s
-        body = {"access_token": token, "expires_in": self.life_s, "token_type": "Bearer"}
-        return http_response(200, json.dumps(body).encode())
+        return token
 
     def _grant_error(self, form: dict[str, str], request: RecordedRequest) -> str:
         """Why this grant gets no token; empty when it gets one."""
@@ -159,6 +197,9 @@ class GoogleAccounts:
                 secret = self._refresh.get(form.get("refresh_token", ""))
                 is_known = secret is not None and secret == form.get("client_secret")
                 return "" if is_known else "Bad Request"
+            case grant if grant == TOKEN_EXCHANGE:
+                is_known = form.get("subject_token") in self._subjects
+                return "" if is_known and form.get("audience") == AUDIENCE else "Invalid subject"
             case grant if grant == JWT_BEARER:
                 return self._assertion_error(form.get("assertion", ""), request)
         return "unsupported grant"
@@ -249,7 +290,7 @@ def _claims_error(claims: dict[str, Any], email: str, url: str) -> str:
     checks = {
         "Invalid issuer": claims.get("iss") == email,
         "Invalid scope": claims.get("scope") == SCOPE,
-        "Invalid JWT: wrong aud": claims.get("aud") == url,
+        "Invalid JWT: wrong aud": claims.get("aud") in {url, GOOGLE_TOKEN_URL},
         NOT_SHORT_LIVED: is_current and issued < expires <= issued + MAX_ASSERTION_LIFE_S,
     }
     return next((reason for reason, holds in checks.items() if not holds), "")

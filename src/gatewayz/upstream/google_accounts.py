@@ -1,93 +1,65 @@
-"""Google's accounts, as they are written down, and the request that asks for an access token.
+"""Google's accounts, as they are written down, and google-auth's credentials made of them.
 
-Forms: a service account's key file (RFC 7523, a JWT signed RS256), an `authorized_user` file of
-application-default credentials (a refresh token), and the metadata server of a Google machine.
+Forms: a service account's key file, an `authorized_user` file of application-default credentials, an
+`external_account` file of workload identity federation (a token from a file, a URL or AWS), and the
+metadata server of a Google machine, which is one request of our own: the library reads where it is
+from the process's environment.
 """
 
 import base64
 import binascii
 import json
-from typing import Any
-from urllib.parse import urlencode
+import stat
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
-from gatewayz.core.calls import HttpRequest
 from gatewayz.core.faults import Fault
+from gatewayz.core.http_syntax import parse_url
 from gatewayz.core.secrets import Secret
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no password
-ASSERTION_LIFE_S = 3_600
-"""The longest that Google accepts an assertion for."""
 MAX_TYPE_CHARS = 40
+MAX_SOURCE_BYTES = 64 * 2**10
+"""Of a file with the token that is exchanged."""
 METADATA_PREFIX = "metadata"
 METADATA_URL = "http://metadata.google.internal"
 METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+AccountKind = Literal["service_account", "authorized_user", "external_account", "metadata"]
+REQUIRED_FIELDS: dict[str, tuple[AccountKind, tuple[str, ...]]] = {
+    "service_account": ("service_account", ("client_email", "private_key")),
+    "authorized_user": ("authorized_user", ("client_id", "client_secret", "refresh_token")),
+    "external_account": ("external_account", ("audience", "subject_token_type", "token_url")),
+}
+"""What a file of each type must say, as text."""
+UNSERVED_SOURCES = ("executable", "certificate")
+"""Of an external account: programs are not run, client certificates not sent."""
 
 
-class ServiceAccount(Struct, frozen=True):
-    """A key file of type `service_account`."""
+class GoogleAccount(Struct, frozen=True):
+    """An account; `document` is the file that describes it, `url` the metadata server.
 
-    email: str
-    key_id: str
-    key: RSAPrivateKey
-    token_uri: str
+    Example: `GoogleAccount("metadata", url="http://metadata.google.internal")`
+    """
 
-    def token_request(self, now_s: int) -> HttpRequest:
-        """The request that exchanges a signed assertion for a token. `now_s` is Unix time."""
-        header = {"alg": "RS256", "typ": "JWT", "kid": self.key_id}
-        claims = {
-            "iss": self.email,
-            "scope": SCOPE,
-            "aud": self.token_uri,
-            "iat": now_s,
-            "exp": now_s + ASSERTION_LIFE_S,
-        }
-        signed = b".".join([_base64url(header), _base64url(claims)])
-        signature = self.key.sign(signed, PKCS1v15(), SHA256())
-        assertion = b".".join([signed, base64.urlsafe_b64encode(signature).rstrip(b"=")])
-        return _form(self.token_uri, {"grant_type": JWT_BEARER, "assertion": assertion.decode()})
+    kind: AccountKind
+    document: Secret = Secret("{}")
+    url: str = ""
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.document.reveal())
+        return value
 
-class AuthorizedUser(Struct, frozen=True):
-    """A file that `gcloud auth application-default login` wrote."""
-
-    client_id: str
-    client_secret: Secret
-    refresh_token: Secret
-    token_uri: str
-
-    def token_request(self, now_s: int) -> HttpRequest:
-        fields = {
-            "grant_type": "refresh_token",
-            "client_id": self.client_id,
-            "client_secret": self.client_secret.reveal(),
-            "refresh_token": self.refresh_token.reveal(),
-        }
-        return _form(self.token_uri, fields)
-
-
-class MetadataServer(Struct, frozen=True):
-    """The account that a Google machine runs under."""
-
-    url: str = METADATA_URL
-
-    def token_request(self, now_s: int) -> HttpRequest:
-        return HttpRequest(
-            "GET", self.url + METADATA_PATH, (("Metadata-Flavor", "Google"), *HEADERS)
-        )
-
-
-GoogleAccount = ServiceAccount | AuthorizedUser | MetadataServer
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts that its file names: they may be asked, beside Google's own."""
+        urls = (parse_url(text) for text in _texts_in(self.fields))
+        return frozenset(url.host for url in urls if url is not None)
 
 
 def account_from_text(text: str) -> GoogleAccount:
@@ -96,24 +68,99 @@ def account_from_text(text: str) -> GoogleAccount:
     Faults: `upstream_auth` says what is wrong, and nothing of what was read.
     """
     if text == METADATA_PREFIX:
-        return MetadataServer()
+        return GoogleAccount("metadata", url=METADATA_URL)
     if text.startswith(f"{METADATA_PREFIX}:"):
-        return MetadataServer(text.removeprefix(f"{METADATA_PREFIX}:").rstrip("/"))
+        url = text.removeprefix(f"{METADATA_PREFIX}:").rstrip("/")
+        return GoogleAccount("metadata", url=url)
     fields = _parse_object(text)
-    match fields.get("type"):
+    kind, names = REQUIRED_FIELDS.get(str(fields.get("type")), ("metadata", ()))
+    if not names:
+        shown = str(fields.get("type"))[:MAX_TYPE_CHARS]
+        raise Fault("upstream_auth", f"a Google credential of type {shown!r} cannot be used")
+    for name in names:
+        if not isinstance(fields.get(name), str) or not fields[name]:
+            raise Fault("upstream_auth", f"the Google credential has no {name}")
+    if kind == "external_account":
+        _check_source(fields.get("credential_source"))
+    if kind == "service_account":
+        # Variables often hold the line breaks of the key as two characters.
+        fields["private_key"] = fields["private_key"].replace("\\n", "\n")
+    if kind != "external_account":
+        fields["token_uri"] = str(fields.get("token_uri") or TOKEN_URI)
+    account = GoogleAccount(kind, Secret(json.dumps(fields)))
+    open_credentials(account)
+    return account
+
+
+def open_credentials(account: GoogleAccount) -> Any:
+    """google-auth's credentials for an account; imported with the first of them, as it takes time.
+
+    Faults: `upstream_auth`.
+    """
+    errors = (import_module("google.auth.exceptions").GoogleAuthError, *MALFORMED)
+    try:
+        return _create_credentials(account.kind, account.fields)
+    except errors:
+        what = account.kind
+    # Outside of the handler, so that nothing of the credential is in the fault's context.
+    why = {"service_account": "the private_key of the Google credential is not an RSA key"}
+    raise Fault("upstream_auth", why.get(what, f"the Google credential of type {what!r} is wrong"))
+
+
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
+"""What the library raises for a file that is not as it should be."""
+
+
+def _create_credentials(kind: AccountKind, fields: dict[str, Any]) -> Any:
+    scopes = [SCOPE]
+    match kind:
         case "service_account":
-            return _parse_service_account(fields)
+            module = import_module("google.oauth2.service_account")
+            return module.Credentials.from_service_account_info(fields, scopes=scopes)
         case "authorized_user":
-            names = ("client_id", "client_secret", "refresh_token")
-            client_id, secret, refresh_token = (_require_text(fields, name) for name in names)
-            return AuthorizedUser(
-                client_id=client_id,
-                client_secret=Secret(secret),
-                refresh_token=Secret(refresh_token),
-                token_uri=str(fields.get("token_uri") or TOKEN_URI),
+            names = ("client_id", "client_secret", "refresh_token", "token_uri")
+            given = {name: fields[name] for name in names}
+            return import_module("google.oauth2.credentials").Credentials(None, **given)
+        case "external_account":
+            is_aws = str(fields["credential_source"].get("environment_id", "")).startswith("aws")
+            module = import_module(f"google.auth.{'aws' if is_aws else 'identity_pool'}")
+            return module.Credentials.from_info(fields, scopes=scopes)
+    raise ValueError(kind)
+
+
+def check_source_file(account: GoogleAccount) -> None:
+    """Whether the file with the token that is exchanged may be read. Faults: `upstream_auth`."""
+    source = account.fields.get("credential_source")
+    file = source.get("file") if isinstance(source, dict) else None
+    if not isinstance(file, str):
+        return
+    try:
+        state = Path(file).stat()
+    except (OSError, ValueError):
+        raise Fault("upstream_auth", "the file with the token to exchange is not there") from None
+    if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_SOURCE_BYTES:
+        raise Fault(
+            "upstream_auth",
+            f"the file with the token to exchange is no file of at most {MAX_SOURCE_BYTES} bytes",
+        )
+
+
+def _check_source(source: Any) -> None:
+    if not isinstance(source, dict):
+        raise Fault("upstream_auth", "the Google credential has no credential_source")
+    for name in UNSERVED_SOURCES:
+        if name in source:
+            raise Fault(
+                "upstream_auth",
+                f"the Google credential has a credential_source with {name}, which is not served;"
+                " use file, url or aws",
             )
-    kind = str(fields.get("type"))[:MAX_TYPE_CHARS]
-    raise Fault("upstream_auth", f"a Google credential of type {kind!r} cannot be used")
+
+
+def _texts_in(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts_in(inner)]
+    return [value] if isinstance(value, str) else []
 
 
 def is_inline(text: str) -> bool:
@@ -138,37 +185,3 @@ def _decode_base64_json(text: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return plain if plain.lstrip().startswith("{") else None
-
-
-def _require_text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise Fault("upstream_auth", f"the Google credential has no {name}")
-    return value
-
-
-def _parse_service_account(fields: dict[str, Any]) -> ServiceAccount:
-    # Variables often hold the line breaks of the key as two characters.
-    pem = _require_text(fields, "private_key").replace("\\n", "\n").encode()
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, RSAPrivateKey):
-        raise Fault(
-            "upstream_auth", "the private_key of the Google credential is not an RSA key"
-        ) from None
-    return ServiceAccount(
-        email=_require_text(fields, "client_email"),
-        key_id=str(fields.get("private_key_id") or ""),
-        key=key,
-        token_uri=str(fields.get("token_uri") or TOKEN_URI),
-    )
-
-
-def _base64url(value: dict[str, Any]) -> bytes:
-    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=")
-
-
-def _form(url: str, fields: dict[str, str]) -> HttpRequest:
-    return HttpRequest("POST", url, (FORM, *HEADERS), urlencode(fields).encode())

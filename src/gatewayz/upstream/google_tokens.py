@@ -5,34 +5,45 @@ or a token.
 """
 
 import asyncio
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
+from gatewayz.core.calls import HttpRequest
 from gatewayz.core.clock import Clock
 from gatewayz.core.faults import Fault
 from gatewayz.core.http_syntax import unsendable_character
 from gatewayz.core.secrets import Secret
 from gatewayz.ports.transport import Transport
 from gatewayz.providers.spec import Credential
-from gatewayz.upstream.google_accounts import GoogleAccount, account_from_text, is_inline
+from gatewayz.upstream.google_accounts import (
+    MALFORMED,
+    METADATA_PATH,
+    GoogleAccount,
+    account_from_text,
+    check_source_file,
+    is_inline,
+    open_credentials,
+)
+from gatewayz.upstream.google_requests import (
+    HTTP_OK,
+    MAX_ANSWER_BYTES,
+    TokenRequests,
+    parse_object,
+    token_fault,
+)
 
 REFRESH_EARLY_S = 300.0
 """A token is replaced this long before it expires; until it does it serves if none can be had."""
 MIN_REFRESH_AGE_S = 10.0
 """A token this young was not refused for its age: another one would be refused too."""
 FETCH_TIMEOUT_S = 10.0
-HTTP_OK = 200
-MAX_ANSWER_BYTES = 64 * 2**10
+METADATA_HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
 MAX_FILE_BYTES = 64 * 2**10
-MAX_CODE_CHARS = 40
 MAX_ACCOUNTS = 256
 """Credentials whose tokens are kept; operators have a few."""
-FAULT_KINDS = {429: "upstream_limited", 408: "upstream_timeout", 504: "upstream_timeout"}
-"""What a refusal of the issuer means; other 4xx are about the credential, 5xx about the issuer."""
 
 
 class AccessToken(Struct, frozen=True):
@@ -119,17 +130,65 @@ class GoogleTokens:
     ) -> AccessToken:
         if state.account is None:
             state.account = await asyncio.to_thread(load_account, credential)
-        request = state.account.token_request(self._clock.wall_ms() // 1000)
         sent_at = self._clock.now()
-        async with self._transport.send(replace(request, proxy=proxy)) as exchange:
-            body = await exchange.read(MAX_ANSWER_BYTES)
-
-        answer = _parse_object(body)
-        if exchange.status != HTTP_OK:
+        requests = TokenRequests(self._transport, state.account.hosts, proxy)
+        try:
+            if state.account.kind == "metadata":
+                secret, life_s = await self._ask_metadata(state.account.url, proxy)
+            else:
+                secret, life_s = await asyncio.to_thread(fetch_token, state.account, requests)
+        except Fault as fault:
             # The account may have been replaced in its file meanwhile.
             state.account = None
-            raise _token_fault(credential, exchange.status, answer)
-        return _token_from_answer(credential, answer, sent_at)
+            raise Fault(
+                fault.kind, f"{credential.id}: {fault.message}", blame=fault.blame
+            ) from None
+        finally:
+            requests.close()
+        return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)
+
+    async def _ask_metadata(self, url: str, proxy: str) -> tuple[str, float]:
+        """The token of the account that this machine runs under, and its life in seconds."""
+        headers = (("Metadata-Flavor", "Google"), *METADATA_HEADERS)
+        request = HttpRequest("GET", url + METADATA_PATH, headers, proxy=proxy)
+        async with self._transport.send(request) as exchange:
+            body = await exchange.read(MAX_ANSWER_BYTES)
+        if exchange.status != HTTP_OK:
+            raise token_fault(exchange.status, body)
+        answer = parse_object(body)
+        return _usable_token(answer.get("access_token"), answer.get("expires_in"))
+
+
+def fetch_token(account: GoogleAccount, requests: TokenRequests) -> tuple[str, float]:
+    """A token by google-auth, and its life in seconds. It blocks: for a thread.
+
+    Faults: those of the transport; `upstream_auth` and the like for what the issuer refused.
+    """
+    check_source_file(account)
+    credentials = open_credentials(account)
+    errors = (import_module("google.auth.exceptions").GoogleAuthError, *MALFORMED, OSError)
+    began = datetime.now(UTC).replace(tzinfo=None)
+    try:
+        credentials.refresh(requests)
+        is_refreshed = credentials.expiry is not None
+    except errors:
+        is_refreshed = False
+    # Outside of the handler: what the library says may hold something of the credential.
+    if is_refreshed:
+        return _usable_token(credentials.token, (credentials.expiry - began).total_seconds())
+    if requests.last is None:
+        raise Fault("upstream_auth", "the Google credential cannot be used")
+    if requests.last.status != HTTP_OK:
+        raise token_fault(requests.last.status, requests.last.data)
+    raise Fault("upstream_broken", "Google's answer holds no access token")
+
+
+def _usable_token(secret: object, life_s: object) -> tuple[str, float]:
+    if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
+        raise Fault("upstream_broken", "Google's answer holds no access token")
+    if odd := unsendable_character(secret):
+        raise Fault("upstream_broken", f"Google's access token contains {odd}")
+    return secret, life_s
 
 
 def load_account(credential: Credential) -> GoogleAccount:
@@ -148,32 +207,3 @@ def load_account(credential: Credential) -> GoogleAccount:
 def _read_file(path: str) -> str:
     with Path(path).expanduser().open("rb") as file:
         return file.read(MAX_FILE_BYTES).decode(errors="replace")
-
-
-def _parse_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _token_fault(credential: Credential, status: int, answer: dict[str, Any]) -> Fault:
-    kind = FAULT_KINDS.get(status) or ("upstream_auth" if 400 <= status < 500 else "upstream_error")
-    code = answer.get("error")
-    # Only a word that cannot hold a secret is repeated.
-    reason = ""
-    if isinstance(code, str) and code.replace("_", "").isalpha():
-        reason = f" ({code[:MAX_CODE_CHARS]})"
-    return Fault(kind, f"{credential.id}: Google gave no access token: HTTP {status}{reason}")
-
-
-def _token_from_answer(
-    credential: Credential, answer: dict[str, Any], sent_at: float
-) -> AccessToken:
-    secret, life_s = answer.get("access_token"), answer.get("expires_in")
-    if not isinstance(secret, str) or not secret or not isinstance(life_s, int | float):
-        raise Fault("upstream_broken", f"{credential.id}: Google's answer holds no access token")
-    if odd := unsendable_character(secret):
-        raise Fault("upstream_broken", f"{credential.id}: Google's access token contains {odd}")
-    return AccessToken(Secret(secret), fetched_at=sent_at, expires_at=sent_at + life_s)

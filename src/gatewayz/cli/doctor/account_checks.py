@@ -6,18 +6,14 @@ from gatewayz.cli.doctor.findings import Finding
 from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import TOKEN_AUTH_FORMS, Provider
 from gatewayz.settings import LoadedSettings
-from gatewayz.upstream.google_accounts import (
-    AuthorizedUser,
-    GoogleAccount,
-    MetadataServer,
-    ServiceAccount,
-)
+from gatewayz.upstream.google_accounts import AccountKind
 from gatewayz.upstream.google_tokens import load_account
 
-CREDENTIAL_NAMES: dict[type[GoogleAccount], str] = {
-    ServiceAccount: "a service account's key",
-    AuthorizedUser: "application-default credentials of a user",
-    MetadataServer: "the account of this machine",
+CREDENTIAL_NAMES: dict[AccountKind, str] = {
+    "service_account": "a service account's key",
+    "authorized_user": "application-default credentials of a user",
+    "external_account": "workload identity federation",
+    "metadata": "the account of this machine",
 }
 
 
@@ -33,7 +29,7 @@ def account_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> 
             except Fault as fault:
                 yield Finding("bad", provider.id, fault.message)
                 continue
-            yield Finding("ok", provider.id, f"{CREDENTIAL_NAMES[type(account)]} for {hosts}")
+            yield Finding("ok", provider.id, f"{CREDENTIAL_NAMES[account.kind]} for {hosts}")
 
 
 def provider_hosts(provider: Provider) -> tuple[str, ...]:
