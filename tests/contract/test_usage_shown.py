@@ -11,8 +11,10 @@ from gatewayz.catalog.operator_models import parse_price
 from gatewayz.core.calls import Call, Principal, new_ulid
 from gatewayz.core.conversation import Message, Text
 from gatewayz.core.events import Frame, UsageReported
-from gatewayz.core.requests import ChatRequest
+from gatewayz.core.requests import ChatRequest, EmbeddingRequest
 from gatewayz.core.usage import Usage
+from gatewayz.dialects.openai.embeddings.decoder import frames_from_body
+from gatewayz.dialects.openai.embeddings.encoder import EmbeddingsBodyEncoder
 from gatewayz.dialects.registry import CLIENTS, UPSTREAMS
 from gatewayz.engine.usage_meter import UsageMeter
 from tests.contract.test_usage_places import (
@@ -202,3 +204,26 @@ def test_what_is_shown_is_charged_however_the_stream_is_cut(client, name, togeth
     counts = re.findall(rb'"%s": ?([0-9]+)' % word, shown)
     assert int(counts[-1]) == meter.usage(OFFER).completion == 2
     assert not meter.usage(OFFER).estimated
+
+
+VECTOR_REPORTS = [
+    {"total_tokens": 4},
+    {"prompt_tokens": -4, "total_tokens": 4},
+    {"prompt_tokens": None, "total_tokens": 4},
+    {"input_tokens": 4},
+    {"prompt_tokens": "4"},
+    {"prompt_tokens": 4, "total_tokens": 4},
+    None,
+]
+
+
+@pytest.mark.parametrize("report", VECTOR_REPORTS)
+def test_vectors_show_the_prompt_that_is_charged(report):
+    request = EmbeddingRequest(dialect="openai_embeddings", model="m", texts=("one two three",))
+    body = json.dumps({"data": [{"embedding": [0.5]}], "usage": report}).encode()
+    steps = frames_from_body(body, request)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    frames = end.value.value
+    shown = json.loads(EmbeddingsBodyEncoder("m").feed(frames))["usage"]
+    assert shown["prompt_tokens"] == frames[-1].usage.usage.input > 0

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gatewayz.core.conversation import (
     Audio,
@@ -184,9 +185,9 @@ class BaseRequest(Struct, frozen=True, kw_only=True):
         """The most that is expected for `prompt` tokens and a model that can say `max_output`."""
         return Usage(input=prompt, requests=1)
 
-    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
-        """What was used, by the tokens that the text delivered is estimated to have, where a
-        provider reports nothing.
+    def estimate_usage(self, output: float, reasoning: float, images: int = 0) -> Usage:
+        """What was used, by the tokens that the text delivered is estimated to have and by the
+        images that have begun to come, where a provider reports nothing.
         """
         return Usage(estimated=True)
 
@@ -266,14 +267,14 @@ class ChatRequest(BaseRequest, frozen=True, kw_only=True, dict=True):
         output = (self.max_output or unlimited) * self.sampling.n
         return Usage(input=prompt, output=output, requests=1, searches=self.searches)
 
-    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
-        if not output_tokens and not reasoning_tokens:
+    def estimate_usage(self, output: float, reasoning: float, images: int = 0) -> Usage:
+        if not output and not reasoning:
             # An empty answer that nobody counted costs nothing.
             return Usage(estimated=True)
         return Usage(
             input=self.prompt_tokens(),
-            output=round(output_tokens),
-            reasoning=round(reasoning_tokens),
+            output=round(output),
+            reasoning=round(reasoning),
             estimated=True,
         )
 
@@ -355,6 +356,12 @@ class ImageRequest(BaseRequest, frozen=True, kw_only=True):
             requests=1,
         )
 
+    def estimate_usage(self, output: float, reasoning: float, images: int = 0) -> Usage:
+        if not images:
+            return Usage(estimated=True)
+        begun = replace(self, n=images)
+        return replace(begun.worst_case_usage(self.prompt_tokens(), None), estimated=True)
+
 
 class EmbeddingRequest(BaseRequest, frozen=True, kw_only=True):
     """Vectors of texts, or of texts given as token ids.
@@ -382,7 +389,7 @@ class EmbeddingRequest(BaseRequest, frozen=True, kw_only=True):
         for text in self.texts:
             yield text_tokens(text) if isinstance(text, str) else len(text)
 
-    def estimate_usage(self, output_tokens: float, reasoning_tokens: float) -> Usage:
+    def estimate_usage(self, output: float, reasoning: float, images: int = 0) -> Usage:
         return Usage(input=self.prompt_tokens(), estimated=True)
 
 

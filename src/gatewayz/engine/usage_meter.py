@@ -29,7 +29,7 @@ from gatewayz.core.events import (
 )
 from gatewayz.core.faults import Fault
 from gatewayz.core.money import Nanos
-from gatewayz.core.usage import PROMPT_BUCKETS, Usage, merge_reports
+from gatewayz.core.usage import COMPLETION_BUCKETS, PROMPT_BUCKETS, Usage, merge_reports
 from gatewayz.engine.charge import answer_cost
 from gatewayz.engine.media_output import MediaCounter, count_media, sound_format_of
 from gatewayz.engine.usage_bounds import OutputBound, bound_usage
@@ -220,8 +220,13 @@ class UsageMeter:
         if usage.prompt < complete.prompt:
             nothing = dict.fromkeys(PROMPT_BUCKETS, 0)
             usage = replace(usage, **nothing | {"input": estimate.input}, estimated=True)
-        elif not usage.prompt and estimate.prompt and not is_image:
+        elif not usage.prompt and estimate.prompt and (usage.completion or not is_image):
             usage = replace(usage, input=estimate.input, estimated=True)
+        if is_image and usage.completion < complete.completion:
+            # Nor can an image have had so many tokens: it is charged as one of its quality.
+            nothing = dict.fromkeys(COMPLETION_BUCKETS, 0)
+            made = {"image_output": estimate.image_output}
+            usage = replace(usage, **nothing | made, estimated=True)
         lags = usage.completion < estimate.completion
         counts_all = self.finished or (self._reported is not None and self._reported.counts_all)
         if lags and not (counts_all and reported.completion) and not is_image:
@@ -234,7 +239,8 @@ class UsageMeter:
     def _estimate(self, offer: Offer) -> Usage:
         """What was used by the bytes that were sent and delivered, marked as an estimate."""
         request = self._call.request
-        estimate = request.estimate_usage(self._said.tokens, self._thought.tokens)
+        images = sum(kind is Kind.IMAGE for kind in self._other_kinds.values())
+        estimate = request.estimate_usage(self._said.tokens, self._thought.tokens, images)
         if self._media:
             prompt = estimate.input or request.prompt_tokens()
             estimate = self._count_media(replace(estimate, input=prompt), offer)

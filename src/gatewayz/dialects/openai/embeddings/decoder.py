@@ -48,11 +48,14 @@ def frames_from_body(
     if request.dialect == NAME:
         prompt = usage.usage.prompt
         counted = {"prompt_tokens": prompt, "total_tokens": prompt}
+        if not isinstance(answer.usage, dict) or answer.usage.get("prompt_tokens") != prompt:
+            # What a report does not say, or says wrongly, is shown as it is charged.
+            head = {**head, "usage": Raw(encode_json(counted))}
         data = [
             _item_to_wire(item, position, vector)
             for position, (item, vector) in enumerate(zip(items, vectors, strict=True))
         ]
-        source = encode_json({"object": "list", "usage": counted, **head, "data": data})
+        source = encode_json({"object": "list", **head, "data": data})
     return [frame_from_vectors(vectors, usage, source)]
 
 
