@@ -236,8 +236,11 @@ async def test_what_the_row_prices_is_sold_where_the_price_has_that_unit(tmp_pat
             assert answer.status_code == status, answer.text
 
 
+OCR = [{"id": "file-parser", "pdf": {"engine": "mistral-ocr"}}]
+
+
 async def test_a_field_that_does_not_cross_costs_nothing(tmp_path, location):
     async with run(tmp_path, location, MESSAGES) as here:
-        answer = await post(here, CHAT, {"model": "test/model", **HI, "enable_search": True})
+        answer = await post(here, CHAT, {"model": "test/model", **HI, "plugins": OCR})
         assert answer.status_code == 200, answer.text
-        assert "enable_search" in answer.headers["x-gatewayz-dropped"]
+        assert "plugins" in answer.headers["x-gatewayz-dropped"]

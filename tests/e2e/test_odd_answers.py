@@ -170,6 +170,8 @@ FAILURES = {
     "error text": {"error": "boom"},
     "in a list": [{"error": {"message": "boom", "code": 500}}],
     "base_resp": {"base_resp": {"status_code": 1000, "status_msg": "boom"}},
+    "error_code": {"error_code": 336100, "error_msg": "boom"},
+    "error_code beside a text": {"text": "boom", "error_code": 50001},
 }
 
 
@@ -197,6 +199,7 @@ async def test_an_error_of_any_shape_before_the_answer_is_an_error_status(script
         {"status": {"code": 10000, "description": "Ok"}},
         {"id": "c"},
         {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {"error_code": 0, "error_msg": ""},
     ],
 )
 async def test_an_event_that_is_neither_a_chunk_nor_an_error_changes_nothing(scripted, event):
@@ -252,6 +255,24 @@ async def test_each_spelling_of_what_came_from_the_cache_has_its_price(scripted,
     scripted.play(completion(usage=usage))
     response = await scripted.chat("my/vllm")
     assert f"{response.json()['usage']['cost']:f}" == cost
+
+
+@pytest.mark.parametrize("pieces", [["", "{}"], ["{", "}"], ["", "{", "}"]])
+async def test_a_call_whose_name_comes_after_its_id_begins_with_its_name(scripted, pieces):
+    first, *middle, last = pieces
+    scripted.play(
+        event_stream(
+            chunk(tool_calls=[call_piece(first, index=0, id="a", type="function")]),
+            *(chunk(tool_calls=[call_piece(piece, index=0)]) for piece in middle),
+            chunk(tool_calls=[call_piece(last, index=0, name="get")]),
+            chunk("tool_calls"),
+        )
+    )
+    told = events_in(await scripted.messages("my/vllm", stream=True))
+    (block,) = [item["content_block"] for item in told if item["type"] == "content_block_start"]
+    deltas = [item["delta"] for item in told if item["type"] == "content_block_delta"]
+    assert (block["id"], block["name"]) == ("a", "get")
+    assert "".join(delta["partial_json"] for delta in deltas) == "{}"
 
 
 async def test_broken_arguments_of_a_call_are_the_same_whole_and_streamed(scripted):

@@ -32,6 +32,14 @@ CHAT_STATEFUL = {
     "functions": [{"name": "f"}],
     "modalities": ["text", "audio"],
     "web_search_options": {},
+    "search_parameters": {"mode": "auto"},
+    "plugins": [{"id": "file-parser"}, {"id": "web"}],
+    "enable_search": True,
+    "response_format": {"type": "grammar", "grammar": "root ::= x"},
+    "structured_outputs": {"regex": "[0-9]+"},
+    "guided_json": {"type": "object"},
+    "guided_choice": ["yes", "no"],
+    "grammar": "root ::= x",
 }
 CHAT_PARTS = [
     {"type": "file", "file": {"file_id": "file-abc"}},
@@ -86,6 +94,16 @@ async def test_a_thread_is_refused_so_that_the_sdk_goes_on_without_one(tmp_path,
             "error_code": "thread_unsupported_request",
             "unsupported": ["thread"],
         }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"search_parameters": {"mode": "off"}}, {"plugins": []}, {"plugins": [{"id": "web", "enabled": False}]}, {"enable_search": False}],
+)  # fmt: skip
+async def test_what_is_asked_not_to_be_done_needs_nobody_who_can(tmp_path, fields):
+    async with run_scripted_gateway(tmp_path, "anthropic_messages") as scripted:
+        await chat(scripted, **fields)
+        assert not scripted.sent.keys() & fields.keys()
 
 
 async def test_between_equals_fields_pass_and_an_error_keeps_its_details(tmp_path):

@@ -45,6 +45,28 @@ async def test_an_argument_that_is_named_in_a_list_as_text_is_left_out(rows):
     assert "stream_options" not in rows.sent
 
 
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("Argument not supported on this model: presencePenalty", "presence_penalty"),
+        ("Completions.create() got an unexpected keyword argument 'top_k'", "top_k"),
+        ("tools[0].function.strict: Extra inputs are not permitted", "tools.0.function.strict"),
+        ("1 validation error\ntools.0.function.strict: Extra inputs are not permitted", "tools.0.function.strict"),
+        ("tools.0.custom.function.strict: Extra inputs are not permitted", "tools.0.custom.function.strict"),
+    ],
+)  # fmt: skip
+async def test_an_argument_in_the_words_of_the_server_s_language_is_left_out(rows, message, name):
+    def rule(body):
+        strict = body["tools"][0]["function"].get("strict") if "strict" in name else None
+        return refusal(message=message) if strict or body.keys() & {name} else completion()
+
+    rows.play(rule)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}, "strict": True}}]
+    response = await rows.chat("my/vllm", tools=tools, presence_penalty=0.5, top_k=3)
+    assert (response.status_code, len(rows.requests)) == (200, 2)
+    assert response.headers["x-gatewayz-dropped"] == name
+
+
 async def test_several_refusals_in_turn_are_followed_and_told(rows):
     def rule(body):
         first = next((name for name in ("seed", "logit_bias", "user") if name in body), None)

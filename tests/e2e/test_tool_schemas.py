@@ -88,6 +88,33 @@ async def test_a_union_at_the_top_is_one_object_at_claude(tmp_path, name):
             assert f"schema.{word}" in answer.headers["x-gatewayz-dropped"]
 
 
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (None, {}),
+        (("not",), {"not": {"required": ["a", "b"]}}),
+        (("enum",), {"enum": [{"a": "x"}]}),
+    ],
+)
+@pytest.mark.parametrize("name", ["one of two required", "nothing but a union", "allOf"])
+async def test_it_is_one_object_at_openai_too_where_it_comes_from_another_api(
+    tmp_path, name, words, more
+):
+    schema, properties, required = SCHEMAS[name]
+    async with run_scripted_gateway(tmp_path, "openai_chat") as scripted:
+        answer = await scripted.gateway.anthropic_client().messages.with_raw_response.create(
+            model="test/model", max_tokens=9, messages=HI,
+            tools=[{"name": "get", "input_schema": {**schema, **more}}],
+        )  # fmt: skip
+        sent = scripted.sent["tools"][0]["function"]["parameters"]
+        assert not sent.keys() & {"anyOf", "oneOf", "allOf", "enum", "not"}
+        assert (sent["type"], sent["properties"]) == ("object", properties)
+        assert sent.get("required", []) == required
+        for word in words or ():
+            assert json.dumps(word) in sent["description"]
+            assert f"schema.{word}" in answer.headers["x-gatewayz-dropped"]
+
+
 async def test_between_equals_a_schema_passes_as_it_came(tmp_path):
     schema = SCHEMAS["one of two required"][0]
     async with run_scripted_gateway(tmp_path, "anthropic_messages") as scripted:

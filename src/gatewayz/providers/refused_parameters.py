@@ -64,11 +64,14 @@ MAX_SCANNED_CHARS = 8_192
 """Characters of a refusal in which names are looked for."""
 
 ALTERNATIVES = re.compile(
-    r"expected|did you mean|instead|must be one|supported (values|parameters|fields)|"
+    r"\bexpected|did you mean|instead|must be one|supported (values|parameters|fields)|"
     r"valid (values|parameters|fields)|one of|please use|\buse ['\"`]",
     re.IGNORECASE,
 )
 """Begins the part of a refusal that names what the provider does take."""
+LEADING_PATH = re.compile(r"(?:^|\n)\s*([A-Za-z_]\w*(?:(?:\.|\[)[\w$]+\]?)+):\s")
+"""`tools[0].function.strict: Extra inputs are not permitted`: pydantic's errors as lines."""
+CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 LIST_ITEMS = re.compile(r"\}\s*,\s*\{")
 LOCATION = re.compile(r"""\\?['"]?loc\\?['"]?\s*[:=]\s*[\[(]([^\])]*)[\])]""")
 SEGMENT = re.compile(r"[\w.$-]+")
@@ -100,7 +103,8 @@ def parameters_in_refusal(
         return ()
     raw = error.raw[:MAX_SCANNED_CHARS].decode(errors="replace")
     for names in _candidates(error, text, raw, wording, scans_words=body is not None):
-        found = tuple(dict.fromkeys(name for name in names if _can_do_without(body, name)))
+        spelled = (_spelling(body, name) for name in names)
+        found = tuple(dict.fromkeys(name for name in spelled if _can_do_without(body, name)))
         if found:
             return found
     return ()
@@ -113,6 +117,7 @@ def _candidates(
     yield [*_names_in_locations(text, wording), *_names_in_locations(raw, wording)]
     yield [_plain_path(error.param)] if SEGMENT.match(error.param) else []
     before = ALTERNATIVES.split(text, maxsplit=1)[0]
+    yield [_plain_path(path) for path in LEADING_PATH.findall(text)]
     yield [_plain_path(name) for name in QUOTED.findall(before)]
     words = [
         word for groups in PLAIN.findall(before) for group in groups for word in WORD.findall(group)
@@ -134,6 +139,13 @@ def _names_in_locations(text: str, wording: re.Pattern[str]) -> list[str]:
 def _plain_path(name: str) -> str:
     """`messages[0].cache_control` → `messages.0.cache_control`, without the body's own name."""
     return INDEX.sub(r".\1", name).removeprefix("body.").removeprefix("request.").strip(".")
+
+
+def _spelling(body: Body | None, name: str) -> str:
+    """The name as the body writes it; xAI says `presencePenalty` of `presence_penalty`."""
+    if body is None or any(_holders(body, name)):
+        return name
+    return CAPITAL.sub("_", name).lower()
 
 
 def _can_do_without(body: Body | None, name: str) -> bool:
@@ -174,8 +186,12 @@ def _objects_at(value: Any, path: list[str]) -> Iterator[dict[str, Any]]:
             continue
         if not path:
             yield item
-        else:
-            yield from _objects_at(item.get(path[0]), path[1:])
+            continue
+        if path[0] in item:
+            yield from _objects_at(item[path[0]], path[1:])
+        elif isinstance(value, list):
+            # pydantic names the kind of an item beside its place: `tools.0.custom.strict`.
+            yield from _objects_at(item, path[1:])
 
 
 def _objects_below(

@@ -18,6 +18,7 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.ledger.values import Billing
 
 app = typer.Typer(
+    add_completion=False,
     name="accounts",
     no_args_is_help=True,
     help="Create accounts, suspend them, set their billing and rules.",

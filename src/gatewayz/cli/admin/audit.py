@@ -11,6 +11,7 @@ from gatewayz.control import audit
 from gatewayz.store.sql.ledger.reconcile import Violation
 
 app = typer.Typer(
+    add_completion=False,
     name="audit",
     no_args_is_help=True,
     help="Show who changed what, and that nobody changed the log.",

@@ -15,7 +15,10 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.ledger.values import Budget, Period
 
 app = typer.Typer(
-    name="budgets", no_args_is_help=True, help="Limit what keys, accounts and end users may spend."
+    add_completion=False,
+    name="budgets",
+    no_args_is_help=True,
+    help="Limit what keys, accounts and end users may spend.",
 )
 
 COLUMNS = ("subject", "limit_usd", "period", "spent_usd", "held_usd", "left_usd")

@@ -18,7 +18,10 @@ from gatewayz.core.money import Nanos, Price, cost, usd_text
 from gatewayz.routing.plan import RANK_PARTS
 
 app = typer.Typer(
-    name="calls", no_args_is_help=True, help="Explain a call, or watch calls as they end."
+    add_completion=False,
+    name="calls",
+    no_args_is_help=True,
+    help="Explain a call, or watch calls as they end.",
 )
 
 Account = typer.Option("", "--account", "-a", help="Only this account's, by id or name.")

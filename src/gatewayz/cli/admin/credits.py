@@ -17,6 +17,7 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.store.sql.ledger.reconcile import Violation, journal_violations, violations
 
 app = typer.Typer(
+    add_completion=False,
     name="credits",
     no_args_is_help=True,
     help="Give credit, take it back, refund calls, check the books.",

@@ -22,7 +22,10 @@ from gatewayz.core.access import HOUSE, SCOPES
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random
 
 app = typer.Typer(
-    name="keys", no_args_is_help=True, help="Create, list, rotate, revoke and reset API keys."
+    add_completion=False,
+    name="keys",
+    no_args_is_help=True,
+    help="Create, list, rotate, revoke and reset API keys.",
 )
 
 COLUMNS = ("id", "key", "account", "name", "scopes", "state", "expires")

@@ -22,7 +22,10 @@ from gatewayz.core.money import Price
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings, load_settings
 
 app = typer.Typer(
-    name="prices", no_args_is_help=True, help="Set what an offer costs, now or from a day on."
+    add_completion=False,
+    name="prices",
+    no_args_is_help=True,
+    help="Set what an offer costs, now or from a day on.",
 )
 
 Offer = typer.Argument(help="Whose price: PROVIDER/ITS-OWN-ID, such as openai/gpt-4o.")

@@ -18,6 +18,7 @@ from gatewayz.providers.spec import Provider
 from gatewayz.settings import load_settings
 
 app = typer.Typer(
+    add_completion=False,
     name="providers",
     invoke_without_command=True,
     help="List providers, test one, set its keys, switch it off or on.",

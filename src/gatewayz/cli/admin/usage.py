@@ -12,11 +12,11 @@ from gatewayz.control.access import OwnerFilter
 from gatewayz.control.usage import DIMENSIONS, UsageGroup
 from gatewayz.core.money import Nanos, usd_text
 
-app = typer.Typer(name="usage")
+app = typer.Typer(name="usage", add_completion=False)
 COUNTS = ("calls", "failed", "input_tokens", "output_tokens", "cost_usd")
 
 
-@app.command()
+@app.command(name="usage")
 def show_usage(
     by: str = typer.Option(
         "account,model,day", "--by", "-b", help=f"With commas: {', '.join(DIMENSIONS)}."

@@ -13,7 +13,10 @@ from gatewayz.control import users
 from gatewayz.core.access import HOUSE, Role
 
 app = typer.Typer(
-    name="users", no_args_is_help=True, help="Add people to accounts, and set their roles."
+    add_completion=False,
+    name="users",
+    no_args_is_help=True,
+    help="Add people to accounts, and set their roles.",
 )
 
 COLUMNS = ("id", "account", "email", "name", "role", "state")

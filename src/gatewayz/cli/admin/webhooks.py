@@ -14,6 +14,7 @@ from gatewayz.core.money import Nanos, usd_text
 from gatewayz.core.pagination import Cursor
 
 app = typer.Typer(
+    add_completion=False,
     name="webhooks",
     no_args_is_help=True,
     help="Notify accounts of low balances and spent budgets.",

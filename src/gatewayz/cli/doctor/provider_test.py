@@ -112,7 +112,8 @@ async def _ask(upstream: UpstreamClient, call: Call, candidate: Candidate) -> in
     except Fault as fault:
         words = fault.upstream.message if fault.upstream is not None else ""
         quote = f' It said: "{words}"' if words else ""
-        why = f"{fault.kind}: {fault.message}.{quote} (HTTP {info.status})"
+        status = f" (HTTP {info.status})" if info.status else ""
+        why = f"{fault.kind}: {fault.message.rstrip('.')}.{quote}{status}"
         console.print(f"[bold red]{name} failed[/bold red]: {why}")
         return 1
 

@@ -55,10 +55,21 @@ def _compacts(value: Any) -> bool:
     return any(str(item.get("type", "")).startswith("compact") for item in items if item)
 
 
+def _asks_for_search(value: Any) -> bool:
+    """Whether xAI's `search_parameters` or OpenRouter's `plugins` want the web."""
+    if isinstance(value, dict):
+        return value.get("mode") != "off"
+    items = value if isinstance(value, list) else ()
+    plugins = [item for item in items if isinstance(item, dict)]
+    return any(item.get("id") == "web" and item.get("enabled", True) for item in plugins)
+
+
 def _is_elsewhere(value: Any) -> bool:
     return value not in (None, "global")
 
 
+SEARCHES = "makes no web searches"
+CONSTRAINS = "holds its answer to no such rule; send a `response_format` of the type json_schema"
 NATIVE_FIELDS: Mapping[str, Mapping[str, NativeField]] = {
     MESSAGES: {
         "thread": NativeField(KEEPS_THREADS, details=THREAD_DETAILS),
@@ -79,7 +90,20 @@ NATIVE_FIELDS: Mapping[str, Mapping[str, NativeField]] = {
         "functions": NativeField("knows tools and no functions; send them as `tools`"),
         "audio": NativeField("answers in text only"),
         "modalities": NativeField("answers in text only", lambda value: "audio" in value),
-        "web_search_options": NativeField("makes no web searches", lambda value: value is not None),
+        "web_search_options": NativeField(SEARCHES, lambda value: value is not None),
+        "search_parameters": NativeField(SEARCHES, _asks_for_search),
+        "plugins": NativeField(SEARCHES, _asks_for_search),
+        "enable_search": NativeField(SEARCHES),
+        # A format of a type that is not OpenAI's, and what vLLM, SGLang and llama.cpp call theirs.
+        "response_format": NativeField("has no such format; send text, json_object or json_schema"),
+        "structured_outputs": NativeField(CONSTRAINS),
+        "guided_json": NativeField(CONSTRAINS),
+        "guided_regex": NativeField(CONSTRAINS),
+        "guided_choice": NativeField(CONSTRAINS),
+        "guided_grammar": NativeField(CONSTRAINS),
+        "regex": NativeField(CONSTRAINS),
+        "ebnf": NativeField(CONSTRAINS),
+        "grammar": NativeField(CONSTRAINS),
     },
 }
 """Dialect → field of its requests that is never dropped with a 200 (platform.claude.com/docs/en/api,

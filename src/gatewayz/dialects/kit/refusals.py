@@ -173,6 +173,14 @@ def _base_resp(value: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _error_code(value: dict[str, Any]) -> dict[str, Any]:
+    """Baidu's and FastChat's errors: `{"error_code": 336100, "error_msg": "…"}`."""
+    code = value.get("error_code") or value.get("errorCode") or value.get("errcode")
+    words = ("error_msg", "error_message", "errorMessage", "errmsg", "message", "text")
+    message = next((value[name] for name in words if isinstance(value.get(name), str)), None)
+    return {"code": code, "message": message} if code and message else {}
+
+
 def _status_object(value: dict[str, Any]) -> dict[str, Any]:
     match value:
         case {"status": {"code": code, "description": message} as status}:
@@ -230,6 +238,7 @@ ERROR_SHAPES: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     _error_text,
     _errors_list,
     _base_resp,
+    _error_code,
     _status_object,
     _fault_object,
     _detail_field,

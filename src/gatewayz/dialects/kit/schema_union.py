@@ -4,6 +4,7 @@ The properties of all branches are there; those stay required that every branch 
 union said beyond that is told in the description.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from gatewayz.dialects.kit.dropped import Dropped
@@ -17,17 +18,20 @@ MAX_REFERENCES = 8
 """References that lead to references, before they are taken for a circle."""
 
 
-def without_top_union(schema: Schema, dropped: Dropped) -> Schema:
+def without_top_union(schema: Schema, dropped: Dropped, untaken: Sequence[str] = ()) -> Schema:
     """The schema without `anyOf`, `oneOf`, `allOf` and `$ref` at its top.
 
-    `dropped` receives `schema.KEYWORD`. Example: `{"anyOf": [{"properties": {"a": {}},
-    "required": ["a"]}, {"properties": {"b": {}}}]}` → both properties, none of them required.
+    Nor has it keywords of `untaken`. `dropped` receives `schema.KEYWORD`.
+    Example: `{"anyOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}]}`
+    → both properties, none of them required.
     """
     schema = _resolve(schema, schema)
-    if not any(keyword in schema for keyword in UNIONS):
+    if not any(keyword in schema for keyword in (*UNIONS, *untaken)):
         return schema
 
-    merged: Schema = {name: value for name, value in schema.items() if name not in UNIONS}
+    merged: Schema = {
+        name: value for name, value in schema.items() if name not in (*UNIONS, *untaken)
+    }
     merged["type"] = "object"
     required = list(_texts(schema.get("required")))
     words = [merged["description"]] if isinstance(merged.get("description"), str) else []
@@ -45,6 +49,11 @@ def without_top_union(schema: Schema, dropped: Dropped) -> Schema:
         required += _required_by(branches, every=keyword == "allOf")
         told = encode_json({keyword: schema[keyword]}).decode()
         words.append(told[:MAX_TOLD_CHARACTERS])
+
+    for keyword in untaken:
+        if keyword in schema:
+            dropped.add(f"schema.{keyword}")
+            words.append(encode_json({keyword: schema[keyword]}).decode()[:MAX_TOLD_CHARACTERS])
 
     merged["description"] = "\n\n".join(words)
     if required:

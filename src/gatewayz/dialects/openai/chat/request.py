@@ -195,7 +195,7 @@ def _tools_to_wire(request: ChatRequest, dropped: Dropped, *, same_dialect: bool
     if not request.tools:
         dropped.add(*wire)
         return {}
-    tools = [tool_to_wire(tool, same_dialect=same_dialect) for tool in request.tools]
+    tools = [tool_to_wire(tool, dropped, same_dialect=same_dialect) for tool in request.tools]
     return {"tools": tools, **wire}
 
 

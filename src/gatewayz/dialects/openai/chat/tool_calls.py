@@ -39,6 +39,15 @@ class _ToolCall(Struct):
     place: int
     """Where it stands in the list that it began in."""
     is_empty: bool = True
+    unnamed: list[Event] = []
+    """Its events while nobody has said its name: other dialects begin a call with it."""
+
+    def name_it(self, name: str, choice: int, events: list[Event]) -> None:
+        """Begins its block, and tells what has come before its name."""
+        self.name = name
+        events.append(BlockStarted(self.block, Kind.TOOL, self.id, name, choice))
+        events += self.unnamed
+        self.unnamed = []
 
     def has_whole_arguments(self) -> bool:
         """Whether nothing can follow: the arguments are a whole JSON object."""
@@ -90,7 +99,7 @@ class ToolCallReader:
             if not call.is_empty:
                 continue
             call.is_empty = False
-            events.append(BlockDelta(call.block, NO_ARGUMENTS))
+            self._events_of(call, events).append(BlockDelta(call.block, NO_ARGUMENTS))
             if repairs is not None and call.index >= self._opened_before:
                 repairs.setdefault(call.place, {})["arguments"] = NO_ARGUMENTS
             else:
@@ -98,6 +107,9 @@ class ToolCallReader:
         return pieces
 
     def close(self, events: list[Event]) -> None:
+        for call in self._calls:
+            if not call.name:
+                call.name_it("", self._choice, events)
         events.extend(BlockEnded(call.block) for call in self._calls)
 
     def _read_piece(
@@ -124,14 +136,13 @@ class ToolCallReader:
             # An id is said once: clients join the texts of repeated fields.
             if piece.id is not None:
                 repair["id"] = REMOVE
-            if extra:
-                events.append(BlockDelta(call.block, "", extra))
+            self._continue(call, name, extra, events)
 
         if piece.index != call.index:
             repair["index"] = call.index
         if arguments:
             call.is_empty = False
-            events.append(BlockDelta(call.block, arguments))
+            self._events_of(call, events).append(BlockDelta(call.block, arguments))
             if piece.index is None:
                 call.pieces.append(arguments)
         return repair
@@ -187,11 +198,24 @@ class ToolCallReader:
         call.is_empty = piece.custom is None
         self._calls.append(call)
 
-        events.append(BlockStarted(call.block, Kind.TOOL, call.id, name, self._choice))
+        if name:
+            call.name_it(name, self._choice, events)
         custom = {"type": "custom"} if piece.custom is not None else {}
         if extra or custom:
-            events.append(BlockDelta(call.block, "", (extra or {}) | custom))
+            content = (extra or {}) | custom
+            self._events_of(call, events).append(BlockDelta(call.block, "", content))
         return call
+
+    def _continue(
+        self, call: _ToolCall, name: str, extra: Fields | None, events: list[Event]
+    ) -> None:
+        if name and not call.name:
+            call.name_it(name, self._choice, events)
+        if extra:
+            self._events_of(call, events).append(BlockDelta(call.block, "", extra))
+
+    def _events_of(self, call: _ToolCall, events: list[Event]) -> list[Event]:
+        return events if call.name else call.unnamed
 
     def _tag_extra_content(self, piece: ChatWireCall, repair: Fields) -> Fields | None:
         if not isinstance(piece.extra_content, dict) or not piece.extra_content:

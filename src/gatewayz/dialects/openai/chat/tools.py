@@ -4,7 +4,9 @@ from typing import Any
 
 from gatewayz.core.conversation import OpaqueTool, Tool, ToolChoice
 from gatewayz.core.requests import ResponseFormat
+from gatewayz.dialects.kit.dropped import Dropped
 from gatewayz.dialects.kit.fields import Fields
+from gatewayz.dialects.kit.schema_union import without_top_union
 from gatewayz.dialects.openai.chat.schema import format_name, function_parameters, may_be_strict
 from gatewayz.dialects.openai.chat.wire import NAME
 
@@ -14,6 +16,9 @@ DEFAULT_SEARCHES = 10
 """Searches of a tool that the provider runs: what a question usually takes at the most."""
 SEARCH_TOOLS = ("web_search", "web_browser", "x_search", "browser_search", "live_search")
 MODES = ("auto", "none", "required")
+UNTAKEN = ("enum", "not")
+"""Beside unions: "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at
+the top level" (400 `invalid_function_parameters`)."""
 FORCED_MODES = frozenset({"required", "named"})
 """Choices that mean nothing without tools."""
 
@@ -42,13 +47,15 @@ def _tool(item: dict[str, Any], path: str) -> Tool | OpaqueTool:
     )
 
 
-def tool_to_wire(tool: Tool | OpaqueTool, *, same_dialect: bool) -> dict[str, Any]:
+def tool_to_wire(
+    tool: Tool | OpaqueTool, dropped: Dropped, *, same_dialect: bool
+) -> dict[str, Any]:
     """The tool; a schema that comes from another dialect as OpenAI takes it."""
     if isinstance(tool, OpaqueTool):
         return tool.value
     parameters, strict = tool.parameters, tool.strict
     if not same_dialect:
-        parameters = function_parameters(parameters)
+        parameters = function_parameters(without_top_union(parameters or {}, dropped, UNTAKEN))
         strict = strict and may_be_strict(parameters)
     optional = {
         "name": tool.name,
