@@ -72,6 +72,19 @@ def test_what_shows_and_tries_leaves_nothing_behind(words, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("host", ["no such host", "203.0.113.7", "no-such-host.invalid"])
+def test_an_address_that_this_machine_does_not_have_is_not_called_taken(
+    host, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATEWAYZ_OBSERVE__LOG", "off")
+    for words in (("serve", "--port", "0"), ("doctor",)):
+        status, said = run_in_process(*words, env={"GATEWAYZ_WEB__HOST": host})
+        assert status != 0
+        assert "no address of this machine" in " ".join(said.split())
+        assert "taken" not in said and "Stop what" not in said
+
+
 def test_a_trial_of_a_provider_does_not_swallow_the_first_key(tmp_path):
     assert run_command(tmp_path, "providers", "test", "simulator")[0] == 0
     gateway = GatewayProcess(tmp_path)

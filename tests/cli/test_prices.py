@@ -42,19 +42,23 @@ def test_a_price_is_set_shown_and_given_back(gatewayz):
     assert price(gatewayz) == "3 / 12.5"
     assert [row["price"] for row in gatewayz.json("prices", "show", "openai/gpt-4o")] == [
         "4 / 16",
-        "3 / 12.5",
+        "3 / 12.5, cache_read 0.3",
     ]
     gatewayz("prices", "clear", "openai/gpt-4o")
     assert price(gatewayz) == "2.5 / 10"
     assert [row["price"] for row in gatewayz.json("prices", "show", "openai/gpt-4o")] == [
         "4 / 16",
         "as lists say",
-        "3 / 12.5",
+        "3 / 12.5, cache_read 0.3",
     ]
+    said = gatewayz(
+        "prices", "set", "openai/gpt-4o", "input=4", "output=16", "cache-read=1", "searches=0.01"
+    )
+    assert "costs 4 / 16, 0.01 a search, cache_read 1;" in said
     gatewayz("prices", "set", "openai/gpt-4o", "free")
     assert price(gatewayz) == "free"
     actions = [entry["action"] for entry in gatewayz.json("audit", "list")]
-    assert actions.count("catalog.price") == 4
+    assert actions.count("catalog.price") == 5
 
 
 @on_sqlite

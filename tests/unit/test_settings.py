@@ -138,6 +138,9 @@ def test_errors_are_sentences_that_say_where_and_what(empty_dir, text, message):
     [
         ("providers: {opnai: {key: x}}", "did you mean 'openai'"),
         ("providers: {openai: {quirks: {drops: []}}}", "did you mean 'drop'"),
+        ("providers: {openrouter: {quirks: {cache_marks: '('}}}", "no regular expression"),
+        ("providers: {openai: {quirks: {drop_by_model: {'[': [seed]}}}}", "no regular expression"),
+        ("providers: {openai: {dialect_by_model: {'*': gemini}}}", "no regular expression"),
         ("providers: {mine: {dialect: smoke, base_url: 'http://x'}}", "'smoke' is none of"),
         ("providers: {Mine.x: {dialect: openai_chat, base_url: 'http://x'}}", "lower-case"),
     ],

@@ -29,6 +29,7 @@ def operator_models_from_settings(models: Iterable[ModelSettings]) -> tuple[Oper
 def _check_names(models: Iterable[ModelSettings]) -> None:
     owners: dict[str, str] = {}
     for settings in models:
+        _check_offers(settings)
         for name in dict.fromkeys((settings.id, *settings.aliases)):
             if name in owners:
                 raise Fault(
@@ -37,6 +38,17 @@ def _check_names(models: Iterable[ModelSettings]) -> None:
                     " already; a name means one model",
                 )
             owners[name] = settings.id
+
+
+def _check_offers(settings: ModelSettings) -> None:
+    """An offer is there once: of two, one would have no effect."""
+    keys = [(offer.provider, offer.upstream_id) for offer in settings.offers]
+    for provider, upstream_id in keys:
+        if keys.count((provider, upstream_id)) > 1:
+            path = f"models.{settings.id}.offers"
+            raise Fault(
+                "bad_request", f"{path}: {provider}/{upstream_id} is there twice; leave one"
+            )
 
 
 def _operator_model(settings: ModelSettings) -> OperatorModel:

@@ -8,7 +8,7 @@ from gatewayz.catalog.catalog import Catalog
 from gatewayz.catalog.dear_buckets import missing_bucket
 from gatewayz.catalog.offers import Model, Offer
 from gatewayz.catalog.pricing import usual_cost
-from gatewayz.core.money import Price, rates_of
+from gatewayz.core.money import FALLBACKS, Price, rates_of
 from gatewayz.providers.model_ids import dialect_for
 
 
@@ -124,3 +124,19 @@ def _flat_rates(price: Price) -> tuple[tuple[int, float, str], ...]:
         (price.requests, 1e12, "a request"),
         (price.seconds, 1e12, "a second"),
     )
+
+
+def format_rates(price: Price | None) -> str:
+    """The price, and what of it costs something else than what it falls back to.
+
+    Example: `2.5 / 10, cache_read 1.25`
+    """
+    if price is None:
+        return format_price(price)
+    others = [
+        f"{bucket} {getattr(price, bucket) / 1e6:g}"
+        for bucket, source in FALLBACKS.items()
+        if getattr(price, bucket) != getattr(price, source)
+    ]
+    searches = [f"{price.searches / 1e12:g} a search"] if price.searches else []
+    return ", ".join([format_price(price), *searches, *others])

@@ -124,6 +124,7 @@ def _provider(
     change: ProviderChange,
 ) -> Provider:
     settings = configured or ProviderSettings()
+    _check_patterns(f"providers.{name}.dialect_by_model", settings.dialect_by_model or ())
     row = _row_with_account_auth(row, environment, settings, change)
     base_urls, missing = _base_urls(row, environment, settings)
     credentials, keys_from, key_source = _credentials(name, row, environment, settings, change)
@@ -363,6 +364,22 @@ def _quirks(name: str, base: Quirks, changes: dict[str, Any]) -> Quirks:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise Fault("bad_request", f"providers.{name}.quirks.{field}: no such quirk{hint}")
     try:
-        return msgspec.convert(msgspec.to_builtins(base) | changes, Quirks)
+        quirks = msgspec.convert(msgspec.to_builtins(base) | changes, Quirks)
     except msgspec.ValidationError as error:
         raise Fault("bad_request", f"providers.{name}.quirks: {error}") from None
+    for field, value in changes.items():
+        if field.endswith("_by_model"):
+            _check_patterns(f"providers.{name}.quirks.{field}", value)
+        elif field == "cache_marks" and value is not None:
+            _check_patterns(f"providers.{name}.quirks.{field}", (value,))
+    return quirks
+
+
+def _check_patterns(path: str, patterns: Iterable[str]) -> None:
+    """Faults: `bad_request` for what is no regular expression."""
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            message = f"{path}: {pattern!r} is no regular expression: {error}"
+            raise Fault("bad_request", message) from None

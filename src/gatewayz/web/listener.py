@@ -1,8 +1,20 @@
 """The socket that the server listens on, before anything else starts."""
 
+import errno
 import socket
 
 BACKLOG = 4_096
+ADVICE = {
+    errno.EADDRINUSE: "Stop what is there, or choose another: --port, PORT=… make run.",
+    errno.EACCES: "Ports below 1024 are for root: choose another with --port.",
+}
+"""Why a socket cannot listen → what to do about it."""
+OTHER_ADDRESS = "It is no address of this machine: choose another with --host; 0.0.0.0 are all."
+
+
+def listening_advice(error: OSError) -> str:
+    """What to do about an address that `bind_socket` did not get."""
+    return ADVICE.get(error.errno or 0, OTHER_ADDRESS)
 
 
 def bind_socket(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

@@ -271,6 +271,17 @@ def test_a_name_that_two_models_of_the_file_have_is_refused_by_name(models):
     assert caught.value.kind == "bad_request"
 
 
+def test_an_offer_that_is_there_twice_is_refused_because_one_would_have_no_effect():
+    twice = [
+        OfferSettings(provider="groq", upstream_id="x", price={"input": price, "output": "2"})
+        for price in ("1", "3")
+    ]
+    other = OfferSettings(provider="openai", upstream_id="x", price={"input": "1", "output": "2"})
+    with pytest.raises(Fault, match=r"models\.a/b\.offers: groq/x is there twice"):
+        operator_models_from_settings([ModelSettings(id="a/b", offers=(other, *twice))])
+    operator_models_from_settings([ModelSettings(id="a/b", offers=(other, twice[0]))])
+
+
 def test_a_name_of_several_models_that_were_always_there_means_none():
     models = [
         Model(id=id, offers=(Offer(model=id, provider="groq", upstream_id=id),))

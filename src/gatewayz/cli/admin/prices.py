@@ -8,7 +8,7 @@ import typer
 
 from gatewayz.catalog.operator_models import parse_price
 from gatewayz.catalog.price_gate import check_new_price, price_from_quarantine, usual_call_cost
-from gatewayz.catalog.report import format_price
+from gatewayz.catalog.report import format_rates
 from gatewayz.catalog.settings import TierSettings
 from gatewayz.catalog.sources import OfferKey, price_config_lock_path
 from gatewayz.cli.admin.context import AdminContext, run_with_store
@@ -83,7 +83,7 @@ def _set_price(
         from_ms = parse_time_ms(since, ctx.now_ms) if since else None
         whole = await set_price(ctx.transaction, offer_key, price, from_ms)
         when = f" from {format_time(from_ms)}" if from_ms is not None else ""
-        return f"{'/'.join(offer_key)} costs {format_price(whole)}{when}"
+        return f"{'/'.join(offer_key)} costs {format_rates(whole)}{when}"
 
     said = run_with_store(config, data_dir, work)
     now = usual_call_cost(load_catalog(loaded).index.offers_by_key[offer_key])
@@ -123,7 +123,7 @@ def _price_row(row: Any) -> dict[str, Any]:
     price = msgspec.json.decode(row.price, type=Price | None)
     return {
         "from": format_time(row.valid_from_ms),
-        "price": format_price(price) if price is not None else "as lists say",
+        "price": format_rates(price) if price is not None else "as lists say",
         "set_by": row.source,
         "id": row.id,
     }

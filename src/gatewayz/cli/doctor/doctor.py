@@ -1,5 +1,6 @@
 """`gatewayz doctor`: what is wrong with this installation, and what to do about it."""
 
+import errno
 import os
 import resource
 import shutil
@@ -33,6 +34,7 @@ from gatewayz.core.faults import Fault
 from gatewayz.providers.spec import Provider
 from gatewayz.settings import LoadedSettings, catalog_sources_from_settings, load_settings
 from gatewayz.store.secret import FILE as SECRET_FILE
+from gatewayz.web.listener import listening_advice
 
 MIN_DESCRIPTORS = 4_096
 YEAR_2026_S = 1_767_225_600
@@ -106,11 +108,17 @@ def _port_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> It
         try:
             trial.bind((web.host, web.port))
         except OSError as error:
-            why = f"{web.host}:{web.port} is taken ({error.strerror})"
-            hint = "a running gateway, or choose another with --port"
-            yield Finding("note", "port", f"{why}; {hint}")
+            yield _port_finding(f"{web.host}:{web.port}", error)
             return
     yield Finding("ok", "port", f"{web.host}:{web.port} is free")
+
+
+def _port_finding(address: str, error: OSError) -> Finding:
+    if error.errno == errno.EADDRINUSE:
+        hint = "a running gateway, or choose another with --port"
+        return Finding("note", "port", f"{address} is taken ({error.strerror}); {hint}")
+    message = f"{address} cannot be listened on ({error.strerror}); {listening_advice(error)}"
+    return Finding("bad", "port", message)
 
 
 def _worker_findings(loaded: LoadedSettings, providers: dict[str, Provider]) -> Iterator[Finding]:

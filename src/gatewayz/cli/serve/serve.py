@@ -8,7 +8,7 @@ from gatewayz.cli.location import database_location
 from gatewayz.cli.serve.lock import ServingLock
 from gatewayz.core.faults import Fault
 from gatewayz.settings import load_settings
-from gatewayz.web.listener import bind_socket
+from gatewayz.web.listener import bind_socket, listening_advice
 from gatewayz.web.tls import open_listener_tls
 
 
@@ -22,9 +22,7 @@ def serve(config: str, flags: Mapping[str, Any]) -> int:
         listener = bind_socket(web.host, web.port)
     except OSError as error:
         why = f"{web.host}:{web.port} cannot be listened on: {error.strerror or error}."
-        raise Fault(
-            "unavailable", f"{why} Stop what is there, or choose another: --port, PORT=… make run."
-        ) from None
+        raise Fault("unavailable", f"{why} {listening_advice(error)}") from None
     with listener:
         lock = ServingLock(database_location(loaded))
         lock.acquire()
