@@ -5,6 +5,7 @@ text; images go by rule. What is estimated is held or marked as an estimate; a p
 always takes its place.
 """
 
+import zlib
 from collections.abc import Iterable
 
 import msgspec
@@ -41,6 +42,8 @@ TOKENS_PER_SMALL_IMAGE = 85
 TOOL_OVERHEAD_TOKENS = 17
 """What a wire says around the name, description and parameters of a tool."""
 
+ADLER_BYTES = 256
+"""As many bytes of 255 are still below the modulus of Adler-32."""
 CJK_CHARS_PER_TOKEN = 4
 """At the least one token has so many Chinese, Japanese or Korean characters at the most."""
 LONGEST_WORD_CHARS = 32
@@ -104,7 +107,11 @@ class TokenCounter:
     @property
     def tokens(self) -> float:
         """Tokens of what has come so far."""
-        return self._counted + text_tokens("".join(self._pieces))
+        if not self._pending:
+            return self._counted
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._counted + text_tokens(self._pieces[0])
 
 
 def class_pairs(encoded: bytes) -> bytes:
@@ -114,7 +121,9 @@ def class_pairs(encoded: bytes) -> bytes:
     A class is below 16, so that two of them share a byte: all pairs of a text are one number
     shifted over itself, which is ten times quicker than a loop.
     """
-    classes = encoded.translate(_CLASS_OF_BYTE, _CONTINUATION_BYTES)
+    # Deleting is slow, and an ASCII text has nothing to delete.
+    deleted = b"" if encoded.isascii() else _CONTINUATION_BYTES
+    classes = encoded.translate(_CLASS_OF_BYTE, deleted)
     number = int.from_bytes(classes, "little")
     pairs = number | number << 12 | _FIRST_PAIR
     return pairs.to_bytes(len(classes) + 1, "little")[:-1]
@@ -126,11 +135,21 @@ def _units(text: str) -> int:
     """
     encoded = text.encode()
     pairs = class_pairs(encoded)
-    units = sum(pairs.translate(_RATE_OF_PAIR))
+    units = _sum_of(pairs.translate(_RATE_OF_PAIR))
     if not encoded.isascii():
         units += sum(rate * encoded.count(start) for start, rate in EXTRA_RATES.items())
     words = pairs.translate(_WORD_START_OF_PAIR).count(1)
     return max(units, words * UNITS_PER_TOKEN)
+
+
+def _sum_of(numbers: bytes) -> int:
+    """The sum of all bytes. The lower half of Adler-32 is a sum modulo 65,521, which `ADLER_BYTES` do
+    not reach, and is ten times quicker than `sum`.
+    """
+    if len(numbers) <= ADLER_BYTES:
+        return zlib.adler32(numbers, 0) & 0xFFFF
+    starts = range(0, len(numbers), ADLER_BYTES)
+    return sum(zlib.adler32(numbers[at : at + ADLER_BYTES], 0) & 0xFFFF for at in starts)
 
 
 def _class_of_byte() -> bytes:

@@ -97,13 +97,13 @@ def bound_usage(
     is better known.
     """
     bounds = usage_bounds(request, offer, usage.prompt)
-    if completion is not None:
-        bounds = bounds._replace(completion=completion)
+    most_completion = bounds.completion if completion is None else completion
     beyond: list[str] = []
-    changes = _within_group(usage, PROMPT_BUCKETS, bounds.prompt, "prompt tokens", beyond)
-    changes |= _within_group(
-        usage, COMPLETION_BUCKETS, bounds.completion, "completion tokens", beyond
-    )
+    changes: dict[str, int] = {}
+    if usage.prompt > bounds.prompt:
+        changes |= _within_group(usage, PROMPT_BUCKETS, bounds.prompt, "prompt", beyond)
+    if usage.completion > most_completion:
+        changes |= _within_group(usage, COMPLETION_BUCKETS, most_completion, "completion", beyond)
     for bucket in ("images", "pixels", "requests", "searches", "seconds"):
         units, most = getattr(usage, bucket), getattr(bounds, bucket)
         if units > most:
@@ -120,9 +120,7 @@ def _within_group(
     """The buckets that must be smaller so that their sum is at most `most`; the largest give way."""
     units = {bucket: getattr(usage, bucket) for bucket in buckets}
     excess = sum(units.values()) - most
-    if excess <= 0:
-        return {}
-    beyond.append(f"{excess + most} {name}, at most {most}")
+    beyond.append(f"{excess + most} {name} tokens, at most {most}")
 
     changes: dict[str, int] = {}
     for bucket in sorted(buckets, key=lambda bucket: -units[bucket]):

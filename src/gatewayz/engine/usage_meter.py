@@ -60,6 +60,7 @@ class UsageMeter:
         self.output_bound: OutputBound | None = None
         """What the answer can have used where it is served; set once, by whoever knows who does."""
         self._reported: UsageReported | None = None
+        self._charged: tuple[tuple[object, ...], Usage] | None = None
         self._cost_is_due = False
         self._has_output = False
         self._said, self._thought = TokenCounter(), TokenCounter()
@@ -206,6 +207,15 @@ class UsageMeter:
         Before the end a report may lag behind what it counts; from the reason to stop on only a
         zero does.
         """
+        # What is shown with the end is charged right after it: the same of the same answer.
+        state = (
+            reported, self._reported, offer, self.output_bytes, self._has_output, self.finished
+        )  # fmt: skip
+        if self._charged is None or self._charged[0] != state:
+            self._charged = state, self._complete_report(reported, offer)
+        return self._charged[1]
+
+    def _complete_report(self, reported: Usage, offer: Offer) -> Usage:
         complete = complete_usage(reported, self._call.request, offer.price)
         if self._media:
             complete = self._count_media(complete, offer)
