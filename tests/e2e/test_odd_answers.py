@@ -275,6 +275,50 @@ async def test_a_call_whose_name_comes_after_its_id_begins_with_its_name(scripte
     assert "".join(delta["partial_json"] for delta in deltas) == "{}"
 
 
+SAYS_HI = {"role": "assistant", "content": "Hi"}
+STREAMED_CHOICES = {
+    "counted from 1": [{"index": 1, "delta": SAYS_HI}, {"index": 1, "delta": {}, "finish_reason": "stop"}],
+    "not counted": [{"delta": SAYS_HI}, {"delta": {"content": "!"}}, {"delta": {}, "finish_reason": "stop"}],
+    "counted below 0": [{"index": -1, "delta": SAYS_HI}, {"index": -1, "delta": {}, "finish_reason": "stop"}],
+    "begun without a delta": [{"index": 0, "delta": None}, {"index": 0, "delta": SAYS_HI}, {"index": 0, "delta": {}, "finish_reason": "stop"}],
+    "ended without a delta": [{"index": 0, "delta": SAYS_HI}, {"index": 0, "finish_reason": "stop"}],
+    "a message for a delta": [{"index": 0, "message": SAYS_HI, "finish_reason": "stop"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("choices", STREAMED_CHOICES.values(), ids=STREAMED_CHOICES)
+async def test_what_the_sdk_needs_of_a_choice_is_mended_in_the_echo(scripted, choices):
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    scripted.play(event_stream(*({**head, "choices": [choice]} for choice in choices)))
+    request = {"model": "my/vllm", "messages": [{"role": "user", "content": "q"}]}
+    async with scripted.gateway.client().chat.completions.stream(**request) as stream:
+        answer = await stream.get_final_completion()
+    (choice,) = answer.choices
+    assert (choice.index, choice.finish_reason) == (0, "stop")
+    assert choice.message.content.startswith("Hi")
+    told = await scripted.messages("my/vllm", stream=True)
+    assert '"text":"Hi"' in told.text.replace(" ", "")
+
+
+@pytest.mark.parametrize("index", [None, 1, 7])
+async def test_so_it_is_when_the_answer_is_whole(scripted, index):
+    choice = {"message": SAYS_HI, "finish_reason": "stop"} | ({"index": index} if index else {})
+    body = {"id": "c", "object": "chat.completion", "choices": [choice]}
+    scripted.play(ScriptedAnswer(json.dumps(body).encode()))
+    answer = await scripted.chat("my/vllm")
+    assert [item["index"] for item in answer.json()["choices"]] == [0]
+
+
+async def test_choices_that_were_asked_for_keep_their_indexes(scripted):
+    pieces = [{"index": 1, "delta": SAYS_HI}, {"index": 0, "delta": SAYS_HI}]
+    ends: list[dict[str, object]] = [
+        {"index": index, "delta": {}, "finish_reason": "stop"} for index in (0, 1)
+    ]
+    scripted.play(event_stream(*({"id": "c", "choices": [item]} for item in [*pieces, *ends])))
+    told = events_in(await scripted.chat("my/vllm", stream=True, n=2))
+    assert [item["choices"][0]["index"] for item in told if item["choices"]] == [1, 0, 0, 1]
+
+
 async def test_broken_arguments_of_a_call_are_the_same_whole_and_streamed(scripted):
     piece = call_piece('{"city": "A', id="a", type="function", name="get", index=0)
     scripted.play(completion("tool_calls", content=None, tool_calls=[piece]))

@@ -61,14 +61,23 @@ class _AnswerState:
         self.service = ""
 
     def choice_reader(self, wire: ChatWireChoice, position: int) -> ChoiceReader:
-        number = position if wire.index is None else wire.index
-        reader = self.choices.get(number)
+        """Which choice this is: its index is the client's where it is one that was asked for, and
+        the next that is free where a provider counts from 1 or leaves it out.
+        """
+        on_wire = position if wire.index is None else wire.index
+        reader = self.choices.get(on_wire)
+        if reader is None and len(self.choices) > MAX_CHOICE_INDEX:
+            return next(reversed(self.choices.values()))
         if reader is None:
-            number = min(max(number, 0), MAX_CHOICE_INDEX)
-            reader = self.choices.setdefault(
-                number, ChoiceReader(number, self.numbers, self.options)
-            )
+            number = self._free_index(on_wire)
+            reader = self.choices[on_wire] = ChoiceReader(number, self.numbers, self.options)
         return reader
+
+    def _free_index(self, on_wire: int) -> int:
+        taken = {reader.choice for reader in self.choices.values()}
+        if 0 <= on_wire < self.options.choices and on_wire not in taken:
+            return on_wire
+        return next(number for number in count() if number not in taken)
 
     def has_failed(self, choice: ChatWireChoice) -> bool:
         """Whether the provider ends this choice with a word for an answer that failed."""
@@ -249,8 +258,10 @@ class ChatStreamDecoder(BaseStreamDecoder):
                 if before:
                     flushed.append(Frame((), self._chunk_source(reader.choice, before, None)))
                 reason = reader.finish(choice.finish_reason, events)
-            if delta_repairs or (reason is not None and reason != choice.finish_reason):
-                repairs.append(ChoiceRepairs(position, delta_repairs, reason))
+            index = reader.choice if choice.index != reader.choice else None
+            is_repaired = delta_repairs or index is not None or choice.delta is None
+            if is_repaired or (reason is not None and reason != choice.finish_reason):
+                repairs.append(ChoiceRepairs(position, delta_repairs, reason, index))
 
         if usage is not None:
             events.append(usage)
@@ -347,8 +358,9 @@ class ChatBodyDecoder(BaseBodyDecoder):
             events += reader.read_delta(choice, message, message_repairs)
             reader.flush_into(message, message_repairs, events)
             reason = reader.finish(choice.finish_reason or "stop", events)
-            if message_repairs or reason != choice.finish_reason:
-                repairs.append(ChoiceRepairs(position, message_repairs, reason))
+            index = reader.choice if choice.index != reader.choice else None
+            if message_repairs or index is not None or reason != choice.finish_reason:
+                repairs.append(ChoiceRepairs(position, message_repairs, reason, index))
 
         usage = self._state.read_usage(chunk)
         if usage is not None:

@@ -54,7 +54,7 @@ class ChoiceReader:
         if (
             type(text) is not str
             or not text
-            or wire != ChatWireChoice(wire.index, ChatWireDelta(content=text))
+            or wire != ChatWireChoice(self.choice, ChatWireDelta(content=text))
         ):
             return None
         return BlockDelta(prose[1], text)

@@ -24,6 +24,7 @@ class ChoiceRepairs(Struct):
     position: int
     delta: list[Repair]
     finish_reason: str | None = None
+    index: int | None = None
 
 
 def repair_source(
@@ -47,10 +48,12 @@ def repair_source(
             choice["finish_reason"] = repairs.finish_reason
         if strip_usage:
             choice.pop("usage", None)
-        if repairs.delta:
-            if not isinstance(choice.get(key), dict):
-                choice[key] = {}
-            _repair_delta(choice[key], repairs.delta)
+        if repairs.index is not None:
+            choice["index"] = repairs.index
+        if not isinstance(choice.get(key), dict):
+            # Clients read no chunk without one; some put a whole message in its place.
+            choice[key] = choice.pop("message", None) or {}
+        _repair_delta(choice[key], repairs.delta)
     return encode_json(document)
 
 
