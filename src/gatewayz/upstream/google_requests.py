@@ -1,4 +1,4 @@
-"""Requests of google-auth, sent by the one transport: bounded, through the same proxies, to known hosts.
+"""Requests of google-auth, sent by the one transport: bounded, to known hosts, by the same proxies.
 
 The library calls from a thread; the request is carried out in the loop. A status for which the
 library would wait and ask again ends the attempt: waiting is the business of whoever needs the token.
