@@ -12,9 +12,9 @@ from gatewayz.providers.quirks import why_not_served
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.request import build_request
 from gatewayz.providers.spec import ProviderSettings
-from gatewayz.routing.rules import Deadlines
 from gatewayz.upstream.http1 import HttpTransport
 from tests.contract.test_provider_rows import EVERYTHING, Capture
+from tests.support.running_gateway import PATIENT
 
 PROJECT = {"GOOGLE_CLOUD_PROJECT": "acme", "GOOGLE_CLOUD_LOCATION": "europe-west4"}
 # Row → environment, path before the model, and header of the credential.
@@ -37,7 +37,7 @@ async def send_request(name, request, upstream_id):
             provider_rows(), environment, {name: ProviderSettings(base_url=capture.url + path)}
         )[name]
         assert provider.off == ""
-        transport = HttpTransport(Deadlines())
+        transport = HttpTransport(PATIENT)
         upstream_request = build_request(request, provider, provider.credentials[0], upstream_id)
         step = next(upstream_request.steps)
         async with transport.send(upstream_request.wire(step.draft)) as exchange:

@@ -14,9 +14,9 @@ from gatewayz.core.requests import ChatRequest, Effort, Sampling
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.request import build_request
 from gatewayz.providers.spec import ProviderSettings
-from gatewayz.routing.rules import Deadlines
 from gatewayz.upstream.http1 import HttpTransport
 from tests.contract.provider_facts import COMPLETION, FACTS, IMAGES, LIMIT, NATIVE
+from tests.support.running_gateway import PATIENT
 
 EVERYTHING = ChatRequest(
     dialect="openai_chat",
@@ -82,7 +82,7 @@ def first_wire(upstream_request):
 async def send_request(name, request, upstream_id="the-model"):
     async with Capture() as capture:
         provider = provider_at(name, capture.url)
-        transport = HttpTransport(Deadlines())
+        transport = HttpTransport(PATIENT)
         credential = provider.credentials[0] if provider.credentials else None
         upstream_request = build_request(request, provider, credential, upstream_id)
         async with transport.send(first_wire(upstream_request)) as exchange:

@@ -13,12 +13,11 @@ from gatewayz.core.faults import Fault
 from gatewayz.core.secrets import Secret
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Credential, ProviderSettings
-from gatewayz.routing.rules import Deadlines
 from gatewayz.simulator.server import Simulator
 from gatewayz.upstream.google_accounts import account_from_text
 from gatewayz.upstream.google_tokens import MIN_REFRESH_AGE_S, REFRESH_EARLY_S, GoogleTokens
 from gatewayz.upstream.http1 import HttpTransport
-from tests.support.running_gateway import run_gateway
+from tests.support.running_gateway import PATIENT, run_gateway
 
 HI: Any = [{"role": "user", "content": "Tell me something, please"}]
 VERTEX = "SIM/{location}/v1/projects/acme/locations/{location}"
@@ -46,7 +45,7 @@ async def google_tokens():
     import time
 
     async with Simulator() as simulator:
-        transport = HttpTransport(Deadlines())
+        transport = HttpTransport(PATIENT)
         clock = Clock(time.time_ns() // 1_000_000)
         yield simulator, GoogleTokens(transport, clock), clock
         await transport.close()

@@ -17,13 +17,14 @@ from gatewayz.providers.listing_formats import OWN_SERVER, listing_formats, own_
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import ProviderSettings
 from gatewayz.routing.plan import Planner
-from gatewayz.routing.rules import Deadlines, RoutingRules
+from gatewayz.routing.rules import RoutingRules
 from gatewayz.simulator.answers import SCENES
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import FileListings
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.workers.catalog_sync import CatalogSync
 from tests.fault.test_sync import RecordingBus
+from tests.support.running_gateway import PATIENT
 from tests.unit.test_routing import Calm, chat_request
 
 HOUSE = Principal("house", "k")
@@ -51,7 +52,7 @@ async def test_the_models_of_own_servers_are_listed_and_what_is_listed_is_served
     ids = [name.replace("_", "-") for name in names]
     sources = CatalogSources({}, {}, ())
     catalog = Catalog(merge_catalog(sources, providers), providers)
-    transport = HttpTransport(Deadlines())
+    transport = HttpTransport(PATIENT)
     try:
         sync = CatalogSync(
             transport=transport,

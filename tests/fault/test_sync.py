@@ -17,13 +17,12 @@ from gatewayz.observe.metrics import Metrics
 from gatewayz.providers.listing_formats import listing_formats
 from gatewayz.providers.registry import provider_rows, providers_from
 from gatewayz.providers.spec import Credential
-from gatewayz.routing.rules import Deadlines
 from gatewayz.settings import load_settings
 from gatewayz.simulator.server import Simulator
 from gatewayz.store.files.listings import MAX_FILE_BYTES, FileListings
 from gatewayz.upstream.http1 import HttpTransport
 from gatewayz.workers.catalog_sync import MAX_CONCURRENT_READS, CatalogSync, listing_headers
-from tests.support.running_gateway import wait_until
+from tests.support.running_gateway import PATIENT, wait_until
 
 NAMES = ("openrouter", "vercel-ai-gateway", "together")
 
@@ -81,7 +80,7 @@ class SyncSetup:
 @pytest.fixture
 async def sync_setup(tmp_path):
     async with Simulator() as upstream:
-        transport = HttpTransport(Deadlines())
+        transport = HttpTransport(PATIENT)
         yield SyncSetup(upstream, transport, tmp_path)
         await transport.close()
 

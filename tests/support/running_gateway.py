@@ -12,6 +12,7 @@ import openai
 
 from gatewayz.assemble import Assembly, assemble
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random
+from gatewayz.routing.rules import Deadlines
 from gatewayz.settings import load_settings
 from gatewayz.simulator.server import Simulator
 from gatewayz.web.listener import bind_socket
@@ -20,6 +21,10 @@ BASE_PATHS = {"openai_chat": "/v1", "gemini": "/v1beta", "anthropic_messages": "
 """Where each dialect's paths begin."""
 PRICE = {"input": "1.00", "output": "2.00", "cache_read": "0.50"}
 
+
+CONNECT = {"connect_s": 60.0, "tls_s": 60.0}
+"""Deadlines of a machine so busy that its own sockets are slow to connect."""
+PATIENT = Deadlines(**CONNECT)
 
 WAIT_S = 60
 """For what takes a moment on a machine that has nothing else to do: a test fails then, it does not hang."""
@@ -156,6 +161,8 @@ async def run_gateway(
             },
             **more_settings,
         }
+        given["routing"] = {**given.get("routing", {})}
+        given["routing"]["deadlines"] = CONNECT | given["routing"].get("deadlines", {})
         given["providers"] = rows | _with_simulator_url(upstream.url, more or {})
         async with assemble(load_settings("", given)) as built:
             listening = bind_socket("127.0.0.1", 0)
