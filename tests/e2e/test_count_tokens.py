@@ -10,8 +10,13 @@ from tests.support.running_gateway import model_with_offers, run_gateway
 
 DIALECTS = ["openai_chat", "anthropic_messages", "gemini"]
 HI: Any = [
-    {"role": "user", "content": "Tell me something about the weather in Paris, please. " * 20}
+    {
+        "role": "user",
+        "content": "Tell me in your own words, as you can, how hot it is at 9 and at 12, and why. "
+        * 14,
+    }
 ]
+"""Four bytes a token, which is the rule of the simulator and that of real tokenizers for this text."""
 TOOL = {
     "name": "weather",
     "description": "Tells the weather of a city for some days",

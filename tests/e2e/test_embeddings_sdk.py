@@ -108,7 +108,7 @@ async def test_a_provider_that_counts_nothing_is_estimated(gateway):
         model="test/uncounted", input="a text of some length"
     )
     assert gateway.last.usage.estimated
-    assert gateway.last.usage.input == response.usage.prompt_tokens == 4
+    assert gateway.last.usage.input == response.usage.prompt_tokens == 5
     assert gateway.last.cost > 0
 
 
