@@ -35,7 +35,7 @@ async def test_the_commands_of_the_guide_run(tmp_path, location):
                     assert await complete_chat(here.client(api_key=made["secret"]))
                     await here.wait_until_idle()
                     ids["CALL_ID"] = (await here.calls("acme"))[-1].id
-                program, *words = shlex.split(line)
+                program, *words = shlex.split(line, comments=True)
                 assert program == "gatewayz"
                 assert await asyncio.to_thread(commands, *(ids.get(word, word) for word in words))
                 if words[:2] == ["keys", "create"]:
