@@ -1,3 +1,3 @@
 """Gatewayz: a universal inference API."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
