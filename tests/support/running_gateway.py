@@ -12,6 +12,7 @@ import openai
 
 from gatewayz.assemble import Assembly, assemble
 from gatewayz.core.keys import RANDOM_BYTES, key_from_random
+from gatewayz.observe.worker_group import WorkerGroup
 from gatewayz.routing.rules import Deadlines
 from gatewayz.settings import load_settings
 from gatewayz.simulator.server import Simulator
@@ -125,6 +126,7 @@ async def run_gateway(
     more: dict[str, Any] | None = None,
     dialect: str = "openai_chat",
     dialects: dict[str, str] | None = None,
+    group: WorkerGroup | None = None,
     **more_settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """A gateway whose own providers are all played by one simulator, in the order given, and `more` under their rows.
@@ -164,7 +166,7 @@ async def run_gateway(
         given["routing"] = {**given.get("routing", {})}
         given["routing"]["deadlines"] = CONNECT | given["routing"].get("deadlines", {})
         given["providers"] = rows | _with_simulator_url(upstream.url, more or {})
-        async with assemble(load_settings("", given)) as built:
+        async with assemble(load_settings("", given), group) as built:
             listening = bind_socket("127.0.0.1", 0)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             serving = asyncio.get_running_loop().create_task(

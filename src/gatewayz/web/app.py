@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gatewayz.control.context import Caller
 from gatewayz.core.access import ACCESS_SCOPES, Access, can_access
 from gatewayz.core.calls import Principal, new_ulid
-from gatewayz.core.facts import CallRefused
+from gatewayz.core.facts import CallRefused, Warned
 from gatewayz.core.faults import Fault
 from gatewayz.dialects.kit.base import ClientRole, HttpResponse
 from gatewayz.engine.gateway import Gateway
@@ -24,9 +24,9 @@ from gatewayz.web.api.routes import ApiRoute
 from gatewayz.web.asgi import KEY_PARAMETERS, RawHeaders, Receive, Scope, Send, headers_from_scope
 from gatewayz.web.cors import Cors
 from gatewayz.web.handler_request import HandlerRequest, parse_query
-from gatewayz.web.inference import Inference
+from gatewayz.web.inference import Inference, error_origin
 from gatewayz.web.path_hints import path_hint
-from gatewayz.web.respond import call_headers, fault_headers, send_response
+from gatewayz.web.respond import INTERNAL, call_headers, fault_headers, send_response
 from gatewayz.web.status import StatusHandlers
 from gatewayz.web.unserved import fault_of_unserved, find_unserved, response_of_unserved
 
@@ -148,7 +148,9 @@ class App:
                 headers=headers_from_scope(scope),
             )
             principal = await self._authorize(route, scope)
-            response = await route.handler(replace(request, principal=principal))
+            response = await self._handle(
+                route.handler, replace(request, principal=principal), call_id
+            )
         except Fault as fault:
             raw_path = scope["raw_path"].decode("latin-1")
             response = response_of_unserved(fault, raw_path) or role.error_response(fault, call_id)
@@ -158,6 +160,19 @@ class App:
             path = _shown_path(scope) if label == OTHER else ""
             self._emit_refusal(call_id, label, fault, response.status, path)
         await send_response(send, response, headers)
+
+    async def _handle(
+        self, handler: Handler, request: HandlerRequest, call_id: str
+    ) -> HttpResponse:
+        """The handler's answer; whatever fails in it has a type and an id, and the log a line."""
+        try:
+            return await handler(request)
+        except Fault:
+            raise
+        except Exception as error:
+            message = f"{call_id}: {error_origin(error)}"
+            self._bus.emit(Warned(subject="request_failed", message=message))
+            raise Fault("internal", INTERNAL) from error
 
     def _emit_refusal(
         self, call_id: str, endpoint: str, fault: Fault, status: int, path: str = ""

@@ -201,7 +201,7 @@ class Inference:
                 raise
         # Around a whole call: whatever fails, the client gets an end and the log a line.
         except Exception as error:  # noqa: BLE001
-            message = f"{call.id}: {_error_origin(error)}"
+            message = f"{call.id}: {error_origin(error)}"
             self._bus.emit(Warned(subject="call_failed", message=message))
             with suppress(Exception):
                 await writer.fail(Fault("internal", INTERNAL))
@@ -238,7 +238,7 @@ class Inference:
                 running.task.cancel()
 
 
-def _error_origin(error: Exception) -> str:
+def error_origin(error: Exception) -> str:
     """What failed, and where; its words may quote the request, so they are not in the log."""
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[:-4:-1])
