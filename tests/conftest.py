@@ -13,9 +13,11 @@ from tests.support.load import busy_processes
 __all__ = ["database", "databases", "kind", "location", "store"]
 
 LONGEST_FIRST = (
+    "tests/e2e/test_operators_day.py",
     "tests/fault/test_kill.py",
     "tests/e2e/test_workers.py",
     "tests/control/test_document.py",
+    "tests/e2e/test_what_operators_see.py",
     "tests/e2e/test_cli.py",
     "tests/money/test_nth_failure.py",
     "tests/store/test_copies.py",

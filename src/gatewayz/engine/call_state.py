@@ -139,8 +139,8 @@ class CallState:
         if candidate is None:
             frames = self.meter.watch(frames, None)
         else:
-            if self.meter.output_bound is None:
-                self.meter.output_bound = output_bound(self.call.request, candidate)
+            if not self.meter.is_bounded:
+                self.meter.bound_output(output_bound(self.call.request, candidate))
             frames = self.meter.watch(frames, candidate.offer, self.extend_at_bytes)
         if self.replay_recorder is not None:
             self.replay_recorder.record(frames)

@@ -57,8 +57,7 @@ class UsageMeter:
         self.failure: Fault | None = None
         self.stop = ""
         self.beyond_bounds = ""
-        self.output_bound: OutputBound | None = None
-        """What the answer can have used where it is served; set once, by whoever knows who does."""
+        self._output_bound: OutputBound | None = None
         self._reported: UsageReported | None = None
         self._charged: tuple[tuple[object, ...], Usage] | None = None
         self._cost_is_due = False
@@ -79,6 +78,15 @@ class UsageMeter:
     def upstream_cost_usd(self) -> str:
         """What the answer cost by the provider's own figure, in US dollars; empty for none."""
         return self._reported.cost_usd if self._reported is not None else ""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is known what the answer can have used."""
+        return self._output_bound is not None
+
+    def bound_output(self, bound: OutputBound | None) -> None:
+        """Takes what the answer can have used where it is served."""
+        self._output_bound = bound
 
     def watch(
         self, frames: list[Frame], offer: Offer | None, until_bytes: float = math.inf
@@ -265,7 +273,7 @@ class UsageMeter:
         return replace(bounded, repaired=estimate.repaired) if beyond else estimate
 
     def _bound(self, usage: Usage, offer: Offer) -> tuple[Usage, str]:
-        request, bound = self._call.request, self.output_bound
+        request, bound = self._call.request, self._output_bound
         completion = bound and bound.within(self.output_bytes, request.choices)
         return bound_usage(usage, request, offer, completion)
 

@@ -32,15 +32,16 @@ TABLE = [
 
 def fake_environment():
     """A value for every variable that switches a provider on."""
-    names = set()
+    names, urls = set(), set()
     for row in provider_rows().values():
         variables = [row.variables, row.account.variables if row.account is not None else {}]
         names |= {
             *row.key_env,
             *(name for group in variables for each in group.values() for name in each),
         }
-        names |= set(row.base_url_env)
-    return {name: "https://x.test/v1" if "URL" in name else "k" for name in names}
+        urls |= {name for name in (*names, *row.base_url_env) if "URL" in name}
+        urls |= set(row.base_url_env)
+    return dict.fromkeys(names, "k") | dict.fromkeys(urls, "https://x.test/v1")
 
 
 def build_catalog(*models, listings=(), own=(), seed=None):
