@@ -101,7 +101,11 @@ def _cpu_us(pid: int) -> int:
 
 
 def _pss_kib(pid: int) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except ProcessLookupError:
+        # It has ended, and nobody has waited for it yet.
+        return 0
     return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:")))
 
 
@@ -177,6 +181,7 @@ def start_gateway(
 def _create_prepaid_key(config: Path) -> str:
     """The key of an account that pays for its calls."""
     where = ("--config", str(config))
+    _run_cli("migrate", *where)
     _run_cli("accounts", "create", "bench", *where)
     _run_cli("credits", "topup", "bench", "100000", *where)
     return _run_cli("keys", "create", "--account", "bench", *where)
